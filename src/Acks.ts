@@ -1,0 +1,185 @@
+/**
+ * Acknowledgements in batches.
+ *
+ * Guarantee: whatever was offered is acknowledged: batches are retried one by one, survive a reconnect, and are flushed when the
+ * scope closes; what missed the deadline then is logged by id.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type * as BlazeError from "./BlazeError.ts"
+import * as Connection from "./Connection.ts"
+import * as Dedup from "./Dedup.ts"
+import * as Envelope from "./Envelope.ts"
+import type * as Ids from "./Ids.ts"
+import * as MixinApi from "./MixinApi.ts"
+
+/**
+ * When a batch leaves: at `size` acknowledgements (never more than the transport takes) or `within` of its first, whichever is first.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Batch = Context.Reference<{ readonly size: number; readonly within: Duration.Input }>(
+  "effect-blaze/Acks/Batch",
+  { defaultValue: () => ({ size: 100, within: "1 second" }) }
+)
+
+/**
+ * How long the flush at the end may take: 10 seconds. With zero every batch is still tried, once.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const FlushTimeout = Context.Reference<Duration.Input>("effect-blaze/Acks/FlushTimeout", {
+  defaultValue: () => "10 seconds"
+})
+
+/**
+ * When a batch that failed is sent again; there is no last time.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Retry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze/Acks/Retry", {
+  defaultValue: () => Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
+})
+
+/**
+ * The port to the way acknowledgements travel.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Transport extends Context.Service<
+  Transport,
+  {
+    /** The most that one call takes. */
+    readonly maximum: number
+    readonly acknowledge: (
+      messages: ReadonlyArray<Envelope.Acknowledgement>
+    ) => Effect.Effect<void, BlazeError.BlazeError>
+  }
+>()("effect-blaze/Acks/Transport") {}
+
+/**
+ * Over REST, up to 100 at a time: the default, and what the official documentation recommends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
+  Transport,
+  Effect.map(MixinApi.MixinApi, ({ acknowledge }) => ({ maximum: MixinApi.maximumAcknowledgements, acknowledge }))
+)
+
+/** How many messages one frame may acknowledge. Source: the comment of a Go client about the server's limit. */
+const maximumPerFrame = 80
+
+/**
+ * Over the socket, up to 80 at a time.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
+  Transport,
+  Effect.map(Connection.Connection, ({ request }) => ({
+    maximum: maximumPerFrame,
+    acknowledge: (messages) => Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }))
+  }))
+)
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Acks extends Context.Service<
+  Acks,
+  {
+    /** Acknowledges a message with the next batch; waits while too many are under way. */
+    readonly offer: (id: Ids.MessageId) => Effect.Effect<void>
+    /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
+    readonly flush: Effect.Effect<void>
+  }
+>()("effect-blaze/Acks") {}
+
+const queueSize = 10_000
+const batchesAtOnce = 4
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection | Dedup.Dedup> = Layer.effect(
+  Acks,
+  Effect.gen(function* () {
+    const transport = yield* Transport
+    const connection = yield* Connection.Connection
+    const dedup = yield* Dedup.Dedup
+    const batch = yield* Batch
+    const retry = yield* Retry
+    const flushTimeout = yield* FlushTimeout
+    const queue = yield* Queue.bounded<Ids.MessageId, Cause.Done>(queueSize)
+    const unconfirmed = new Set<Ids.MessageId>()
+    let closing = false
+
+    const send = (ids: ReadonlyArray<Ids.MessageId>) =>
+      transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" }))).pipe(
+        Effect.retry({
+          schedule: retry,
+          while: (error) => error.isRetryable && !(closing && Duration.isZero(Duration.fromInputUnsafe(flushTimeout)))
+        }),
+        Effect.andThen(dedup.confirm(ids)),
+        Effect.tap(Effect.sync(() => ids.forEach((id) => unconfirmed.delete(id)))),
+        Effect.catch((error) =>
+          error.isFatal
+            ? connection.stop(error)
+            : Effect.logError(`${ids.length} messages could not be acknowledged: ${error.message}`)
+        )
+      )
+
+    // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
+    const worker = yield* Stream.fromQueue(queue).pipe(
+      Stream.groupedWithin(Math.min(batch.size, transport.maximum), batch.within),
+      Stream.mapEffect(send, { concurrency: batchesAtOnce, unordered: true }),
+      Stream.runDrain,
+      Effect.forkDetach
+    )
+
+    const flush = Effect.gen(function* () {
+      closing = true
+      yield* Queue.end(queue)
+      const zero = Duration.isZero(Duration.fromInputUnsafe(flushTimeout))
+      const flushed = zero
+        ? Option.some(yield* Fiber.join(worker))
+        : yield* Effect.timeoutOption(Fiber.join(worker), flushTimeout)
+      if (Option.isNone(flushed)) yield* Fiber.interrupt(worker)
+      if (unconfirmed.size > 0) {
+        yield* Effect.logWarning(
+          `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].join(", ")}`
+        )
+        unconfirmed.clear()
+      }
+    })
+    yield* Effect.addFinalizer(() => flush)
+
+    return Acks.of({
+      offer: (id) =>
+        Effect.suspend(() => {
+          unconfirmed.add(id)
+          return Effect.asVoid(Queue.offer(queue, id))
+        }),
+      flush
+    })
+  })
+)

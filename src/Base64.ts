@@ -1,0 +1,43 @@
+/**
+ * Base64 as Mixin's clients write it: either alphabet, padding optional, line breaks anywhere.
+ *
+ * Guarantee: what any one of Go's four decoders accepts is accepted and gives the same bytes; what all of them refuse is refused.
+ *
+ * @since 0.1.0
+ */
+import * as Base64 from "effect/encoding/Base64"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+
+/**
+ * Decodes, or gives `None` for text that is not base64.
+ *
+ * **Example** (Both alphabets)
+ *
+ * ```ts
+ * import { Option } from "effect"
+ * import { Base64 } from "effect-blaze"
+ *
+ * console.assert(Option.isSome(Base64.decode("-_8")))
+ * console.assert(Option.isSome(Base64.decode("+/8=")))
+ * console.assert(Option.isNone(Base64.decode("+_8=")))
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const decode = (text: string): Option.Option<Uint8Array> => {
+  const url = /[-_]/.test(text)
+  if (url && /[+/]/.test(text)) return Option.none()
+  let standard = text.replace(/[\r\n]/g, "")
+  if (url) standard = standard.replace(/-/g, "+").replace(/_/g, "/")
+  if (!standard.includes("=")) standard = standard.padEnd(Math.ceil(standard.length / 4) * 4, "=")
+  return Result.getSuccess(Base64.decode(standard))
+}
+
+/**
+ * The raw URL form without padding, which is what this library sends.
+ *
+ * @since 0.1.0
+ */
+export const encode = (bytes: Uint8Array | string): string => Base64Url.encode(bytes)

@@ -1,0 +1,253 @@
+/**
+ * The front door: one bot's messages as a stream, and everything that can be asked of the server.
+ *
+ * Guarantee: a message is handed out once for as long as it is open, and acknowledged only when its delivery says so; what is
+ * sent keeps its id over every resend.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Digest from "effect/crypto/Digest"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Acks from "./Acks.ts"
+import * as BlazeError from "./BlazeError.ts"
+import * as BlazeSocket from "./BlazeSocket.ts"
+import * as Connection from "./Connection.ts"
+import * as Dedup from "./Dedup.ts"
+import * as Delivery from "./Delivery.ts"
+import * as Envelope from "./Envelope.ts"
+import * as Frame from "./Frame.ts"
+import type * as Gzip from "./Gzip.ts"
+import * as Ids from "./Ids.ts"
+import * as MixinApi from "./MixinApi.ts"
+import * as Outgoing from "./Outgoing.ts"
+import * as Reconnect from "./Reconnect.ts"
+import * as Signer from "./Signer.ts"
+
+/**
+ * When a send that may be tried again is: full jitter up to 250 ms, doubled up to 10 s, ten times.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const SendRetry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze/Blaze/SendRetry", {
+  defaultValue: () =>
+    Reconnect.jittered(Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("10 seconds")])).pipe(
+      Schedule.upTo({ times: 10 })
+    )
+})
+
+/**
+ * The news about a message that the bot sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Receipt {
+  readonly messageId: Ids.MessageId
+  /** `DELIVERED` or `READ`. */
+  readonly status: string
+}
+
+/**
+ * One bot.
+ *
+ * **Example** (A pipeline that ends by itself)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Blaze, Delivery } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   const alice = yield* BlazeTest.user("alice")
+ *   yield* alice.say("hi")
+ *   const blaze = yield* Blaze.Blaze
+ *   yield* blaze.deliveries.pipe(
+ *     Stream.take(1),
+ *     Stream.mapEffect(Delivery.handle((delivery) => delivery.reply("hello"))),
+ *     Stream.runDrain
+ *   )
+ *   console.assert((yield* alice.reads).join() === "hello")
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer)))
+ * ```
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Blaze extends Context.Service<
+  Blaze,
+  {
+    /** The bot itself. */
+    readonly userId: Ids.UserId
+    /** The messages, for one consumer: a second one fails with `AlreadyConsumed`. Fails when the server refuses the bot. */
+    readonly deliveries: Stream.Stream<Delivery.Delivery, BlazeError.BlazeError>
+    /** What becomes of the bot's own messages; the last 1 024 are kept for a slow consumer. */
+    readonly receipts: Stream.Stream<Receipt>
+    /** Sends, and waits until the server has it. Give an `id` to make it the same message however often it is sent. */
+    readonly send: (
+      to: Delivery.Recipient,
+      content: Outgoing.Content,
+      options?: { readonly id?: Ids.MessageId | undefined }
+    ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** Any request of the protocol; gives the `data` of the answer. */
+    readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    /** The status of the connection, now and from now on. */
+    readonly status: Stream.Stream<Connection.Status>
+    /** Ends `deliveries` after what was handed out, waits for its consumer to finish, and flushes the acknowledgements. */
+    readonly drain: Effect.Effect<void>
+  }
+>()("effect-blaze/Blaze") {}
+
+const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
+
+const make = Effect.gen(function* () {
+  const connection = yield* Connection.Connection
+  const acks = yield* Acks.Acks
+  const dedup = yield* Dedup.Dedup
+  const random = yield* SecureRandom.SecureRandom
+  const digest = yield* Digest.Digest
+  const { userId } = yield* Signer.Signer
+  const retry = yield* SendRetry
+  const hash = Effect.provideService(Digest.Digest, digest)
+
+  const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
+    "conversation" in to ? Effect.succeed(to.conversation) : hash(Ids.contactConversation(userId, to.user))
+
+  const sendTo = Effect.fnUntraced(function* (
+    to: Delivery.Recipient,
+    conversationId: Ids.ConversationId,
+    content: Outgoing.Outgoing,
+    messageId: Ids.MessageId
+  ) {
+    const params = yield* Effect.fromResult(
+      Outgoing.toParams(content, {
+        conversationId,
+        messageId,
+        recipientId: "user" in to ? to.user : undefined
+      })
+    )
+    yield* Effect.retry(connection.request(Envelope.Action.createMessage, params), {
+      schedule: retry,
+      while: (error) => error.isRetryable
+    })
+    return messageId
+  })
+
+  const actions: Delivery.Actions = {
+    settle: (message, outcome) =>
+      Effect.suspend(() => {
+        dedup.settle(message.id, outcome._tag === "Ack")
+        return outcome._tag === "Ack" ? acks.offer(message.id) : Effect.void
+      }),
+    answer: Effect.fnUntraced(function* (message, to, content, options) {
+      const outgoing = Outgoing.fromContent(content)
+      const conversationId = yield* conversationOf(to)
+      const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
+      const id = yield* hash(Ids.derive("answer", message.id, conversationId, ...said))
+      return yield* sendTo(to, conversationId, outgoing, id as Ids.MessageId)
+    }),
+    derive: (message, name) => hash(Ids.derive("derive", message.id, name))
+  }
+
+  let consumer: Deferred.Deferred<void> | undefined
+
+  const receive = Effect.gen(function* () {
+    while (true) {
+      const messages = yield* connection.take
+      const verdicts = yield* dedup.admit(messages.map((message) => message.id))
+      const deliveries: Array<Delivery.Delivery> = []
+      for (let index = 0; index < messages.length; index++) {
+        const message = messages[index]!
+        if (verdicts[index] === "New") deliveries.push(new Delivery.Delivery(message, actions))
+        else if (verdicts[index] === "Handled") yield* acks.offer(message.id)
+      }
+      if (Arr.isArrayNonEmpty(deliveries)) return deliveries
+    }
+  })
+
+  const deliveries = Stream.fromPull(
+    Effect.gen(function* () {
+      if (consumer !== undefined) return yield* alreadyConsumed
+      const released = Deferred.makeUnsafe<void>()
+      consumer = released
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          consumer = undefined
+          Deferred.doneUnsafe(released, Effect.void)
+        })
+      )
+      return receive
+    })
+  ).pipe(Stream.scoped)
+
+  return Blaze.of({
+    userId,
+    deliveries,
+    receipts: Stream.fromPubSub(connection.receipts).pipe(
+      Stream.map((view) => ({ messageId: view.message_id as Ids.MessageId, status: view.status ?? "" }))
+    ),
+    send: Effect.fnUntraced(function* (to, content, options) {
+      const id = options?.id ?? ((yield* random.uuidV4()) as Ids.MessageId)
+      return yield* sendTo(to, yield* conversationOf(to), Outgoing.fromContent(content), id)
+    }),
+    request: connection.request,
+    status: SubscriptionRef.changes(connection.status),
+    drain: Effect.gen(function* () {
+      yield* connection.endTake
+      if (consumer !== undefined) yield* Deferred.await(consumer)
+      yield* acks.flush
+    })
+  })
+})
+
+/**
+ * What a bot needs of the platform: a way to dial, a codec, HTTP with its signing, hashes and random numbers.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export type Platform =
+  | BlazeSocket.Dialer
+  | Gzip.Gzip
+  | MixinApi.MixinApi
+  | Signer.Signer
+  | Digest.Digest
+  | SecureRandom.SecureRandom
+
+/**
+ * A bot on a platform of your choice; `effect-blaze/node` and `effect-blaze/testing` have ready ones.
+ *
+ * **Details**
+ *
+ * Acknowledgements travel over REST; `layerWith(Acks.layerSocket)` sends them over the socket.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (
+  transport: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi>
+): Layer.Layer<Blaze, BlazeError.BlazeError, Platform> =>
+  Layer.effect(Blaze, make).pipe(
+    Layer.provide(Acks.layer.pipe(Layer.provide(transport))),
+    Layer.provide([Connection.layer, Dedup.layerMemory]),
+    Layer.provide(BlazeSocket.layer),
+    Layer.provide(Frame.layer)
+  )
+
+/**
+ * A bot whose acknowledgements travel over REST.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Blaze, BlazeError.BlazeError, Platform> = layerWith(Acks.layerRest)

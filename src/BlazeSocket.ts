@@ -1,0 +1,241 @@
+/**
+ * The Socket layer: one authorised connection as a gzip-framed, bidirectional stream of envelopes over an `effect/socket`
+ * Socket.
+ *
+ * Guarantee: every connection has a token and a Socket value of its own, so that nothing written for one is sent on the next; a
+ * peer that gives no sign of life for two ping periods ends it; a refused handshake is told as data, never with the request.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as BlazeError from "./BlazeError.ts"
+import type * as Envelope from "./Envelope.ts"
+import * as Frame from "./Frame.ts"
+import * as Signer from "./Signer.ts"
+
+/**
+ * The address of the server. A `ws:` address is taken for this machine only.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Url = Context.Reference<string>("effect-blaze/BlazeSocket/Url", {
+  defaultValue: () => "wss://blaze.mixin.one/"
+})
+
+/**
+ * How often we ping, and how long one ping may go unanswered: 10 seconds. A connection ends after two silent periods.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const PingPeriod = Context.Reference<Duration.Input>("effect-blaze/BlazeSocket/PingPeriod", {
+  defaultValue: () => "10 seconds"
+})
+
+/**
+ * How long a handshake may take: 10 seconds.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const HandshakeTimeout = Context.Reference<Duration.Input>("effect-blaze/BlazeSocket/HandshakeTimeout", {
+  defaultValue: () => "10 seconds"
+})
+
+/** The WebSocket subprotocol. Source: the official documentation and the Go, Node and Flutter clients. */
+export const subprotocol = "Mixin-Blaze-1"
+
+/**
+ * Why a server would not talk WebSocket, as plain data: it travels as the cause of a `SocketOpenError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class RefusedUpgrade extends Schema.TaggedClass<RefusedUpgrade>("effect-blaze/RefusedUpgrade")("RefusedUpgrade", {
+  status: Schema.Int,
+  /** The server's time in milliseconds, when its headers told it. */
+  serverTime: Schema.optionalKey(Schema.Finite)
+}) {}
+
+/**
+ * Why nobody could be reached, as plain data: the platform's error code, in the cause of a `SocketOpenError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class FailedDial extends Schema.TaggedClass<FailedDial>("effect-blaze/FailedDial")("FailedDial", {
+  problem: Schema.String
+}) {}
+
+/**
+ * One WebSocket that is not dialled yet: acquiring the socket's reader dials, closing its scope closes with 1000.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Dialed {
+  readonly socket: Socket.Socket
+  readonly ping: Effect.Effect<void>
+  /** Ends the connection without the closing handshake. */
+  readonly terminate: Effect.Effect<void>
+  /** Frames, pings and pongs that have arrived so far. */
+  readonly signsOfLife: () => number
+  /** Reading is paused, so that silence says nothing about the peer. */
+  readonly isPaused: () => boolean
+}
+
+/**
+ * The port to the platform's WebSocket. `effect-blaze/node` implements it with `ws`, the tests in memory.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Dialer extends Context.Service<
+  Dialer,
+  {
+    readonly dial: (options: {
+      readonly url: URL
+      readonly token: Redacted.Redacted<string>
+      readonly subprotocol: string
+      readonly handshakeTimeout: Duration.Input
+    }) => Effect.Effect<Dialed>
+  }
+>()("effect-blaze/BlazeSocket/Dialer") {}
+
+/**
+ * One authorised connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Wire {
+  /** The Socket underneath, whose frames are still compressed. */
+  readonly socket: Socket.Socket
+  /** The next frames that arrived, at least one. */
+  readonly receive: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array | string>, BlazeError.BlazeError>
+  readonly decode: (frame: Uint8Array | string) => Result.Result<Envelope.Incoming, BlazeError.BlazeError>
+  /** Everything that arrives, decoded; it fails with the reason when the connection ends, and at the first bad frame. */
+  readonly envelopes: Stream.Stream<Envelope.Incoming, BlazeError.BlazeError>
+  readonly send: (envelope: Envelope.Outgoing) => Effect.Effect<void, BlazeError.BlazeError>
+}
+
+/**
+ * Opens connections.
+ *
+ * **When to use**
+ *
+ * Use to speak the protocol yourself. `Blaze` does it for you: requests matched to answers, acknowledgements, reconnection.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class BlazeSocket extends Context.Service<
+  BlazeSocket,
+  {
+    /** Dials, with a fresh token; the scope closes the connection with 1000. */
+    readonly open: Effect.Effect<Wire, BlazeError.BlazeError, Scope.Scope>
+  }
+>()("effect-blaze/BlazeSocket") {}
+
+const isRefused = Schema.is(RefusedUpgrade)
+const isFailed = Schema.is(FailedDial)
+
+const toBlazeError = Effect.fnUntraced(function* (error: Socket.SocketError, url: URL) {
+  const { reason } = error
+  switch (reason._tag) {
+    case "SocketOpenError": {
+      if (reason.kind === "Timeout") {
+        return BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the handshake with ${url.host}` }))
+      }
+      if (isRefused(reason.cause)) {
+        const { serverTime, status } = reason.cause
+        return status === 401
+          ? BlazeError.unauthorized(yield* Clock.currentTimeMillis, serverTime)
+          : BlazeError.make(new BlazeError.HandshakeRefused({ status }))
+      }
+      const problem = isFailed(reason.cause) ? reason.cause.problem : "no connection"
+      return BlazeError.make(new BlazeError.Unreachable({ host: url.host, problem }))
+    }
+    case "SocketCloseError": {
+      const detail = reason.closeReason ? { detail: reason.closeReason.slice(0, 123) } : {}
+      return BlazeError.make(new BlazeError.ConnectionLost({ code: reason.code, ...detail }))
+    }
+    default:
+      return BlazeError.make(new BlazeError.ConnectionLost({ code: 1006 }))
+  }
+})
+
+const silent = BlazeError.make(
+  new BlazeError.ConnectionLost({ code: 1006, detail: "the server gave no sign of life for two ping periods" })
+)
+
+const missedPeriods = 2
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  BlazeSocket,
+  BlazeError.BlazeError,
+  Dialer | Signer.Signer | Frame.Frame
+> = Layer.effect(
+  BlazeSocket,
+  Effect.gen(function* () {
+    const { dial } = yield* Dialer
+    const signer = yield* Signer.Signer
+    const frame = yield* Frame.Frame
+    const handshakeTimeout = yield* HandshakeTimeout
+    const pingPeriod = yield* PingPeriod
+    const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url))
+
+    const open = Effect.gen(function* () {
+      const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
+      const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
+      const reader = yield* Effect.catch(dialed.socket.reader, (error) => Effect.flip(toBlazeError(error, url)))
+      const writer = yield* dialed.socket.writer
+
+      let ended: BlazeError.BlazeError | undefined
+      const fail = (error: Socket.SocketError) => (ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url)))
+
+      yield* Effect.gen(function* () {
+        let seen = dialed.signsOfLife()
+        let missed = 0
+        while (missed < missedPeriods) {
+          yield* dialed.ping
+          yield* Effect.sleep(pingPeriod)
+          const now = dialed.signsOfLife()
+          missed = now !== seen || dialed.isPaused() ? 0 : missed + 1
+          seen = now
+        }
+        ended = silent
+        yield* dialed.terminate
+      }).pipe(Effect.forkScoped)
+
+      const receive = Effect.catch(reader.pull, fail)
+      const wire: Wire = {
+        socket: dialed.socket,
+        receive,
+        decode: frame.decode,
+        envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
+          Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
+        ),
+        send: (envelope) => Effect.catch(writer.write(frame.encode(envelope)), fail)
+      }
+      return wire
+    })
+    return BlazeSocket.of({ open })
+  })
+)

@@ -1,0 +1,194 @@
+/**
+ * A message with what can be done about it.
+ *
+ * Guarantee: an answer made through a delivery has the same id however often it is made, so the server keeps one; `handle` and
+ * `filter` never lose an acknowledgement.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as BlazeError from "./BlazeError.ts"
+import type * as Ids from "./Ids.ts"
+import type * as Message from "./Message.ts"
+import type * as Outgoing from "./Outgoing.ts"
+
+/**
+ * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Recipient = { readonly user: Ids.UserId } | { readonly conversation: Ids.ConversationId }
+
+/**
+ * How an answer is told from another one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnswerOptions {
+  /**
+   * Takes the place of the content in the answer's id. Give one when the content may differ when the handler runs again (a
+   * language model, a clock), and when the same thing is to be said twice.
+   */
+  readonly key?: string | undefined
+}
+
+/**
+ * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is left unacknowledged and comes back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = { readonly _tag: "Ack" } | { readonly _tag: "Defer" }
+
+/** @since 0.1.0 */
+export const Ack: Outcome = { _tag: "Ack" }
+/** @since 0.1.0 */
+export const Defer: Outcome = { _tag: "Defer" }
+
+const isOutcome = (u: unknown): u is Outcome => u === Ack || u === Defer
+
+/**
+ * What a delivery asks of the bot it belongs to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Actions {
+  readonly settle: (message: Message.Message, outcome: Outcome) => Effect.Effect<void>
+  readonly answer: (
+    message: Message.Message,
+    to: Recipient,
+    content: Outgoing.Content,
+    options: AnswerOptions | undefined
+  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+  readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
+}
+
+/**
+ * A message in the hands of the program, generic in its kind.
+ *
+ * **Gotchas**
+ *
+ * A delivery that is never settled holds its message's place for as long as the process lives. `handle`, `filter` and `Bot` settle
+ * what passes through them; a plain `Stream.filter` or `Stream.take` does not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Delivery<out M extends Message.Message = Message.Message> {
+  readonly message: M
+  readonly #actions: Actions
+
+  constructor(message: M, actions: Actions) {
+    this.message = message
+    this.#actions = actions
+  }
+
+  /** Done: the server is told with the next batch, and the message does not come back. */
+  get ack(): Effect.Effect<void> {
+    return this.#actions.settle(this.message, Ack)
+  }
+
+  /** Not done: the message stays on the server and comes back with the next connection, for up to 7 days. */
+  get defer(): Effect.Effect<void> {
+    return this.#actions.settle(this.message, Defer)
+  }
+
+  /**
+   * Answers in the same conversation, and waits until the server has it.
+   *
+   * **Details**
+   *
+   * The id is derived from the message, the conversation and the content (or `key`), so that a second run sends nothing new.
+   */
+  reply(content: Outgoing.Content, options?: AnswerOptions): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
+    return this.#actions.answer(this.message, { conversation: this.message.conversationId }, content, options)
+  }
+
+  /** As `reply`, to somebody else. */
+  send(
+    to: Recipient,
+    content: Outgoing.Content,
+    options?: AnswerOptions
+  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
+    return this.#actions.answer(this.message, to, content, options)
+  }
+
+  /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, say. */
+  derive(name: string): Effect.Effect<string> {
+    return this.#actions.derive(this.message, name)
+  }
+
+  /** It was waiting on the server when the bot connected. */
+  get fromBacklog(): boolean {
+    return this.message.fromBacklog
+  }
+
+  /** The time since the message was written, by the two clocks of the server and this machine; never negative. */
+  get age(): Effect.Effect<Duration.Duration> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const at = Date.parse(this.message.createdAt)
+      return Duration.millis(Number.isFinite(at) ? Math.max(0, now - at) : 0)
+    })
+  }
+}
+
+/**
+ * Runs a handler, then acknowledges; what a handler fails with passes through, unacknowledged.
+ *
+ * **Details**
+ *
+ * A handler that gives `Defer` decides otherwise.
+ *
+ * **Example** (Handling without acknowledging)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Delivery } from "effect-blaze"
+ *
+ * const later = Delivery.handle(() => Effect.succeed(Delivery.Defer))
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const handle =
+  <M extends Message.Message, A, E, R>(handler: (delivery: Delivery<M>) => Effect.Effect<A, E, R>) =>
+  (delivery: Delivery<M>): Effect.Effect<A, E, R> =>
+    handler(delivery).pipe(
+      Effect.onExit((exit) => (exit._tag === "Failure" ? delivery.defer : Effect.void)),
+      Effect.tap((result) => (isOutcome(result) && result._tag === "Defer" ? delivery.defer : delivery.ack))
+    )
+
+/**
+ * Keeps the deliveries of one kind, or whose message meets a condition, and acknowledges the rest.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const filter: {
+  <M extends Message.Message, N extends M>(
+    refinement: (message: M) => message is N
+  ): <E, R>(self: Stream.Stream<Delivery<M>, E, R>) => Stream.Stream<Delivery<N>, E, R>
+  <M extends Message.Message>(
+    predicate: (message: M) => boolean
+  ): <E, R>(self: Stream.Stream<Delivery<M>, E, R>) => Stream.Stream<Delivery<M>, E, R>
+} =
+  <M extends Message.Message>(predicate: (message: M) => boolean) =>
+  <E, R>(self: Stream.Stream<Delivery<M>, E, R>): Stream.Stream<Delivery<M>, E, R> =>
+    self.pipe(
+      Stream.mapArrayEffect((deliveries) => {
+        const kept: Array<Delivery<M>> = []
+        const dropped: Array<Delivery<M>> = []
+        for (const delivery of deliveries) (predicate(delivery.message) ? kept : dropped).push(delivery)
+        const acknowledged = Effect.forEach(dropped, (delivery) => delivery.ack, { discard: true })
+        return Effect.as(acknowledged, [kept] as Arr.NonEmptyReadonlyArray<ReadonlyArray<Delivery<M>>>)
+      }),
+      Stream.flattenIterable
+    )

@@ -1,0 +1,131 @@
+/**
+ * The wire schemas: what travels inside a frame, in both directions.
+ *
+ * Guarantee: what comes from outside is checked before anything reads it; `null` counts as absent, and unknown fields pass.
+ *
+ * @since 0.1.0
+ */
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as BlazeError from "./BlazeError.ts"
+
+const nullish = <S extends Schema.Top>(schema: S) => Schema.optional(Schema.NullOr(schema))
+
+/**
+ * The `error` of an answer. Some servers spell it `desciption`, and `status` may be missing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ErrorBody = Schema.Struct({
+  code: Schema.Int,
+  status: nullish(Schema.Int),
+  description: nullish(Schema.String),
+  desciption: nullish(Schema.String),
+  extra: Schema.optional(Schema.Unknown)
+})
+/** @since 0.1.0 */
+export type ErrorBody = typeof ErrorBody.Type
+
+/** @since 0.1.0 */
+export const toBlazeError = (error: ErrorBody): BlazeError.BlazeError =>
+  BlazeError.fromApi({
+    code: error.code,
+    status: error.status ?? undefined,
+    description: error.description ?? error.desciption ?? undefined,
+    field:
+      Predicate.hasProperty(error.extra, "field") && Predicate.isString(error.extra.field)
+        ? error.extra.field
+        : undefined
+  })
+
+/**
+ * What the server sends: an answer to the request of the same `id`, or a push with an `id` of its own.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Incoming = Schema.Struct({
+  id: Schema.String,
+  action: Schema.String,
+  data: Schema.optional(Schema.Unknown),
+  error: nullish(ErrorBody)
+})
+/** @since 0.1.0 */
+export type Incoming = typeof Incoming.Type
+
+/**
+ * What the client sends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Outgoing = Schema.Struct({
+  id: Schema.String,
+  action: Schema.String,
+  params: Schema.optional(Schema.Unknown)
+})
+/** @since 0.1.0 */
+export type Outgoing = typeof Outgoing.Type
+
+/**
+ * A message as the server shows it; protocol section 4. Fields that are optional, empty or `null` in some source are so here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const MessageView = Schema.Struct({
+  message_id: Schema.NonEmptyString,
+  conversation_id: nullish(Schema.String),
+  user_id: nullish(Schema.String),
+  representative_id: nullish(Schema.String),
+  session_id: nullish(Schema.String),
+  category: nullish(Schema.String),
+  data: nullish(Schema.String),
+  data_base64: nullish(Schema.String),
+  status: nullish(Schema.String),
+  source: nullish(Schema.String),
+  quote_message_id: nullish(Schema.String),
+  silent: nullish(Schema.Boolean),
+  expire_in: nullish(Schema.Number),
+  created_at: nullish(Schema.String),
+  updated_at: nullish(Schema.String)
+})
+/** @since 0.1.0 */
+export type MessageView = typeof MessageView.Type
+
+/**
+ * One line of an acknowledgement. Source: the official documentation; bots send `READ`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Acknowledgement = Schema.Struct({
+  message_id: Schema.NonEmptyString,
+  status: Schema.Literals(["DELIVERED", "READ"])
+})
+/** @since 0.1.0 */
+export type Acknowledgement = typeof Acknowledgement.Type
+
+/**
+ * The actions this library sends or understands. Anything else that arrives is ignored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Action = {
+  listPendingMessages: "LIST_PENDING_MESSAGES",
+  createMessage: "CREATE_MESSAGE",
+  acknowledgeReceipt: "ACKNOWLEDGE_MESSAGE_RECEIPT",
+  acknowledgeReceipts: "ACKNOWLEDGE_MESSAGE_RECEIPTS",
+  createCall: "CREATE_CALL",
+  createKraken: "CREATE_KRAKEN",
+  error: "ERROR"
+} as const
+
+/** @since 0.1.0 */
+export const decodeIncoming = Schema.decodeUnknownResult(Incoming)
+/** @since 0.1.0 */
+export const decodeOutgoing = Schema.decodeUnknownResult(Outgoing)
+/** @since 0.1.0 */
+export const decodeMessageView = Schema.decodeUnknownResult(MessageView)

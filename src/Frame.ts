@@ -1,0 +1,99 @@
+/**
+ * Bytes to envelope and back: one binary WebSocket message is one gzip stream holding one UTF-8 JSON object.
+ *
+ * Guarantee: a frame either gives a checked envelope or a `BadInput`, never an exception; the size limit lives here.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as BlazeError from "./BlazeError.ts"
+import * as Envelope from "./Envelope.ts"
+import * as Gzip from "./Gzip.ts"
+
+/**
+ * How many bytes one frame may inflate to. 16 MiB by default; Mixin's own requests stay below 128 KiB.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const MaximumSize = Context.Reference<number>("effect-blaze/Frame/MaximumSize", {
+  defaultValue: () => 16 * 1024 * 1024
+})
+
+/**
+ * Reads and writes frames.
+ *
+ * **Example** (There and back)
+ *
+ * ```ts
+ * import { Effect, Layer, Result } from "effect"
+ * import { Frame, Gzip } from "effect-blaze"
+ *
+ * const program = Effect.gen(function*() {
+ *   const frame = yield* Frame.Frame
+ *   const bytes = frame.encode({ id: "0623f846-aa86-4664-bb65-0e5559890a5c", action: "LIST_PENDING_MESSAGES" })
+ *   const envelope = yield* Effect.fromResult(frame.decode(bytes))
+ *   console.assert(envelope.action === "LIST_PENDING_MESSAGES")
+ *   console.assert(Result.isFailure(frame.decode("a text frame")))
+ * })
+ *
+ * Effect.runSync(program.pipe(Effect.provide(Frame.layer.pipe(Layer.provide(Gzip.layerFflate)))))
+ * ```
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Frame extends Context.Service<
+  Frame,
+  {
+    /** Reads one frame; a text frame comes as a string and is never legal. Fails with `BadInput`. */
+    readonly decode: (frame: Uint8Array | string) => Result.Result<Envelope.Incoming, BlazeError.BlazeError>
+    readonly encode: (envelope: Envelope.Outgoing) => Uint8Array
+  }
+>()("effect-blaze/Frame") {}
+
+const bad = (problem: string) => Result.fail(BlazeError.make(new BlazeError.BadInput({ problem })))
+const notBinary = bad("a text frame")
+const notUtf8 = bad("a frame that is not UTF-8")
+const notJson = bad("a frame that is not JSON")
+const notEnvelope = bad("a frame that is not an envelope with id and action")
+
+const encoder = new TextEncoder()
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Frame, never, Gzip.Gzip> = Layer.effect(
+  Frame,
+  Effect.gen(function* () {
+    const { gunzip, gzip } = yield* Gzip.Gzip
+    const maximumSize = yield* MaximumSize
+    const decoder = new TextDecoder("utf-8", { fatal: true })
+    return Frame.of({
+      decode: (frame) => {
+        if (typeof frame === "string") return notBinary
+        const bytes = gunzip(frame, maximumSize)
+        if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
+        let text: string
+        try {
+          text = decoder.decode(bytes.success)
+        } catch {
+          return notUtf8
+        }
+        let json: unknown
+        try {
+          json = JSON.parse(text)
+        } catch {
+          return notJson
+        }
+        const envelope = Envelope.decodeIncoming(json)
+        return Result.isSuccess(envelope) ? Result.succeed(envelope.success) : notEnvelope
+      },
+      encode: (envelope) => gzip(encoder.encode(JSON.stringify(envelope)))
+    })
+  })
+)

@@ -1,0 +1,141 @@
+/**
+ * Identifiers: branded UUID strings, the conversation ids that Mixin derives from its members, and the ids this library
+ * derives so that doing a thing twice gives the same id both times.
+ *
+ * Guarantee: every id made here is a pure function of its arguments; equal arguments give equal ids in every process.
+ *
+ * @since 0.1.0
+ */
+import * as Digest from "effect/crypto/Digest"
+import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
+import * as Schema from "effect/Schema"
+
+const uuid = Schema.String.check(
+  Schema.isPattern(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, {
+    expected: "a lower-case UUID such as 773e5e77-4107-45c2-b648-8fc722ed77f5"
+  })
+)
+
+/**
+ * A person or a bot. Bots call theirs `app_id`, `client_id` or `user_id`; they are one and the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const UserId = uuid.pipe(Schema.brand("effect-blaze/UserId"))
+/** @since 0.1.0 */
+export type UserId = typeof UserId.Type
+
+/**
+ * A conversation of two (a contact conversation) or of many (a group).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ConversationId = uuid.pipe(Schema.brand("effect-blaze/ConversationId"))
+/** @since 0.1.0 */
+export type ConversationId = typeof ConversationId.Type
+
+/**
+ * A message. The sender chooses it, and the server keeps the first message of equal ids.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const MessageId = uuid.pipe(Schema.brand("effect-blaze/MessageId"))
+/** @since 0.1.0 */
+export type MessageId = typeof MessageId.Type
+
+const encoder = new TextEncoder()
+
+const uuidFromBytes = (digest: Uint8Array, version: number): string => {
+  const bytes = digest.slice(0, 16)
+  bytes[6] = (bytes[6]! & 0x0f) | (version << 4)
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80
+  const hex = Hex.encode(bytes)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+const nameUuid = Effect.fnUntraced(function* (name: string) {
+  const digest = yield* Digest.Digest
+  return uuidFromBytes(yield* digest.digest(Digest.md5, encoder.encode(name)), 3)
+})
+
+const fold = (a: string, b: string) => nameUuid(a < b ? a + b : b + a)
+
+/**
+ * The id of the conversation between two users, the same whichever of them asks.
+ *
+ * **Details**
+ *
+ * Source of the rule: every official client; MD5 of the smaller and the larger id, as a version 3 UUID.
+ *
+ * **Example** (The conversation of a bot and a person)
+ *
+ * ```ts
+ * import { NodeCrypto } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import { Ids } from "effect-blaze"
+ *
+ * const bot = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
+ * const person = Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5")
+ *
+ * const id = Effect.runSync(Ids.contactConversation(bot, person).pipe(Effect.provide(NodeCrypto.layerDigest)))
+ * console.assert(id === "72e9a6c7-3e78-30ee-add8-aa114eada65a")
+ * ```
+ *
+ * @category conversation ids
+ * @since 0.1.0
+ */
+export const contactConversation = (a: UserId, b: UserId): Effect.Effect<ConversationId, never, Digest.Digest> =>
+  Effect.map(fold(a, b), (id) => id as ConversationId)
+
+/**
+ * The id of a group, from its owner, its name, a random UUID and the members that are passed when it is created.
+ *
+ * **Details**
+ *
+ * Source of the rule: the official Go and Node clients. The order of the participants does not matter, and the owner is not
+ * added to them. Send the same `randomId` in the request that creates the group.
+ *
+ * @category conversation ids
+ * @since 0.1.0
+ */
+export const groupConversation = Effect.fnUntraced(function* (group: {
+  readonly ownerId: UserId
+  readonly name: string
+  readonly randomId: string
+  readonly participants: ReadonlyArray<UserId>
+}): Effect.fn.Return<ConversationId, never, Digest.Digest> {
+  let id = yield* fold(group.ownerId, group.name)
+  id = yield* fold(id, group.randomId)
+  for (const participant of group.participants.toSorted()) id = yield* fold(id, participant)
+  return id as ConversationId
+})
+
+// A fixed namespace of our own (RFC 9562 section 5.5), so that ids derived here never meet ids derived elsewhere.
+const namespace = Uint8Array.of(
+  0x6b, 0x1d, 0x2f, 0x5e, 0x0c, 0x57, 0x4a, 0x0e, 0x9b, 0x7a, 0x3e, 0x1f, 0x8d, 0x24, 0x61, 0xc3
+)
+
+/**
+ * A version 5 UUID made from a list of parts: the same parts give the same id in every process and after every crash.
+ *
+ * **Gotchas**
+ *
+ * The parts are length-prefixed, so `["ab", "c"]` and `["a", "bc"]` differ.
+ *
+ * @category derived ids
+ * @since 0.1.0
+ */
+export const derive = Effect.fnUntraced(function* (
+  ...parts: ReadonlyArray<string>
+): Effect.fn.Return<string, never, Digest.Digest> {
+  const digest = yield* Digest.Digest
+  const name = encoder.encode(parts.map((part) => `${part.length}:${part}`).join(""))
+  const bytes = new Uint8Array(namespace.length + name.length)
+  bytes.set(namespace)
+  bytes.set(name, namespace.length)
+  return uuidFromBytes(yield* digest.digest(Digest.sha1, bytes), 5)
+})

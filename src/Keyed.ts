@@ -1,0 +1,205 @@
+/**
+ * Order per key with bounded concurrency, for any stream. It knows nothing of Blaze.
+ *
+ * Guarantee: elements of one key are worked on one after the other in their order, elements of different keys at the same time;
+ * keys take turns, so that a busy one delays another by one element; an idle key costs nothing; what waits is bounded.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as MutableList from "effect/MutableList"
+import * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+/**
+ * How long elements that are being worked on may go on when the stream is interrupted, before they are interrupted too: 30 seconds.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Grace = Context.Reference<Duration.Input>("effect-blaze/Keyed/Grace", {
+  defaultValue: () => "30 seconds"
+})
+
+interface Lane<A> {
+  readonly key: unknown
+  readonly waiting: MutableList.MutableList<A>
+}
+
+/**
+ * Maps every element with an effect: in order within a key, concurrently across keys. Results come in the order of completion.
+ *
+ * **Details**
+ *
+ * `concurrency` is how many elements are worked on at once. `inFlight` is how many are taken from the stream and not yet passed
+ * on, 10 000 by default: as long as the backlog of a busy key fits, it does not keep the others waiting. The first failure ends the
+ * stream.
+ *
+ * **Example** (One account after the other, many accounts at once)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Keyed } from "effect-blaze"
+ *
+ * const results = Stream.make({ account: "a", n: 1 }, { account: "b", n: 2 }, { account: "a", n: 3 }).pipe(
+ *   Keyed.mapEffect(({ n }) => Effect.succeed(n), { key: ({ account }) => account, concurrency: 8 }),
+ *   Stream.runCollect
+ * )
+ * console.assert((await Effect.runPromise(results)).length === 3)
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const mapEffect =
+  <A, B, E2, R2>(
+    f: (element: A) => Effect.Effect<B, E2, R2>,
+    options: {
+      readonly key: (element: A) => unknown
+      readonly concurrency: number
+      readonly inFlight?: number | undefined
+    }
+  ) =>
+  <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, options))
+
+const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
+  pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
+  scope: Scope.Scope,
+  f: (element: A) => Effect.Effect<B, E2, R2>,
+  options: {
+    readonly key: (element: A) => unknown
+    readonly concurrency: number
+    readonly inFlight?: number | undefined
+  }
+) {
+  const { concurrency, inFlight = 10_000, key } = options
+  const grace = Duration.fromInputUnsafe(yield* Grace)
+
+  const lanes = new Map<unknown, Lane<A>>()
+  // A lane is in here when it has an element waiting and none running: taking from the front gives every key its turn.
+  const ready = MutableList.make<Lane<A>>()
+  let results: Array<B> = []
+  let failure: Cause.Cause<E | E2 | Cause.Done> | undefined
+  let workers = 0
+  let taken = 0
+  let done = false
+  let stopping = false
+  let consumer: (() => void) | undefined
+  let producer: (() => void) | undefined
+  const idle = Deferred.makeUnsafe<void>()
+
+  const notify = () => {
+    const current = consumer
+    consumer = undefined
+    current?.()
+  }
+
+  const fail = (cause: Cause.Cause<E | E2 | Cause.Done>) => {
+    failure ??= cause
+    stopping = true
+    notify()
+  }
+
+  const add = (element: A) => {
+    const id = key(element)
+    let lane = lanes.get(id)
+    if (lane === undefined) {
+      lane = { key: id, waiting: MutableList.make() }
+      lanes.set(id, lane)
+      MutableList.append(ready, lane)
+    }
+    MutableList.append(lane.waiting, element)
+  }
+
+  // A lane stays in the map while its last element runs, so that the next one of its key lines up behind it.
+  const finish = (lane: Lane<A>) => {
+    if (lane.waiting.length === 0) lanes.delete(lane.key)
+    else MutableList.append(ready, lane)
+  }
+
+  const worker = Effect.gen(function* () {
+    while (true) {
+      const lane = stopping ? MutableList.Empty : MutableList.take(ready)
+      if (lane === MutableList.Empty) {
+        // In the same breath as the look at the queue: else an element that comes in between would find no worker.
+        workers--
+        if (workers === 0 && stopping) Deferred.doneUnsafe(idle, Effect.void)
+        return
+      }
+      const element = MutableList.take(lane.waiting) as A
+      const exit = yield* Effect.exit(Effect.suspend(() => f(element)))
+      finish(lane)
+      if (Exit.isSuccess(exit)) {
+        results.push(exit.value)
+        notify()
+      } else fail(exit.cause)
+    }
+  })
+
+  const workerScope = yield* Scope.make()
+  // Runs before the scope of the pull closes upstream: what is being worked on may still need it.
+  yield* Scope.addFinalizerExit(scope, (exit) =>
+    Effect.gen(function* () {
+      stopping = true
+      if (workers > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
+      yield* Scope.close(workerScope, exit)
+    })
+  )
+
+  const awaitRoom = Effect.callback<void>((resume) => {
+    producer = () => resume(Effect.void)
+  })
+
+  const produce = Effect.gen(function* () {
+    while (true) {
+      const elements = yield* pull
+      for (const element of elements) add(element)
+      taken += elements.length
+      for (let missing = Math.min(concurrency - workers, ready.length); missing > 0; missing--) {
+        workers++
+        yield* Effect.forkIn(worker, workerScope)
+      }
+      while (taken >= inFlight) yield* awaitRoom
+    }
+  })
+
+  yield* produce.pipe(
+    Effect.catchCause((cause) =>
+      Effect.sync(() => {
+        if (Pull.isDoneCause(cause)) {
+          done = true
+          notify()
+        } else fail(cause)
+      })
+    ),
+    Effect.forkIn(scope)
+  )
+
+  return Effect.callback<Arr.NonEmptyReadonlyArray<B>, E | E2 | Cause.Done>((resume) => {
+    const attempt = () => {
+      if (Arr.isArrayNonEmpty(results)) {
+        const batch = results
+        results = []
+        taken -= batch.length
+        resume(Effect.succeed(batch))
+        const waiting = producer
+        producer = undefined
+        waiting?.()
+      } else if (failure !== undefined) resume(Effect.failCause(failure))
+      else if (done && lanes.size === 0) resume(Cause.done())
+      else consumer = attempt
+    }
+    attempt()
+    return Effect.sync(() => {
+      if (consumer === attempt) consumer = undefined
+    })
+  })
+})

@@ -1,0 +1,120 @@
+/**
+ * A bot on Node: `ws`, zlib, node:http and node:crypto, put together.
+ *
+ * Guarantee: nothing but a keystore is needed, and it comes from `BLAZE_KEYSTORE` or from the program.
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Config from "effect/Config"
+import type * as Digest from "effect/crypto/Digest"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as Signature from "effect/crypto/Signature"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { Agent as HttpsAgent } from "node:https"
+import * as Acks from "../Acks.ts"
+import * as Blaze from "../Blaze.ts"
+import type * as BlazeError from "../BlazeError.ts"
+import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Frame from "../Frame.ts"
+import type * as Gzip from "../Gzip.ts"
+import * as MixinApi from "../MixinApi.ts"
+import * as Signer from "../Signer.ts"
+import * as WebSocketDialer from "./WebSocketDialer.ts"
+import * as ZlibGzip from "./ZlibGzip.ts"
+
+type Crypto = Digest.Digest | SecureRandom.SecureRandom | Signature.Signature
+
+/**
+ * What `Blaze`, `BlazeSocket` and `Signer` need of Node.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Gzip.Gzip | FileSystem.FileSystem | Crypto> =
+  Layer.mergeAll(
+    WebSocketDialer.layer,
+    ZlibGzip.layer,
+    NodeFileSystem.layer,
+    NodeCrypto.layerDigest,
+    NodeCrypto.layerSecureRandom,
+    NodeCrypto.layerSignature
+  )
+
+// One agent serves both schemes: the packages that make proxy agents do.
+const layerHttp = Layer.unwrap(
+  Effect.map(WebSocketDialer.ProxyAgent, (agent) =>
+    agent === undefined
+      ? NodeHttpClient.layerNodeHttpOptions({ keepAlive: true })
+      : NodeHttpClient.layerNodeHttpNoAgent.pipe(
+          Layer.provide(Layer.succeed(NodeHttpClient.HttpAgent, { http: agent, https: agent as HttpsAgent }))
+        )
+  )
+)
+
+type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | FileSystem.FileSystem>
+
+/**
+ * A bot that signs as told: `layer(Signer.layerString(json))`, say.
+ *
+ * **Details**
+ *
+ * The second argument chooses how acknowledgements travel: `Acks.layerRest`, the default, or `Acks.layerSocket`. Addresses, times
+ * and bounds are references with defaults; give others with `Layer.provide(Layer.succeed(BlazeSocket.Url, "..."))`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  signer: SignerLayer,
+  acks: Parameters<typeof Blaze.layerWith>[0] = Acks.layerRest
+): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> =>
+  Blaze.layerWith(acks).pipe(
+    Layer.provide(MixinApi.layer),
+    Layer.provide([signer, layerHttp]),
+    Layer.provide(layerPlatform)
+  )
+
+// BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
+const layerAddresses = Layer.unwrap(
+  Effect.gen(function* () {
+    const url = yield* Config.option(Config.String("BLAZE_URL"))
+    const api = yield* Config.option(Config.String("BLAZE_API_URL"))
+    return Layer.mergeAll(
+      Option.isSome(url) ? Layer.succeed(BlazeSocket.Url, url.value) : Layer.empty,
+      Option.isSome(api) ? Layer.succeed(MixinApi.BaseUrl, api.value) : Layer.empty
+    )
+  }).pipe(Effect.orDie)
+)
+
+/**
+ * A bot that is set up from the environment.
+ *
+ * **Details**
+ *
+ * `BLAZE_KEYSTORE` is the path of the keystore file, or its JSON. `BLAZE_URL` and `BLAZE_API_URL`, when set, are the addresses of
+ * another server than Mixin's.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> = layer(Signer.layerConfig).pipe(
+  Layer.provide(layerAddresses)
+)
+
+/**
+ * The raw wire, set up from the environment as `layerConfig` is.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket, BlazeError.BlazeError> = BlazeSocket.layer.pipe(
+  Layer.provide([Signer.layerConfig, Frame.layer]),
+  Layer.provide(layerPlatform),
+  Layer.provide(layerAddresses)
+)

@@ -1,0 +1,223 @@
+/**
+ * The dialer on `ws`: an `effect/socket` Socket over one WebSocket, read in batches.
+ *
+ * Guarantee: what arrives in one turn of the event loop is one pull; what nobody pulls is bounded, by pausing the connection; no
+ * error carries the request or its token; closing the scope closes with 1000 and waits for the close event.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Socket from "effect/socket/Socket"
+import type { Agent } from "node:http"
+import WebSocket from "ws"
+import * as BlazeSocket from "../BlazeSocket.ts"
+import * as MixinApi from "../MixinApi.ts"
+
+/**
+ * The agent that connections go through: a proxy's, from a package such as `https-proxy-agent`. None by default.
+ *
+ * **Details**
+ *
+ * It is for the WebSocket only. REST takes its proxy with the HTTP client, see `NodeBlaze.layerHttp`.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const ProxyAgent = Context.Reference<Agent | undefined>("effect-blaze/node/WebSocketDialer/ProxyAgent", {
+  defaultValue: () => undefined
+})
+
+/** How many bytes may wait unread before the connection is paused. */
+const highWaterMark = 256 * 1024
+
+/** How many bytes may wait unsent before a write waits for its own to be gone. */
+const sendHighWaterMark = 1024 * 1024
+
+/** The largest compressed frame; what it inflates to is bounded by `Frame.MaximumSize`. */
+const maximumPayload = 16 * 1024 * 1024
+
+const closeTimeout = "2 seconds"
+
+type Frames = Arr.NonEmptyReadonlyArray<Uint8Array | string>
+
+const socketError = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
+const closeError = (code: number, closeReason?: string) =>
+  socketError(new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) }))
+
+const failedDial = (error: Error) => {
+  const problem = "code" in error && typeof error.code === "string" ? error.code : "handshake failed"
+  return socketError(
+    /timed out/.test(error.message)
+      ? new Socket.SocketOpenError({ kind: "Timeout", cause: new BlazeSocket.FailedDial({ problem: "timeout" }) })
+      : new Socket.SocketOpenError({ kind: "Unknown", cause: new BlazeSocket.FailedDial({ problem }) })
+  )
+}
+
+const headerText = (value: string | Array<string> | undefined) => (Array.isArray(value) ? value[0] : value)
+
+const make = (open: () => WebSocket): BlazeSocket.Dialed => {
+  let ws: WebSocket | undefined
+  let frames: Array<Uint8Array | string> = []
+  let size = 0
+  let signs = 0
+  let end: Socket.SocketError | undefined
+  let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
+  let waking = false
+
+  const deliver = () => {
+    waking = false
+    const resume = waiter
+    if (resume === undefined) return
+    if (frames.length > 0) {
+      waiter = undefined
+      const taken = frames as unknown as Frames
+      frames = []
+      size = 0
+      if (ws?.isPaused) ws.resume()
+      resume(Effect.succeed(taken))
+    } else if (end !== undefined) {
+      waiter = undefined
+      resume(Effect.fail(end))
+    }
+  }
+
+  const finish = (error: Socket.SocketError) => {
+    end ??= error
+    deliver()
+  }
+
+  const listen = (socket: WebSocket) => {
+    socket.on("message", (data: Buffer, isBinary: boolean) => {
+      signs++
+      frames.push(isBinary ? data : data.toString())
+      size += data.length
+      if (size >= highWaterMark) socket.pause()
+      // Frames that came in one read are told apart synchronously: a turn later all of them are here.
+      if (waiter !== undefined && !waking) {
+        waking = true
+        setImmediate(deliver)
+      }
+    })
+    socket.on("ping", () => signs++)
+    socket.on("pong", () => signs++)
+    socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString())))
+  }
+
+  const acquire = Effect.callback<WebSocket, Socket.SocketError>((resume) => {
+    const socket = open()
+    ws = socket
+    socket.on("open", () => resume(Effect.succeed(socket)))
+    socket.on("unexpected-response", (request, response) => {
+      const headers = {
+        "x-server-time": headerText(response.headers["x-server-time"]),
+        date: response.headers.date
+      }
+      const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
+      const cause = new BlazeSocket.RefusedUpgrade({
+        status: response.statusCode ?? 0,
+        ...(serverTime === undefined ? {} : { serverTime })
+      })
+      request.destroy()
+      resume(Effect.fail(socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))))
+    })
+    // Errors come before the close event, which ends an open connection; here they are the end of a handshake.
+    socket.on("error", (error) => resume(Effect.fail(failedDial(error))))
+    listen(socket)
+    return Effect.sync(() => socket.terminate())
+  })
+
+  const release = (socket: WebSocket) =>
+    Effect.callback<void>((resume) => {
+      if (socket.readyState === WebSocket.CLOSED) return resume(Effect.void)
+      socket.on("close", () => resume(Effect.void))
+      frames = []
+      if (socket.isPaused) socket.resume()
+      socket.close(1000)
+    }).pipe(
+      Effect.timeoutOption(closeTimeout),
+      Effect.andThen(
+        Effect.sync(() => {
+          socket.terminate()
+          finish(closeError(1006))
+        })
+      )
+    )
+
+  const reader = Effect.as(Effect.acquireRelease(acquire, release, { interruptible: true }), {
+    pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
+      waiter = resume
+      if (frames.length > 0 || end !== undefined) deliver()
+      return Effect.sync(() => {
+        waiter = undefined
+      })
+    }),
+    upgrade: Socket.SocketUpgradeError.unsupported
+  })
+
+  const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
+    Effect.suspend(() => {
+      if (end !== undefined) return Effect.fail(end)
+      if (ws === undefined || ws.readyState !== WebSocket.OPEN) return Effect.fail(closeError(1006))
+      if (Socket.isCloseEvent(chunk)) {
+        ws.close(chunk.code, chunk.reason)
+        return Effect.void
+      }
+      if (ws.bufferedAmount < sendHighWaterMark) {
+        ws.send(chunk, ignore)
+        return Effect.void
+      }
+      const socket = ws
+      return Effect.callback<void, Socket.SocketError>((resume) => {
+        socket.send(chunk, (error) => resume(error ? Effect.fail(end ?? closeError(1006)) : Effect.void))
+      })
+    })
+
+  return {
+    socket: Socket.make({
+      reader,
+      writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
+    }),
+    ping: Effect.sync(() => {
+      if (ws?.readyState === WebSocket.OPEN) ws.ping()
+    }),
+    terminate: Effect.sync(() => ws?.terminate()),
+    signsOfLife: () => signs,
+    isPaused: () => ws?.isPaused ?? false
+  }
+}
+
+// A failed write is followed by the close event, which tells everybody who waits.
+const ignore = () => {}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<BlazeSocket.Dialer> = Layer.effect(
+  BlazeSocket.Dialer,
+  Effect.gen(function* () {
+    const agent = yield* ProxyAgent
+    return BlazeSocket.Dialer.of({
+      dial: ({ handshakeTimeout, subprotocol, token, url }) =>
+        Effect.sync(() =>
+          make(
+            () =>
+              new WebSocket(url, subprotocol, {
+                headers: { authorization: `Bearer ${Redacted.value(token)}`, "user-agent": "effect-blaze" },
+                handshakeTimeout: Duration.toMillis(handshakeTimeout),
+                maxPayload: maximumPayload,
+                perMessageDeflate: false,
+                followRedirects: false,
+                ...(agent === undefined ? {} : { agent })
+              })
+          )
+        )
+    })
+  })
+)

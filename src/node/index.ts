@@ -1,0 +1,8 @@
+/**
+ * The half of effect-blaze that needs Node.
+ *
+ * @since 0.1.0
+ */
+export * as NodeBlaze from "./NodeBlaze.ts"
+export * as WebSocketDialer from "./WebSocketDialer.ts"
+export * as ZlibGzip from "./ZlibGzip.ts"

@@ -1,0 +1,67 @@
+/**
+ * The server's half of a token: what it must be for a request to be let in.
+ *
+ * Guarantee: it accepts what the documentation allows and nothing else: the algorithm of the registered key, a signature by it,
+ * this request, this session, not expired, and issued within 5 minutes of the server's time.
+ *
+ * @since 0.1.0
+ */
+import * as Signature from "effect/crypto/Signature"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Base64 from "../Base64.ts"
+import * as BlazeError from "../BlazeError.ts"
+import * as Signer from "../Signer.ts"
+import type * as BlazeServer from "./BlazeServer.ts"
+
+const part = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const decode = Schema.decodeUnknownOption(Schema.fromJsonString(schema))
+  return (encoded: string) =>
+    Option.flatMap(Base64.decode(encoded), (bytes) => decode(new TextDecoder().decode(bytes)))
+}
+
+const decodeHeader = part(Schema.Struct({ alg: Schema.String }))
+const decodeClaims = part(
+  Schema.Struct({
+    uid: Schema.String,
+    sid: Schema.String,
+    iat: Schema.Int,
+    exp: Schema.Int,
+    sig: Schema.String
+  })
+)
+
+const algorithmOf = (key: Signature.PublicKey) => (key.algorithm._tag === "Ed25519" ? "EdDSA" : "RS512")
+
+/**
+ * The bot that a token speaks for, if the token is good for the request. `now` is in milliseconds.
+ *
+ * @since 0.1.0
+ */
+export const verify = Effect.fnUntraced(function* (
+  server: Pick<BlazeServer.BlazeServer["Service"], "botBySession" | "now">,
+  token: string,
+  request: Signer.SignedRequest
+) {
+  const none = Option.none<BlazeServer.BotAccount>()
+  const [header = "", claims = "", signed = "", ...rest] = token.split(".")
+  const decodedHeader = decodeHeader(header)
+  const decodedClaims = decodeClaims(claims)
+  const bytes = Base64.decode(signed)
+  if (rest.length > 0 || Option.isNone(decodedHeader) || Option.isNone(decodedClaims) || Option.isNone(bytes)) return none
+
+  const { exp, iat, sid, sig, uid } = decodedClaims.value
+  const bot = server.botBySession(uid, sid)
+  if (Option.isNone(bot) || decodedHeader.value.alg !== algorithmOf(bot.value.publicKey)) return none
+  const time = server.now()
+  if (exp * 1000 <= time || Math.abs(iat * 1000 - time) > BlazeError.toleratedClockDifference) return none
+  if (sig !== (yield* Signer.requestSignature(request))) return none
+
+  const signature = yield* Signature.Signature
+  const valid = yield* Effect.orElseSucceed(
+    signature.verify(bot.value.publicKey, bytes.value, new TextEncoder().encode(`${header}.${claims}`)),
+    () => false
+  )
+  return valid ? bot : none
+})

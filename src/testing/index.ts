@@ -1,0 +1,8 @@
+/**
+ * The built-in Blaze server: in memory for tests under TestClock, and on loopback for everything else.
+ *
+ * @since 0.1.0
+ */
+export * as BlazeServer from "./BlazeServer.ts"
+export * as BlazeTest from "./BlazeTest.ts"
+export * as LocalServer from "./LocalServer.ts"

@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  // The tests import the sources by the package's own name, as the examples do.
+  resolve: { conditions: ["effect-blaze-source"] },
+  ssr: { resolve: { conditions: ["effect-blaze-source"] } },
+  test: {
+    root: new URL("..", import.meta.url).pathname,
+    include: ["test/**/*.test.ts", "docs/examples/**/*.test.ts"],
+    exclude: ["test/interop/**", "test/package/**", "test/bench/**", "node_modules/**"],
+    testTimeout: 20_000
+  }
+})
