@@ -287,12 +287,17 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
 export const isBlazeError = (u: unknown): u is BlazeError => Predicate.isTagged(u, "BlazeError")
 
 /**
- * Wraps a reason.
+ * Wraps a reason. The error has no stack: where it was made tells less than the sentence, and a program that ends with it prints one
+ * line.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (reason: Reason): BlazeError => new BlazeError({ reason })
+export const make = (reason: Reason): BlazeError => {
+  const error = new BlazeError({ reason })
+  error.stack = `BlazeError: ${error.message}`
+  return error
+}
 
 // protocol.md section 8. Whatever is not listed is final: sending it again gives the same answer.
 const retryableCodes: ReadonlySet<number> = new Set([429, 500, 7000, 7001, 10001, 10104, 10105, 30103])
@@ -334,9 +339,7 @@ export const toleratedClockDifference = 300_000
  */
 export const unauthorized = (localTime: number, serverTime: number | undefined): BlazeError => {
   const difference = serverTime === undefined ? 0 : localTime - serverTime
-  return make(
-    new Unauthorized(Math.abs(difference) > toleratedClockDifference ? { clockDifference: difference } : {})
-  )
+  return make(new Unauthorized(Math.abs(difference) > toleratedClockDifference ? { clockDifference: difference } : {}))
 }
 
 const isLoopback = (hostname: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)

@@ -63,11 +63,14 @@ export const subprotocol = "Mixin-Blaze-1"
  * @category models
  * @since 0.1.0
  */
-export class RefusedUpgrade extends Schema.TaggedClass<RefusedUpgrade>("effect-blaze/RefusedUpgrade")("RefusedUpgrade", {
-  status: Schema.Int,
-  /** The server's time in milliseconds, when its headers told it. */
-  serverTime: Schema.optionalKey(Schema.Finite)
-}) {}
+export class RefusedUpgrade extends Schema.TaggedClass<RefusedUpgrade>("effect-blaze/RefusedUpgrade")(
+  "RefusedUpgrade",
+  {
+    status: Schema.Int,
+    /** The server's time in milliseconds, when its headers told it. */
+    serverTime: Schema.optionalKey(Schema.Finite)
+  }
+) {}
 
 /**
  * Why nobody could be reached, as plain data: the platform's error code, in the cause of a `SocketOpenError`.
@@ -187,55 +190,52 @@ const missedPeriods = 2
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<
-  BlazeSocket,
-  BlazeError.BlazeError,
-  Dialer | Signer.Signer | Frame.Frame
-> = Layer.effect(
-  BlazeSocket,
-  Effect.gen(function* () {
-    const { dial } = yield* Dialer
-    const signer = yield* Signer.Signer
-    const frame = yield* Frame.Frame
-    const handshakeTimeout = yield* HandshakeTimeout
-    const pingPeriod = yield* PingPeriod
-    const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url))
+export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Signer.Signer | Frame.Frame> =
+  Layer.effect(
+    BlazeSocket,
+    Effect.gen(function* () {
+      const { dial } = yield* Dialer
+      const signer = yield* Signer.Signer
+      const frame = yield* Frame.Frame
+      const handshakeTimeout = yield* HandshakeTimeout
+      const pingPeriod = yield* PingPeriod
+      const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url))
 
-    const open = Effect.gen(function* () {
-      const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
-      const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
-      const reader = yield* Effect.catch(dialed.socket.reader, (error) => Effect.flip(toBlazeError(error, url)))
-      const writer = yield* dialed.socket.writer
+      const open = Effect.gen(function* () {
+        const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
+        const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
+        const reader = yield* Effect.catch(dialed.socket.reader, (error) => Effect.flip(toBlazeError(error, url)))
+        const writer = yield* dialed.socket.writer
 
-      let ended: BlazeError.BlazeError | undefined
-      const fail = (error: Socket.SocketError) => (ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url)))
+        let ended: BlazeError.BlazeError | undefined
+        const fail = (error: Socket.SocketError) => (ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url)))
 
-      yield* Effect.gen(function* () {
-        let seen = dialed.signsOfLife()
-        let missed = 0
-        while (missed < missedPeriods) {
-          yield* dialed.ping
-          yield* Effect.sleep(pingPeriod)
-          const now = dialed.signsOfLife()
-          missed = now !== seen || dialed.isPaused() ? 0 : missed + 1
-          seen = now
+        yield* Effect.gen(function* () {
+          let seen = dialed.signsOfLife()
+          let missed = 0
+          while (missed < missedPeriods) {
+            yield* dialed.ping
+            yield* Effect.sleep(pingPeriod)
+            const now = dialed.signsOfLife()
+            missed = now !== seen || dialed.isPaused() ? 0 : missed + 1
+            seen = now
+          }
+          ended = silent
+          yield* dialed.terminate
+        }).pipe(Effect.forkScoped)
+
+        const receive = Effect.catch(reader.pull, fail)
+        const wire: Wire = {
+          socket: dialed.socket,
+          receive,
+          decode: frame.decode,
+          envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
+            Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
+          ),
+          send: (envelope) => Effect.catch(writer.write(frame.encode(envelope)), fail)
         }
-        ended = silent
-        yield* dialed.terminate
-      }).pipe(Effect.forkScoped)
-
-      const receive = Effect.catch(reader.pull, fail)
-      const wire: Wire = {
-        socket: dialed.socket,
-        receive,
-        decode: frame.decode,
-        envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
-          Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
-        ),
-        send: (envelope) => Effect.catch(writer.write(frame.encode(envelope)), fail)
-      }
-      return wire
+        return wire
+      })
+      return BlazeSocket.of({ open })
     })
-    return BlazeSocket.of({ open })
-  })
-)
+  )

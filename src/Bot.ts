@@ -27,10 +27,10 @@ export type Handler<E = never, R = never> = (delivery: Delivery.Delivery) => Eff
 type Kinds = { readonly [M in Message.Message as M["_tag"]]: M }
 
 type Cases = {
-  readonly [Tag in keyof Kinds]?: (delivery: Delivery.Delivery<Kinds[Tag]>) => Effect.Effect<unknown, any, any>
-} & { readonly orElse: (delivery: Delivery.Delivery) => Effect.Effect<unknown, any, any> }
+  readonly [Tag in keyof Kinds]?: (delivery: Delivery.Delivery<Kinds[Tag]>) => Effect.Effect<unknown, unknown, unknown>
+} & { readonly orElse: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
 
-type Returned<C> = { [K in keyof C]: C[K] extends (...args: any) => infer R ? R : never }[keyof C]
+type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? R : never }[keyof C]
 
 /**
  * A handler from one handler per kind of message, each with a delivery of its kind; `orElse` gets the rest.
@@ -54,7 +54,10 @@ type Returned<C> = { [K in keyof C]: C[K] extends (...args: any) => infer R ? R 
 export const match =
   <const C extends Cases>(cases: C): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
-    const handler = (cases[delivery.message._tag] ?? cases.orElse) as Handler<any, any>
+    const handler = (cases[delivery.message._tag] ?? cases.orElse) as Handler<
+      Effect.Error<Returned<C>>,
+      Effect.Services<Returned<C>>
+    >
     return handler(delivery)
   }
 

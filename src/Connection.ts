@@ -203,7 +203,7 @@ export const layer: Layer.Layer<
         const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, reason))
         if (Exit.isFailure(next)) return yield* reason
         const [, delay] = next.value
-        yield* Effect.logDebug(`${reason.message} Connecting again in ${Duration.format(delay)}.`)
+        yield* Effect.logInfo(`${reason.message} Connecting again in ${Duration.format(delay)}.`)
         yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
         yield* Effect.sleep(delay)
         attempt++
@@ -213,10 +213,7 @@ export const layer: Layer.Layer<
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
-        return Effect.andThen(
-          Deferred.fail(session, reason),
-          SubscriptionRef.set(status, Status.Stopped({ reason }))
-        )
+        return Effect.andThen(Deferred.fail(session, reason), SubscriptionRef.set(status, Status.Stopped({ reason })))
       })
 
     yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(

@@ -66,7 +66,9 @@ const crc32 = (bytes: Uint8Array, start: number, end: number): number => {
 }
 
 const trailerMatches = (frame: Uint8Array, end: number, bytes: Uint8Array, from: number, to: number): boolean =>
-  end >= minimumFrameSize - 2 && uint32(frame, end - 8) === crc32(bytes, from, to) && claimedSize(frame, end) === to - from
+  end >= minimumFrameSize - 2 &&
+  uint32(frame, end - 8) === crc32(bytes, from, to) &&
+  claimedSize(frame, end) === to - from
 
 const plainHeaderSize = 10
 
@@ -85,10 +87,7 @@ const gunzipPlain = (frame: Uint8Array): Uint8Array | undefined => {
 // Deflate expands 1032 times at most, so a slice bounds what can come out before the limit is looked at again.
 const sliceSize = 4096
 
-const gunzipMembers = (
-  frame: Uint8Array,
-  maximumSize: number
-): Result.Result<Uint8Array, BlazeError.BlazeError> => {
+const gunzipMembers = (frame: Uint8Array, maximumSize: number): Result.Result<Uint8Array, BlazeError.BlazeError> => {
   const parts: Array<Uint8Array> = []
   const members: Array<{ readonly from: number; readonly end: number }> = []
   let size = 0

@@ -94,13 +94,13 @@ const ed25519 = Effect.fnUntraced(
 const rsa = Effect.fnUntraced(
   function* (_field: string, pem: string) {
     // Dashboards wrote the line ends as CRLF, and people paste them into environments as a literal \n.
-    const normalised = pem.replace(/\\r|\r/g, "").replace(/\\n/g, "\n").trim() + "\n"
+    const normalised =
+      pem
+        .replace(/\\r|\r/g, "")
+        .replace(/\\n/g, "\n")
+        .trim() + "\n"
     const format = normalised.includes("RSA PRIVATE KEY") ? KeyFormat.pkcs1 : KeyFormat.pkcs8
-    const privateKey = yield* KeyFormat.decodePrivate(
-      KeyFormat.pem(format),
-      Signature.rsaPkcs1v15Sha512,
-      normalised
-    )
+    const privateKey = yield* KeyFormat.decodePrivate(KeyFormat.pem(format), Signature.rsaPkcs1v15Sha512, normalised)
     // Decoding looks at the frame of the key only; signing finds out whether what is inside is a key.
     const signature = yield* Signature.Signature
     yield* signature.sign(privateKey, new Uint8Array(1))
@@ -179,9 +179,7 @@ const parse = Schema.decodeEffect(Schema.fromJsonString(Schema.Unknown))
  * @category constructors
  * @since 0.1.0
  */
-export const fromString = (
-  json: string
-): Effect.Effect<Keystore, BlazeError.BlazeError, Signature.Signature> =>
+export const fromString = (json: string): Effect.Effect<Keystore, BlazeError.BlazeError, Signature.Signature> =>
   Effect.flatMap(
     Effect.mapError(parse(json), () => invalid("it", "JSON text")),
     fromUnknown
@@ -209,14 +207,11 @@ export const fromFile = Effect.fnUntraced(function* (
  * @category constructors
  * @since 0.1.0
  */
-export const fromConfig: Effect.Effect<
-  Keystore,
-  BlazeError.BlazeError,
-  Signature.Signature | FileSystem.FileSystem
-> = Effect.gen(function* () {
-  const setting = yield* Effect.mapError(Config.Redacted("BLAZE_KEYSTORE"), () =>
-    invalid("BLAZE_KEYSTORE", "set to the path of the keystore file, or to its JSON")
-  )
-  const value = Redacted.value(setting).trim()
-  return yield* value.startsWith("{") ? fromString(value) : fromFile(value)
-})
+export const fromConfig: Effect.Effect<Keystore, BlazeError.BlazeError, Signature.Signature | FileSystem.FileSystem> =
+  Effect.gen(function* () {
+    const setting = yield* Effect.mapError(Config.Redacted("BLAZE_KEYSTORE"), () =>
+      invalid("BLAZE_KEYSTORE", "set to the path of the keystore file, or to its JSON")
+    )
+    const value = Redacted.value(setting).trim()
+    return yield* value.startsWith("{") ? fromString(value) : fromFile(value)
+  })

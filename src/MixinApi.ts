@@ -202,6 +202,19 @@ const normalise = Effect.fnUntraced(function* (response: HttpClientResponse.Http
   return HttpClientResponse.fromWeb(response.request, Response.json({ data }))
 })
 
+const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
+  effect.pipe(
+    Effect.timeout(requestTimeout),
+    Effect.mapError((error) =>
+      BlazeError.isBlazeError(error)
+        ? error
+        : Cause.isTimeoutError(error)
+          ? BlazeError.make(new BlazeError.Timeout({ operation }))
+          : bad("an answer of an unexpected form")
+    ),
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+  )
+
 /**
  * The API over HTTP.
  *
@@ -237,22 +250,11 @@ export const layer: Layer.Layer<
       )
     })
 
-    const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
-      effect.pipe(
-        Effect.timeout(requestTimeout),
-        Effect.mapError((error) =>
-          BlazeError.isBlazeError(error)
-            ? error
-            : Cause.isTimeoutError(error)
-              ? BlazeError.make(new BlazeError.Timeout({ operation }))
-              : bad("an answer of an unexpected form")
-        ),
-        Effect.provideService(HttpClient.TracerPropagationEnabled, false)
-      )
-
     return MixinApi.of({
       acknowledge: (messages) =>
-        Effect.asVoid(run("waiting for the answer to POST /acknowledgements", client.acknowledge({ payload: messages }))),
+        Effect.asVoid(
+          run("waiting for the answer to POST /acknowledgements", client.acknowledge({ payload: messages }))
+        ),
       me: Effect.map(run("waiting for the answer to GET /me", client.me()), (answer) => answer.data),
       serverTime: run(
         "waiting for the server's time",

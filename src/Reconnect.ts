@@ -44,9 +44,7 @@ export const backoff: Reconnect = Schedule.min([Schedule.exponential("1 second")
  * @category combinators
  * @since 0.1.0
  */
-export const jittered = <Output, Input>(
-  schedule: Schedule.Schedule<Output, Input>
-): Schedule.Schedule<Output, Input> =>
+export const jittered = <Output, Input>(schedule: Schedule.Schedule<Output, Input>): Schedule.Schedule<Output, Input> =>
   Schedule.modifyDelay(schedule, ({ duration }) =>
     Effect.map(Random.next, (fraction) => Duration.millis(Duration.toMillis(duration) * fraction))
   )

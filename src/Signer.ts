@@ -130,11 +130,7 @@ const signWith = Effect.fnUntraced(function* (key: Keystore.Key) {
  */
 export const make = Effect.fnUntraced(function* (
   keystore: Keystore.Keystore
-): Effect.fn.Return<
-  Signer["Service"],
-  never,
-  Signature.Signature | Digest.Digest | SecureRandom.SecureRandom
-> {
+): Effect.fn.Return<Signer["Service"], never, Signature.Signature | Digest.Digest | SecureRandom.SecureRandom> {
   const sign = yield* signWith(keystore.key)
   const random = yield* SecureRandom.SecureRandom
   const digest = yield* Digest.Digest

@@ -15,7 +15,8 @@ it.effect("memory", () =>
     assert.deepStrictEqual(yield* BlazeTest.acknowledged, [])
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual((yield* BlazeTest.acknowledged).length, 1)
-  }).pipe(Effect.provide(BlazeTest.layer)))
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
 
 it.live("network", () =>
   Effect.gen(function* () {
@@ -26,11 +27,16 @@ it.live("network", () =>
     yield* alice.say("hi")
     const fiber = yield* Effect.forkChild(
       Bot.run((d) => d.reply("hello")).pipe(
-        Effect.provide(NodeBlaze.layerConfig.pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(local.environment(bot))))))
+        Effect.provide(
+          NodeBlaze.layerConfig.pipe(
+            Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(local.environment(bot))))
+          )
+        )
       )
     )
     yield* Effect.sleep(500)
     console.log(yield* alice.reads, yield* bot.acknowledged)
     yield* Fiber.interrupt(fiber)
     console.log(yield* bot.acknowledged, yield* bot.closeCodes, yield* bot.requests)
-  }).pipe(Effect.provide(LocalServer.layer())))
+  }).pipe(Effect.provide(LocalServer.layer()))
+)

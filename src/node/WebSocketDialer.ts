@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
 import type { Agent } from "node:http"
-import WebSocket from "ws"
+import { WebSocket } from "ws"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
 

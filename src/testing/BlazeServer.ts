@@ -240,6 +240,13 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder().decode(payload)
 
+interface Failure {
+  readonly code: number
+  readonly description: string
+}
+
+const invalid = (field: string): Failure => ({ code: 10002, description: `Invalid field ${field}` })
+
 interface Pending {
   readonly view: Envelope.MessageView
   readonly at: number
@@ -288,7 +295,6 @@ const make = Effect.gen(function* () {
   const now = () => clock.currentTimeMillisUnsafe() + offset
   const timestamp = () => new Date(now()).toISOString()
   const publish = (event: Event) => PubSub.publishUnsafe(events, event)
-  const uuid = () => SecureRandom.uuidV4Unsafe()
   const stateOf = (bot: BotAccount) => bots.get(bot.userId)!
 
   const takeFault = <Tag extends Fault["_tag"]>(
@@ -306,7 +312,7 @@ const make = Effect.gen(function* () {
   const encode = (envelope: object) => gzip(encoder.encode(JSON.stringify(envelope)))
 
   const pushView = (session: Session, view: Envelope.MessageView, action: string = Envelope.Action.createMessage) => {
-    const frame = encode({ id: uuid(), action, data: view })
+    const frame = encode({ id: SecureRandom.uuidV4Unsafe(), action, data: view })
     const corrupt = action === Envelope.Action.createMessage && takeFault("CorruptPush") !== undefined
     session.output.send(corrupt ? frame.subarray(0, frame.length - 4) : frame)
     if (action === Envelope.Action.createMessage && takeFault("DuplicatePush")) session.output.send(frame)
@@ -353,12 +359,6 @@ const make = Effect.gen(function* () {
     bot.acknowledged.push(messageIds)
     publish({ _tag: "Acknowledged", messageIds })
   }
-
-  interface Failure {
-    readonly code: number
-    readonly description: string
-  }
-  const invalid = (field: string): Failure => ({ code: 10002, description: `Invalid field ${field}` })
 
   const createMessage = (bot: BotState, params: unknown): Result.Result<object, Failure> => {
     const decoded = decodeCreateMessage(params)
@@ -463,7 +463,9 @@ const make = Effect.gen(function* () {
       action: request.action,
       ...(Result.isSuccess(result)
         ? { data: result.success }
-        : { error: { status: result.failure.code >= 500 && result.failure.code < 10_000 ? 500 : 202, ...result.failure } })
+        : {
+            error: { status: result.failure.code >= 500 && result.failure.code < 10_000 ? 500 : 202, ...result.failure }
+          })
     })
     const finish = () => {
       session.output.send(response)
@@ -507,7 +509,7 @@ const make = Effect.gen(function* () {
     if (error) {
       output.send(
         encode({
-          id: uuid(),
+          id: SecureRandom.uuidV4Unsafe(),
           action: Envelope.Action.error,
           error: { status: 202, code: error.code, description: "injected" }
         })
@@ -523,8 +525,8 @@ const make = Effect.gen(function* () {
   }
 
   const makeBot = Effect.gen(function* () {
-    const userId = uuid() as Ids.UserId
-    const sessionId = uuid()
+    const userId = SecureRandom.uuidV4Unsafe() as Ids.UserId
+    const sessionId = SecureRandom.uuidV4Unsafe()
     const { privateKey, publicKey } = yield* Effect.orDie(signature.generateKeyPair(Signature.ed25519))
     const seed = yield* Effect.orDie(Signature.toBytes(privateKey))
     const read = <A>(f: (bot: BotState) => A) => Effect.sync(() => f(stateOf(account)))
@@ -567,7 +569,12 @@ const make = Effect.gen(function* () {
   const user = Effect.fnUntraced(function* (account: BotAccount, name: string) {
     const bot = stateOf(account)
     const key = `${account.userId} ${name}`
-    const person: PersonState = people.get(key) ?? { name, userId: uuid() as Ids.UserId, bot, received: [] }
+    const person: PersonState = people.get(key) ?? {
+      name,
+      userId: SecureRandom.uuidV4Unsafe() as Ids.UserId,
+      bot,
+      received: []
+    }
     people.set(key, person)
     const contact = yield* Ids.contactConversation(account.userId, person.userId).pipe(
       Effect.provideService(Digest.Digest, digest)
@@ -578,7 +585,7 @@ const make = Effect.gen(function* () {
           conversations.set(contact, { bot, members: new Set([person]) })
         }
         const dataBase64 = Base64.encode(payload)
-        const messageId = uuid() as Ids.MessageId
+        const messageId = SecureRandom.uuidV4Unsafe() as Ids.MessageId
         publish({ _tag: "Said", by: name, text: text(payload), messageId })
         enqueue(bot, {
           message_id: messageId,
@@ -588,7 +595,10 @@ const make = Effect.gen(function* () {
           representative_id: "",
           quote_message_id: "",
           category,
-          data: dataBase64.replace(/-/g, "+").replace(/_/g, "/").padEnd(Math.ceil(dataBase64.length / 4) * 4, "="),
+          data: dataBase64
+            .replace(/-/g, "+")
+            .replace(/_/g, "/")
+            .padEnd(Math.ceil(dataBase64.length / 4) * 4, "="),
           data_base64: dataBase64,
           status: "SENT",
           source: Envelope.Action.createMessage,
@@ -623,7 +633,7 @@ const make = Effect.gen(function* () {
     user,
     group: (account, members) =>
       Effect.sync(() => {
-        const id = uuid() as Ids.ConversationId
+        const id = SecureRandom.uuidV4Unsafe() as Ids.ConversationId
         const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
         conversations.set(id, { bot: stateOf(account), members: new Set(states) })
         return id

@@ -177,12 +177,7 @@ export const layerServer: Layer.Layer<
 ).pipe(
   Layer.provideMerge(BlazeServer.layer),
   Layer.provideMerge(
-    Layer.mergeAll(
-      Gzip.layerFflate,
-      NodeCrypto.layerDigest,
-      NodeCrypto.layerSecureRandom,
-      NodeCrypto.layerSignature
-    )
+    Layer.mergeAll(Gzip.layerFflate, NodeCrypto.layerDigest, NodeCrypto.layerSecureRandom, NodeCrypto.layerSignature)
   )
 )
 
@@ -220,14 +215,8 @@ const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Ac
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<
-  Blaze.Blaze | BlazeServer.BlazeServer | Bot | Digest.Digest,
-  BlazeError.BlazeError
-> = Blaze.layer.pipe(
-  Layer.provide(layerTransport),
-  Layer.provideMerge(layerServer),
-  Layer.provideMerge(noWaiting)
-)
+export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Bot | Digest.Digest, BlazeError.BlazeError> =
+  Blaze.layer.pipe(Layer.provide(layerTransport), Layer.provideMerge(layerServer), Layer.provideMerge(noWaiting))
 
 /**
  * A person who talks to the bot; the same name gives the same person.
@@ -248,11 +237,10 @@ export const user = Effect.fnUntraced(function* (
  * @category observations
  * @since 0.1.0
  */
-export const acknowledged: Effect.Effect<
-  ReadonlyArray<ReadonlyArray<Ids.MessageId>>,
-  never,
-  Bot
-> = Effect.flatMap(Bot, (bot) => bot.acknowledged)
+export const acknowledged: Effect.Effect<ReadonlyArray<ReadonlyArray<Ids.MessageId>>, never, Bot> = Effect.flatMap(
+  Bot,
+  (bot) => bot.acknowledged
+)
 
 /** More turns of the scheduler than any chain of fibers in this library takes to come to rest. */
 const turns = 200

@@ -85,10 +85,11 @@ const handlers = HttpApiBuilder.group(
 
 const bearer = (authorization: string | undefined) => /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? ""
 
+const json = (body: unknown, status = 202) => HttpServerResponse.jsonUnsafe(body, { status })
+
 const rest = Effect.gen(function* () {
   const server = yield* BlazeServer.BlazeServer
   const routes = yield* HttpRouter.toHttpEffect(HttpApiBuilder.layer(MixinApi.Api).pipe(Layer.provide(handlers)))
-  const json = (body: unknown, status = 202) => HttpServerResponse.jsonUnsafe(body, { status })
 
   const respond = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest

@@ -17,8 +17,7 @@ import type * as BlazeServer from "./BlazeServer.ts"
 
 const part = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownOption(Schema.fromJsonString(schema))
-  return (encoded: string) =>
-    Option.flatMap(Base64.decode(encoded), (bytes) => decode(new TextDecoder().decode(bytes)))
+  return (encoded: string) => Option.flatMap(Base64.decode(encoded), (bytes) => decode(new TextDecoder().decode(bytes)))
 }
 
 const decodeHeader = part(Schema.Struct({ alg: Schema.String }))
@@ -49,7 +48,8 @@ export const verify = Effect.fnUntraced(function* (
   const decodedHeader = decodeHeader(header)
   const decodedClaims = decodeClaims(claims)
   const bytes = Base64.decode(signed)
-  if (rest.length > 0 || Option.isNone(decodedHeader) || Option.isNone(decodedClaims) || Option.isNone(bytes)) return none
+  if (rest.length > 0 || Option.isNone(decodedHeader) || Option.isNone(decodedClaims) || Option.isNone(bytes))
+    return none
 
   const { exp, iat, sid, sig, uid } = decodedClaims.value
   const bot = server.botBySession(uid, sid)

@@ -1,0 +1,19 @@
+// The messages as a stream: one conversation after the other, 64 at once, acknowledged when the reply has arrived.
+import { NodeRuntime } from "@effect/platform-node"
+import { Effect, Stream } from "effect"
+import { Blaze, Delivery, Keyed, Message } from "effect-blaze"
+import { NodeBlaze } from "effect-blaze/node"
+
+const answer = (delivery: Delivery.Delivery<Message.Text>) =>
+  delivery.reply(`${delivery.message.text.length} characters`)
+
+const program = Effect.gen(function* () {
+  const blaze = yield* Blaze.Blaze
+  yield* blaze.deliveries.pipe(
+    Delivery.filter(Message.isText), // acknowledges what it drops
+    Keyed.mapEffect(Delivery.handle(answer), { key: ({ message }) => message.conversationId, concurrency: 64 }),
+    Stream.runDrain
+  )
+})
+
+program.pipe(Effect.provide(NodeBlaze.layerConfig), NodeRuntime.runMain)
