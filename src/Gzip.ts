@@ -72,12 +72,13 @@ const trailerMatches = (frame: Uint8Array, end: number, bytes: Uint8Array, from:
 
 const plainHeaderSize = 10
 
-// Nearly every frame is one member without optional header fields: inflate it in one go into a buffer of the claimed size.
+// Nearly every frame is one member without optional header fields: inflate it in one go. What does not fit the buffer is dropped in
+// silence, so it has one byte more than is claimed, to tell a frame that claims too little.
 const gunzipPlain = (frame: Uint8Array): Uint8Array | undefined => {
   if (frame[3] !== 0) return undefined
   const size = claimedSize(frame)
   try {
-    const bytes = inflateSync(frame.subarray(plainHeaderSize, -8), { out: new Uint8Array(size) })
+    const bytes = inflateSync(frame.subarray(plainHeaderSize, -8), { out: new Uint8Array(size + 1) })
     return bytes.length === size && trailerMatches(frame, frame.length, bytes, 0, size) ? bytes : undefined
   } catch {
     return undefined

@@ -98,7 +98,19 @@ export class Signer extends Context.Service<
 
 const json = (value: unknown) => Base64.encode(JSON.stringify(value))
 
-const signWith = Effect.fnUntraced(function* (key: Keystore.Key) {
+/**
+ * Signs claims with a key that is imported once, in the order in which they are given.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const claimsSigner = Effect.fnUntraced(function* (
+  key: Keystore.Key
+): Effect.fn.Return<
+  (claims: Readonly<Record<string, string | number>>) => Effect.Effect<string>,
+  never,
+  Signature.Signature
+> {
   if (key._tag === "Ed25519") {
     const jwk = {
       kty: "OKP",
@@ -107,13 +119,13 @@ const signWith = Effect.fnUntraced(function* (key: Keystore.Key) {
       x: Base64.encode(key.publicKey)
     }
     const imported = yield* Effect.promise(() => importJWK(jwk, "EdDSA"))
-    return (claims: Record<string, string | number>) =>
+    return (claims) =>
       Effect.promise(() => new SignJWT(claims).setProtectedHeader({ alg: "EdDSA", typ: "JWT" }).sign(imported))
   }
   // jose refuses RS512 below 2048 bits, and Mixin's RSA keystores have 1024.
   const signature = yield* Signature.Signature
   const header = json({ alg: "RS512", typ: "JWT" })
-  return (claims: Record<string, string | number>) => {
+  return (claims) => {
     const signed = `${header}.${json(claims)}`
     return Effect.map(
       Effect.orDie(signature.sign(key.privateKey, encoder.encode(signed))),
@@ -131,7 +143,7 @@ const signWith = Effect.fnUntraced(function* (key: Keystore.Key) {
 export const make = Effect.fnUntraced(function* (
   keystore: Keystore.Keystore
 ): Effect.fn.Return<Signer["Service"], never, Signature.Signature | Digest.Digest | SecureRandom.SecureRandom> {
-  const sign = yield* signWith(keystore.key)
+  const sign = yield* claimsSigner(keystore.key)
   const random = yield* SecureRandom.SecureRandom
   const digest = yield* Digest.Digest
   return Signer.of({

@@ -1,0 +1,97 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Result } from "effect"
+import { Frame, Gzip } from "effect-blaze"
+import { ZlibGzip } from "effect-blaze/node"
+import { gzipSync } from "node:zlib"
+import { bytes, vectors } from "./support.ts"
+
+const codecs = { fflate: Gzip.layerFflate, zlib: ZlibGzip.layer }
+
+for (const [codec, layer] of Object.entries(codecs)) {
+  const gunzip = (frame: Uint8Array, maximumSize = 8 * 1024 * 1024) =>
+    Effect.map(Gzip.Gzip, (gzip) => gzip.gunzip(frame, maximumSize)).pipe(Effect.provide(layer), Effect.runSync)
+  const withFrame = <A>(f: (frame: Frame.Frame["Service"]) => A, maximumSize = 8 * 1024 * 1024) =>
+    Effect.map(Frame.Frame, f).pipe(
+      Effect.provide(Frame.layer.pipe(Layer.provide([layer, Layer.succeed(Frame.MaximumSize, maximumSize)]))),
+      Effect.runSync
+    )
+
+  describe(`frames with ${codec}`, () => {
+    for (const file of ["gzip-frames", "ws-frames"]) {
+      for (const { expected, input, name } of vectors<{ frame_base64: string }, { text: string }>(file)) {
+        it(`inflates ${file}: ${name}`, () => {
+          const result = gunzip(bytes(input.frame_base64))
+          assert(Result.isSuccess(result))
+          assert.strictEqual(new TextDecoder().decode(result.success), expected.text)
+        })
+      }
+    }
+
+    for (const { expected, input, name } of vectors<{ frame_base64: string }, { error: string }>("gzip-negative")) {
+      it(`refuses ${name} (${expected.error})`, () => {
+        const result = withFrame((frame) => frame.decode(bytes(input.frame_base64)))
+        assert(Result.isFailure(result))
+        assert.strictEqual(result.failure.reason._tag, "BadInput")
+      })
+    }
+
+    it("refuses a text frame", () => {
+      assert.isTrue(Result.isFailure(withFrame((frame) => frame.decode('{"id":"1","action":"ERROR"}'))))
+    })
+
+    it("stops at the limit, whatever the frame claims", () => {
+      const text = JSON.stringify({ id: "1", action: "x".repeat(100_000) })
+      const honest = new Uint8Array(gzipSync(text))
+      const liar = honest.slice()
+      liar.set([1, 0, 0, 0], liar.length - 4)
+      assert.isTrue(Result.isSuccess(withFrame((frame) => frame.decode(honest), text.length)))
+      for (const frame of [honest, liar]) {
+        const result = withFrame(({ decode }) => decode(frame), text.length - 1)
+        assert(Result.isFailure(result))
+      }
+      const size = withFrame(({ decode }) => decode(honest), text.length - 1)
+      assert(Result.isFailure(size) && size.failure.reason._tag === "BadInput")
+      assert.include(size.failure.message, `more than ${text.length - 1} bytes`)
+    })
+
+    it("refuses a frame that claims less than it holds, though the checksum is right for that", () => {
+      const frame = new Uint8Array(gzipSync("{}more"))
+      const claim = new Uint8Array(gzipSync("{}"))
+      frame.set(claim.subarray(claim.length - 8), frame.length - 8)
+      assert.isTrue(Result.isFailure(gunzip(frame)))
+    })
+
+    it("a bomb of many megabytes costs no more than the limit", () => {
+      const bomb = new Uint8Array(gzipSync(Buffer.alloc(256 * 1024 * 1024)))
+      // A claimed size within the limit must not help it.
+      bomb.set([100, 0, 0, 0], bomb.length - 4)
+      const before = process.memoryUsage().rss
+      assert.isTrue(Result.isFailure(gunzip(bomb, 1024 * 1024)))
+      assert.isBelow(process.memoryUsage().rss - before, 64 * 1024 * 1024)
+    })
+
+    it("reads what it wrote, and what the other codec wrote", () => {
+      const envelope = {
+        id: "0623f846-aa86-4664-bb65-0e5559890a5c",
+        action: "CREATE_MESSAGE",
+        params: { text: "你好 🌍" }
+      }
+      for (const writer of Object.values(codecs)) {
+        const written = Effect.map(Frame.Frame, ({ encode }) => encode(envelope)).pipe(
+          Effect.provide(Frame.layer.pipe(Layer.provide(writer))),
+          Effect.runSync
+        )
+        const read = gunzip(written)
+        assert(Result.isSuccess(read))
+        assert.deepStrictEqual(JSON.parse(new TextDecoder().decode(read.success)), envelope)
+      }
+    })
+
+    it("null counts as absent, unknown fields pass", () => {
+      const frame = new Uint8Array(gzipSync('{"id":"1","action":"X","data":null,"error":null,"more":{"a":1}}'))
+      const result = withFrame(({ decode }) => decode(frame))
+      assert(Result.isSuccess(result))
+      assert.strictEqual(result.success.error, null)
+    })
+  })
+}

@@ -1,0 +1,59 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { Ids } from "effect-blaze"
+import { vectors } from "./support.ts"
+
+type Input =
+  | { readonly kind: "contact"; readonly user_id: string; readonly recipient_id: string }
+  | {
+      readonly kind: "group"
+      readonly owner_id: string
+      readonly name: string
+      readonly random_id: string
+      readonly participants: ReadonlyArray<string>
+    }
+
+const id = Schema.decodeUnknownSync(Ids.UserId)
+
+describe("Ids", () => {
+  for (const { expected, input, name } of vectors<Input, { conversation_id: string }>("conversation-ids")) {
+    it.effect(`${input.kind} conversation: ${name}`, () =>
+      Effect.gen(function* () {
+        const conversation =
+          input.kind === "contact"
+            ? yield* Ids.contactConversation(id(input.user_id), id(input.recipient_id))
+            : yield* Ids.groupConversation({
+                ownerId: id(input.owner_id),
+                name: input.name,
+                randomId: input.random_id,
+                participants: input.participants.map((participant) => id(participant))
+              })
+        assert.strictEqual(conversation, expected.conversation_id)
+      }).pipe(Effect.provide(NodeCrypto.layerDigest))
+    )
+  }
+
+  it.effect("derives a version 5 UUID that depends on every part and its place", () =>
+    Effect.gen(function* () {
+      const first = yield* Ids.derive("answer", "a", "b")
+      assert.match(first, /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      assert.strictEqual(first, yield* Ids.derive("answer", "a", "b"))
+      const others = [
+        yield* Ids.derive("answer", "b", "a"),
+        yield* Ids.derive("answer", "ab", ""),
+        yield* Ids.derive("answer", "a"),
+        yield* Ids.derive("derive", "a", "b")
+      ]
+      assert.strictEqual(new Set([first, ...others]).size, 5)
+    }).pipe(Effect.provide(NodeCrypto.layerDigest))
+  )
+
+  it("an id is a lower-case UUID", () => {
+    const isUserId = Schema.is(Ids.UserId)
+    assert.isTrue(isUserId("773e5e77-4107-45c2-b648-8fc722ed77f5"))
+    for (const wrong of ["", "773E5E77-4107-45C2-B648-8FC722ED77F5", "773e5e77-4107-45c2-b648-8fc722ed77f5 "]) {
+      assert.isFalse(isUserId(wrong))
+    }
+  })
+})

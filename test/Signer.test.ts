@@ -1,0 +1,125 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option, Redacted } from "effect"
+import { Keystore, Signer } from "effect-blaze"
+import { TestClock } from "effect/testing"
+import * as TokenVerifier from "../src/testing/TokenVerifier.ts"
+import type { BlazeServer } from "effect-blaze/testing"
+import { Signature } from "effect/crypto"
+import { inspect } from "node:util"
+import { pem, vectors } from "./support.ts"
+
+interface TokenInput {
+  readonly keystore: Record<string, string>
+  readonly method: string
+  readonly uri: string
+  readonly body: string
+  readonly now: number
+  readonly exp_in: number
+  readonly jti: string
+  readonly claim_order: ReadonlyArray<string>
+}
+
+const tokens = vectors<TokenInput, { token: string }>("tokens").map(({ input, ...rest }) => ({
+  ...rest,
+  input: {
+    ...input,
+    keystore: input.keystore["private_key"]
+      ? { ...input.keystore, private_key: pem(input.keystore["private_key"]) }
+      : input.keystore
+  } as TokenInput
+}))
+
+const decode = (token: string) => JSON.parse(Buffer.from(token.split(".")[1]!, "base64url").toString())
+
+describe("Signer", () => {
+  for (const { expected, input, name } of tokens) {
+    it.effect(`signs the claims of: ${name}`, () =>
+      Effect.gen(function* () {
+        // An OAuth keystore runs no bot, but its key signs like any other.
+        const { authorization_id, ...shape } = input.keystore
+        const keystore = yield* Keystore.fromUnknown(
+          authorization_id ? { ...shape, session_id: authorization_id } : shape
+        )
+        const sign = yield* Signer.claimsSigner(keystore.key)
+        const claims: Record<string, string | number> = {
+          uid: keystore.userId,
+          sid: keystore.sessionId,
+          iss: keystore.userId,
+          aid: keystore.sessionId,
+          iat: input.now,
+          exp: input.now + input.exp_in,
+          jti: input.jti,
+          sig: yield* Signer.requestSignature(input),
+          scp: input.keystore["scope"] ?? "FULL"
+        }
+        const ordered = Object.fromEntries(input.claim_order.map((claim) => [claim, claims[claim]!]))
+        assert.strictEqual(yield* sign(ordered), expected.token)
+      }).pipe(Effect.provide(NodeCrypto.layer))
+    )
+
+    if (input.claim_order.join() === "uid,sid,iat,exp,jti,sig,scp" && input.exp_in === Signer.lifetime) {
+      it.effect(`makes the token of: ${name}`, () =>
+        Effect.gen(function* () {
+          yield* TestClock.setTime(input.now * 1000 + 999)
+          const signer = yield* Effect.flatMap(Keystore.fromUnknown(input.keystore), Signer.make)
+          const token = yield* signer.token({ method: input.method, uri: input.uri, body: input.body, id: input.jti })
+          assert.strictEqual(Redacted.value(token), expected.token)
+        }).pipe(Effect.provide(NodeCrypto.layer))
+      )
+    }
+  }
+
+  for (const file of ["request-sig", "http-requests"]) {
+    for (const { expected, input, name } of vectors<
+      { method: string; uri?: string; url?: string; body: string },
+      { sig?: string; claims?: { sig: string } }
+    >(file)) {
+      it.effect(`sig of ${file}: ${name}`, () =>
+        Effect.gen(function* () {
+          const sig = yield* Signer.requestSignature({ ...input, uri: input.uri ?? input.url! })
+          assert.strictEqual(sig, expected.sig ?? expected.claims?.sig)
+        }).pipe(Effect.provide(NodeCrypto.layerDigest))
+      )
+    }
+  }
+
+  it.effect("never makes the same token twice, and shows none", () =>
+    Effect.gen(function* () {
+      const signer = yield* Effect.flatMap(Keystore.fromUnknown(tokens[0]!.input.keystore), Signer.make)
+      const request = { method: "GET", uri: "/", body: "" }
+      const [one, two] = [yield* signer.token(request), yield* signer.token(request)]
+      assert.notStrictEqual(decode(Redacted.value(one)).jti, decode(Redacted.value(two)).jti)
+      assert.notInclude(inspect(one, { depth: Infinity, showHidden: true }), "eyJ")
+    }).pipe(Effect.provide(NodeCrypto.layer))
+  )
+})
+
+describe("the tokens that the built-in server refuses", () => {
+  interface Input {
+    readonly token: string
+    readonly server_now: number
+    readonly method: string
+    readonly uri: string
+    readonly body: string
+    readonly registered_public_key_hex: string
+  }
+  for (const { expected, input, name } of vectors<Input, { accept: boolean; reason: string }>("tokens-negative")) {
+    it.effect(`${name}: ${expected.reason}`, () =>
+      Effect.gen(function* () {
+        const publicKey = yield* Signature.publicKey(
+          Signature.ed25519,
+          new Uint8Array(Buffer.from(input.registered_public_key_hex, "hex"))
+        )
+        const server = {
+          now: () => input.server_now * 1000,
+          botBySession: (userId: string, sessionId: string) =>
+            userId === "82d20bc7-9a97-4a69-bcd0-4da502374f6c" && sessionId === "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8"
+              ? Option.some({ publicKey } as BlazeServer.BotAccount)
+              : Option.none()
+        }
+        assert.strictEqual(Option.isSome(yield* TokenVerifier.verify(server, input.token, input)), expected.accept)
+      }).pipe(Effect.provide(NodeCrypto.layer))
+    )
+  }
+})
