@@ -14,6 +14,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
@@ -175,12 +176,14 @@ const make = Effect.gen(function* () {
     }
   })
 
-  const deliveries = Stream.fromPull(
+  // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out.
+  const deliveries = Stream.transformPull(Stream.empty, (_, scope) =>
     Effect.gen(function* () {
       if (consumer !== undefined) return yield* alreadyConsumed
       const released = Deferred.makeUnsafe<void>()
       consumer = released
-      yield* Effect.addFinalizer(() =>
+      yield* Scope.addFinalizer(
+        scope,
         Effect.sync(() => {
           consumer = undefined
           Deferred.doneUnsafe(released, Effect.void)
@@ -188,7 +191,7 @@ const make = Effect.gen(function* () {
       )
       return receive
     })
-  ).pipe(Stream.scoped)
+  )
 
   return Blaze.of({
     userId,

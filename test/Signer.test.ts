@@ -113,9 +113,9 @@ describe("the tokens that the built-in server refuses", () => {
         )
         const server = {
           now: () => input.server_now * 1000,
-          botBySession: (userId: string, sessionId: string) =>
-            userId === "82d20bc7-9a97-4a69-bcd0-4da502374f6c" && sessionId === "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8"
-              ? Option.some({ publicKey } as BlazeServer.BotAccount)
+          botById: (userId: string) =>
+            userId === "82d20bc7-9a97-4a69-bcd0-4da502374f6c"
+              ? Option.some({ publicKey, sessionId: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8" } as BlazeServer.BotAccount)
               : Option.none()
         }
         assert.strictEqual(Option.isSome(yield* TokenVerifier.verify(server, input.token, input)), expected.accept)

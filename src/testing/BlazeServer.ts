@@ -187,7 +187,7 @@ export class BlazeServer extends Context.Service<
   {
     /** Registers a bot with a new key. */
     readonly makeBot: Effect.Effect<BotAccount>
-    readonly botBySession: (userId: string, sessionId: string) => Option.Option<BotAccount>
+    readonly botById: (userId: string) => Option.Option<BotAccount>
     /** A person who talks to a bot; the same name gives the same person. */
     readonly user: (bot: BotAccount, name: string) => Effect.Effect<Person>
     /** A group of a bot and some people. */
@@ -625,11 +625,7 @@ const make = Effect.gen(function* () {
 
   return BlazeServer.of({
     makeBot,
-    botBySession: (userId, sessionId) =>
-      Option.filter(
-        Option.map(Option.fromNullishOr(bots.get(userId)), ({ account }) => account),
-        (account) => account.sessionId === sessionId
-      ),
+    botById: (userId) => Option.map(Option.fromNullishOr(bots.get(userId)), ({ account }) => account),
     user,
     group: (account, members) =>
       Effect.sync(() => {

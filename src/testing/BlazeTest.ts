@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { NodeCrypto } from "@effect/platform-node"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as Context from "effect/Context"
 import type * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
@@ -164,22 +164,24 @@ export const layerTransport: Layer.Layer<
 )
 
 /**
+ * Hashes, random numbers and the codec: what a bot and the server in memory need of the platform.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature> =
+  Layer.mergeAll(Gzip.layerFflate, NodeCrypto.layerDigest, NodeCrypto.layerSecureRandom, NodeCrypto.layerSignature)
+
+/**
  * A server with one bot on it, and no client yet.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerServer: Layer.Layer<
-  BlazeServer.BlazeServer | Bot | Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature
-> = Layer.effect(
+export const layerServer: Layer.Layer<BlazeServer.BlazeServer | Bot> = Layer.effect(
   Bot,
   Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBot)
-).pipe(
-  Layer.provideMerge(BlazeServer.layer),
-  Layer.provideMerge(
-    Layer.mergeAll(Gzip.layerFflate, NodeCrypto.layerDigest, NodeCrypto.layerSecureRandom, NodeCrypto.layerSignature)
-  )
-)
+).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provide(layerPlatform))
 
 // On a virtual clock a bounded wait for a handler would never end, so nobody waits; the flush is still tried once.
 const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Acks.FlushTimeout, 0))
@@ -215,8 +217,12 @@ const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Ac
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Bot | Digest.Digest, BlazeError.BlazeError> =
-  Blaze.layer.pipe(Layer.provide(layerTransport), Layer.provideMerge(layerServer), Layer.provideMerge(noWaiting))
+export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Bot, BlazeError.BlazeError> = Blaze.layer.pipe(
+  Layer.provide(layerTransport),
+  Layer.provideMerge(layerServer),
+  Layer.provide(layerPlatform),
+  Layer.provideMerge(noWaiting)
+)
 
 /**
  * A person who talks to the bot; the same name gives the same person.

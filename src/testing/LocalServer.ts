@@ -104,7 +104,11 @@ const rest = Effect.gen(function* () {
     if (Option.isNone(bot)) return json(errorBody(401, "Unauthorized"))
     const response = yield* Effect.provideService(routes, CurrentBot, bot)
     return response.status < 400 ? response : json(errorBody(response.status, "The request is not valid."))
-  }).pipe(Effect.catchCause(() => Effect.succeed(json(errorBody(500, "Internal Server Error"), 500))))
+  }).pipe(
+    // What no route takes fails the router, and a payload of another form dies in it.
+    Effect.catchTag("HttpServerError", () => Effect.succeed(json(errorBody(404, "The endpoint is not found.")))),
+    Effect.catchCause(() => Effect.succeed(json(errorBody(400, "The request body can't be parsed."))))
+  )
 
   return Effect.gen(function* () {
     const { headers } = yield* HttpServerRequest.HttpServerRequest
@@ -165,14 +169,15 @@ const make = (port: number) =>
       socket.on("error", () => {})
       const offered = (request.headers["sec-websocket-protocol"] ?? "").split(/ *, */)
       const admit = Effect.gen(function* () {
-        const bot = yield* TokenVerifier.verify(server, bearer(request.headers.authorization), {
+        const token = bearer(request.headers.authorization)
+        const bot = yield* TokenVerifier.verify(server, token, {
           method: "GET",
           uri: request.url ?? "/",
           body: ""
         })
         const status = !offered.includes(BlazeSocket.subprotocol) ? 400 : Option.isNone(bot) ? 401 : 101
         if (status === 101) return connect(Option.getOrThrow(bot), request, socket, head)
-        server.refuse(bot, status)
+        server.refuse(TokenVerifier.claimedBot(server, token), status)
         refuse(socket, status, server.now())
       })
       Effect.runForkWith(context)(admit)

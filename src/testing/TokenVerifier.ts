@@ -34,12 +34,23 @@ const decodeClaims = part(
 const algorithmOf = (key: Signature.PublicKey) => (key.algorithm._tag === "Ed25519" ? "EdDSA" : "RS512")
 
 /**
+ * The bot that a token claims to speak for, whether it may or not.
+ *
+ * @since 0.1.0
+ */
+export const claimedBot = (
+  server: Pick<BlazeServer.BlazeServer["Service"], "botById">,
+  token: string
+): Option.Option<BlazeServer.BotAccount> =>
+  Option.flatMap(decodeClaims(token.split(".")[1] ?? ""), ({ uid }) => server.botById(uid))
+
+/**
  * The bot that a token speaks for, if the token is good for the request. `now` is in milliseconds.
  *
  * @since 0.1.0
  */
 export const verify = Effect.fnUntraced(function* (
-  server: Pick<BlazeServer.BlazeServer["Service"], "botBySession" | "now">,
+  server: Pick<BlazeServer.BlazeServer["Service"], "botById" | "now">,
   token: string,
   request: Signer.SignedRequest
 ) {
@@ -52,7 +63,7 @@ export const verify = Effect.fnUntraced(function* (
     return none
 
   const { exp, iat, sid, sig, uid } = decodedClaims.value
-  const bot = server.botBySession(uid, sid)
+  const bot = Option.filter(server.botById(uid), (bot) => bot.sessionId === sid)
   if (Option.isNone(bot) || decodedHeader.value.alg !== algorithmOf(bot.value.publicKey)) return none
   const time = server.now()
   if (exp * 1000 <= time || Math.abs(iat * 1000 - time) > BlazeError.toleratedClockDifference) return none

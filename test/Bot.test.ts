@@ -1,0 +1,324 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
+import { Acks, Blaze, Bot, Delivery, Keyed, Message, Outgoing } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+const textOf = (delivery: Delivery.Delivery) => (Message.isText(delivery.message) ? delivery.message.text : "")
+
+/** A client of its own, so that a test can end one and start the next against the same server. */
+const client = Blaze.layer.pipe(
+  Layer.provide(BlazeTest.layerTransport),
+  Layer.provide(BlazeTest.layerPlatform),
+  Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+)
+
+describe("Bot", () => {
+  it.effect("gives each kind to its handler with a delivery of that kind, and the rest to orElse", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const bot2 = Bot.match({
+        Text: (delivery) => delivery.reply(`text ${delivery.message.text}`),
+        Contact: (delivery) => delivery.reply(Outgoing.contact(delivery.message.userId)),
+        Location: (delivery) => delivery.reply(`${delivery.message.longitude}`),
+        orElse: (delivery) => delivery.reply(`other ${delivery.message.category}`)
+      })
+      yield* Effect.forkChild(Bot.run(bot2))
+      yield* alice.say("hi")
+      yield* alice.send("PLAIN_CONTACT", JSON.stringify({ user_id: alice.userId }))
+      yield* alice.send("PLAIN_LOCATION", '{"longitude":8.5,"latitude":47.4}')
+      yield* alice.send("PLAIN_FUTURE", "?")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(
+        (yield* bot.sent).map(({ category, text }) => [category, text]),
+        [
+          ["PLAIN_TEXT", "text hi"],
+          ["PLAIN_CONTACT", JSON.stringify({ user_id: alice.userId })],
+          ["PLAIN_TEXT", "8.5"],
+          ["PLAIN_TEXT", "other PLAIN_FUTURE"]
+        ]
+      )
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  for (const [name, fails] of [
+    ["fails", () => Effect.fail("no")],
+    ["dies", () => Effect.die(new Error("no"))],
+    [
+      "throws",
+      () => {
+        throw new Error("no")
+      }
+    ],
+    ["interrupts itself", () => Effect.interrupt],
+    ["says Defer", () => Effect.succeed(Delivery.Defer)]
+  ] as const) {
+    it.effect(`leaves a message with the server whose handler ${name}, and handles it when it comes back`, () =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        const bot = yield* BlazeTest.Bot
+        const id = yield* alice.say("hi")
+        let runs = 0
+        yield* Effect.forkChild(Bot.run((): Effect.Effect<unknown, string> => (++runs === 1 ? fails() : Effect.void)))
+        yield* BlazeTest.settle
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual([runs, yield* bot.pending], [1, [id]])
+        yield* bot.cut
+        yield* BlazeTest.settle
+        yield* TestClock.adjust("3 seconds")
+        yield* BlazeTest.settle
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual([runs, yield* bot.pending], [2, []])
+      }).pipe(Effect.provide(BlazeTest.layer))
+    )
+  }
+
+  it.effect("works on one conversation in order and on many at once", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bob = yield* BlazeTest.user("bob")
+      const log: Array<string> = []
+      yield* Effect.forkChild(
+        Bot.run((delivery) =>
+          Effect.gen(function* () {
+            log.push(`start ${textOf(delivery)}`)
+            yield* Effect.sleep("1 second")
+            log.push(`end ${textOf(delivery)}`)
+          })
+        )
+      )
+      for (const text of ["a1", "a2"]) yield* alice.say(text)
+      for (const text of ["b1", "b2"]) yield* bob.say(text)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(log, ["start a1", "start b1"])
+      yield* TestClock.adjust("1 second")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(log.slice(2), ["end a1", "start a2", "end b1", "start b2"])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("does not run a message beside itself that is redelivered while its handler runs", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const gate = yield* Deferred.make<void>()
+      let runs = 0
+      yield* Effect.forkChild(
+        Bot.run(() =>
+          Effect.andThen(
+            Effect.sync(() => runs++),
+            Deferred.await(gate)
+          )
+        )
+      )
+      const id = yield* alice.say("hi")
+      yield* BlazeTest.settle
+      for (let times = 0; times < 3; times++) {
+        yield* bot.cut
+        yield* BlazeTest.settle
+        yield* TestClock.adjust("8 seconds")
+        yield* BlazeTest.settle
+      }
+      assert.strictEqual((yield* bot.requests).length, 4)
+      assert.strictEqual(runs, 1)
+      yield* Deferred.succeed(gate, undefined)
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("acknowledges a handled message again that is redelivered, and does not handle it again", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      let runs = 0
+      yield* Effect.forkChild(Bot.run(() => Effect.sync(() => runs++)))
+      const id = yield* alice.say("hi")
+      yield* BlazeTest.settle
+      // The connection is lost between the handler's success and the acknowledgement.
+      yield* bot.cut
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("3 seconds")
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(runs, 1)
+      assert.deepStrictEqual(yield* bot.pending, [])
+      assert.include((yield* bot.acknowledged).flat(), id)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("answers once: retries, repetitions and a second run after a crash give the same ids", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bob = yield* BlazeTest.user("bob")
+      const bot = yield* BlazeTest.Bot
+      yield* bob.addBot
+      yield* alice.say("order")
+      const traces: Array<string> = []
+      const handler = (delivery: Delivery.Delivery) =>
+        Effect.gen(function* () {
+          if (textOf(delivery) !== "order") return
+          yield* delivery.reply("done")
+          yield* delivery.reply("done")
+          yield* delivery.reply("done", { key: "again" })
+          yield* delivery.reply(`a clock says ${traces.length}`, { key: "clock" })
+          yield* delivery.send({ user: bob.userId }, "done")
+          traces.push(yield* delivery.derive("transfer"), yield* delivery.derive("refund"))
+          return Delivery.Defer // as if it had crashed before the acknowledgement
+        })
+      for (let life = 0; life < 2; life++) {
+        const fiber = yield* Effect.forkChild(
+          Bot.run(handler).pipe(Effect.provideService(Keyed.Grace, 0), Effect.provide(client, { local: true }))
+        )
+        yield* BlazeTest.settle
+        yield* Fiber.interrupt(fiber)
+      }
+      assert.deepStrictEqual(yield* alice.reads, ["done", "done", "a clock says 0"])
+      assert.deepStrictEqual(yield* bob.reads, ["done"])
+      assert.strictEqual(traces.length, 4)
+      assert.deepStrictEqual(traces.slice(0, 2), traces.slice(2))
+      assert.strictEqual(new Set(traces).size, 2)
+      assert.strictEqual(yield* bot.handshakes, 2)
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("acknowledges 100 at once, and the rest after a second", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(() => Effect.void))
+      yield* BlazeTest.settle
+      for (let count = 0; count < 130; count++) yield* alice.say("hi")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(
+        (yield* BlazeTest.acknowledged).map((ids) => ids.length),
+        [100]
+      )
+      yield* TestClock.adjust("999 millis")
+      assert.strictEqual((yield* BlazeTest.acknowledged).length, 1)
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(
+        (yield* BlazeTest.acknowledged).map((ids) => ids.length),
+        [100, 30]
+      )
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("flushes the acknowledgements when the scope closes", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(client, scope)
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run(() => Effect.void),
+          context
+        )
+      )
+      const id = yield* alice.say("hi")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(yield* bot.acknowledged, [])
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
+      assert.deepStrictEqual(yield* bot.closeCodes, [1000])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("drains: the pipeline ends after what it has, and everything is acknowledged", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const blaze = yield* Blaze.Blaze
+      const fiber = yield* blaze.deliveries.pipe(
+        Delivery.filter(Message.isText),
+        Keyed.mapEffect(
+          Delivery.handle(() => Effect.sleep("1 second")),
+          { key: ({ message }) => message.conversationId, concurrency: 8 }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      const ids = [yield* alice.say("one"), yield* alice.send("PLAIN_FUTURE", ""), yield* alice.say("two")]
+      yield* BlazeTest.settle
+      const drained = yield* Effect.forkChild(blaze.drain)
+      yield* BlazeTest.settle
+      const late = yield* alice.say("late")
+      yield* TestClock.adjust("1 second")
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(drained)
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(fiber)))
+      assert.deepStrictEqual((yield* bot.acknowledged).flat().toSorted(), ids.toSorted())
+      assert.deepStrictEqual(yield* bot.pending, [late])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("runs in the background of a larger application, with its services", () =>
+    Effect.gen(function* () {
+      class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
+      const alice = yield* BlazeTest.user("alice")
+      const greet = Bot.layer((delivery) => Effect.flatMap(Greeting, (greeting) => delivery.reply(greeting)))
+      yield* Effect.gen(function* () {
+        yield* alice.say("hi")
+        yield* BlazeTest.settle
+        assert.deepStrictEqual(yield* alice.reads, ["welcome"])
+        const blaze = yield* Blaze.Blaze
+        yield* blaze.send({ user: alice.userId }, "your order has shipped")
+        yield* blaze.send({ conversation: alice.conversationId }, "and arrived")
+      }).pipe(Effect.provide(greet.pipe(Layer.provideMerge(client), Layer.provide(Layer.succeed(Greeting, "welcome")))))
+      assert.deepStrictEqual(yield* alice.reads, ["welcome", "your order has shipped", "and arrived"])
+    }).pipe(Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+
+  it.effect("fails a send at once that the server will never take", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const blaze = yield* Blaze.Blaze
+      const refused = yield* Effect.flip(blaze.send({ user: alice.userId }, "unasked"))
+      assert(refused.reason._tag === "ApiFailure" && refused.reason.code === 403)
+      const invalid = yield* Effect.flip(blaze.send({ user: alice.userId }, ""))
+      assert.strictEqual(invalid.reason._tag, "InvalidContent")
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("tells the age of a message, and whether it was waiting", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("old")
+      yield* TestClock.adjust("1 minute")
+      const found: Array<readonly [boolean, number]> = []
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(
+          Bot.run((delivery) =>
+            Effect.map(delivery.age, (age) => found.push([delivery.fromBacklog, Duration.toSeconds(age)]))
+          )
+        )
+        yield* BlazeTest.settle
+        yield* alice.say("new")
+        yield* BlazeTest.settle
+      }).pipe(Effect.provide(client))
+      assert.deepStrictEqual(found, [
+        [true, 60],
+        [false, 0]
+      ])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("quotes, and tells what was quoted", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      yield* Effect.forkChild(
+        Bot.run((delivery) => delivery.reply(Outgoing.text("this", { quote: delivery.message.id })))
+      )
+      const id = yield* alice.say("which?")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(
+        (yield* bot.sent).map(({ quotedMessageId }) => quotedMessageId),
+        [Option.some(id)]
+      )
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+})

@@ -1,0 +1,193 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Array, Cause, Deferred, Effect, Exit, Fiber, Queue, Ref, Stream } from "effect"
+import { Keyed } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+interface Item {
+  readonly key: string
+  readonly n: number
+}
+const item = (key: string, n: number): Item => ({ key, n })
+const key = (item: Item) => item.key
+
+describe("Keyed.mapEffect", () => {
+  it.effect("keeps the order within a key and runs keys at the same time", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const items = [item("a", 1), item("a", 2), item("b", 1), item("b", 2), item("c", 1)]
+      const fiber = yield* Stream.fromIterable(items).pipe(
+        Keyed.mapEffect(
+          ({ key, n }) =>
+            Effect.gen(function* () {
+              log.push(`start ${key}${n}`)
+              yield* Effect.sleep("1 second")
+              log.push(`end ${key}${n}`)
+              return `${key}${n}`
+            }),
+          { key, concurrency: 8 }
+        ),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(log.slice(0, 6), ["start a1", "start b1", "start c1", "end a1", "start a2", "end b1"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).toSorted(), ["a1", "a2", "b1", "b2", "c1"])
+    })
+  )
+
+  it.effect("never runs more than the concurrency at once", () =>
+    Effect.gen(function* () {
+      let running = 0
+      let most = 0
+      const fiber = yield* Stream.range(1, 100).pipe(
+        Keyed.mapEffect(
+          () =>
+            Effect.gen(function* () {
+              most = Math.max(most, ++running)
+              yield* Effect.sleep("1 second")
+              running--
+            }),
+          { key: (n) => n, concurrency: 7 }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("15 seconds")
+      yield* Fiber.join(fiber)
+      assert.strictEqual(most, 7)
+    })
+  )
+
+  it.effect("a key with 9 000 waiting elements delays another's first by no more than one element", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue.unbounded<Item, Cause.Done>()
+      const done = yield* Ref.make<ReadonlyArray<string>>([])
+      yield* Queue.offerAll(
+        queue,
+        Array.makeBy(9000, (n) => item("busy", n))
+      )
+      const fiber = yield* Stream.fromQueue(queue).pipe(
+        Keyed.mapEffect(
+          ({ key }) =>
+            Effect.andThen(
+              Effect.sleep("1 second"),
+              Ref.update(done, (keys) => [...keys, key])
+            ),
+          { key, concurrency: 8 }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("10 seconds")
+      yield* Queue.offer(queue, item("other", 1))
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* Ref.get(done), "other")
+      yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("1 second")
+    })
+  )
+
+  it.effect("with one worker keys take turns", () =>
+    Effect.gen(function* () {
+      const items = [item("a", 1), item("a", 2), item("a", 3), item("b", 1), item("b", 2)]
+      const results = yield* Stream.fromIterable(items).pipe(
+        Keyed.mapEffect(({ key, n }) => Effect.succeed(`${key}${n}`), { key, concurrency: 1 }),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(results, ["a1", "b1", "a2", "b2", "a3"])
+    })
+  )
+
+  it.effect("takes no more from the stream than may be in flight", () =>
+    Effect.gen(function* () {
+      let pulled = 0
+      const fiber = yield* Stream.range(1, 1000).pipe(
+        Stream.rechunk(1),
+        Stream.tap(() => Effect.sync(() => pulled++)),
+        Keyed.mapEffect(() => Effect.never, { key: (n) => n % 3, concurrency: 4, inFlight: 10 }),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, 0),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      assert.strictEqual(pulled, 10)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("fails with the first failure", () =>
+    Effect.gen(function* () {
+      const exit = yield* Stream.range(1, 10).pipe(
+        Keyed.mapEffect((n) => (n === 3 ? Effect.fail("three") : Effect.succeed(n)), { key: (n) => n, concurrency: 2 }),
+        Stream.runDrain,
+        Effect.exit
+      )
+      assert.deepStrictEqual(exit, Exit.fail("three"))
+    })
+  )
+
+  it.effect("passes on the failure of the stream", () =>
+    Effect.gen(function* () {
+      const exit = yield* Stream.concat(Stream.make(1), Stream.fail("upstream")).pipe(
+        Keyed.mapEffect(Effect.succeed, { key: (n) => n, concurrency: 2 }),
+        Stream.runDrain,
+        Effect.exit
+      )
+      assert.deepStrictEqual(exit, Exit.fail("upstream"))
+    })
+  )
+
+  it.effect("interrupted, it lets the running elements finish and starts no other", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const fiber = yield* Stream.range(1, 100).pipe(
+        Keyed.mapEffect(
+          (n) =>
+            Effect.gen(function* () {
+              log.push(`start ${n}`)
+              yield* Effect.sleep("10 seconds")
+              log.push(`end ${n}`)
+            }),
+          { key: (n) => n, concurrency: 2 }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("9 seconds")
+      assert.isUndefined(interruption.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(interruption)
+      assert.deepStrictEqual(log, ["start 1", "start 2", "end 1", "end 2"])
+    })
+  )
+
+  it.effect("interrupts what still runs when the grace is over", () =>
+    Effect.gen(function* () {
+      const interrupted = yield* Deferred.make<void>()
+      const fiber = yield* Stream.make(1).pipe(
+        Keyed.mapEffect(() => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))), {
+          key: (n) => n,
+          concurrency: 2
+        }),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, "5 seconds"),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(interruption)
+      assert.isTrue(yield* Deferred.isDone(interrupted))
+    })
+  )
+})

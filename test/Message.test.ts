@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Option } from "effect"
+import { Message } from "effect-blaze"
+
+const view = (category: string | null, payload: string | Uint8Array, more: object = {}) => ({
+  message_id: "928c5c40-769c-3e97-8387-fb1ae0645311",
+  category,
+  data: Buffer.from(payload).toString("base64"),
+  ...more
+})
+const from = (category: string | null, payload: string | Uint8Array, more: object = {}) =>
+  Message.fromView(view(category, payload, more))
+const contact = "773e5e77-4107-45c2-b648-8fc722ed77f5"
+
+describe("Message", () => {
+  it("reads text, from either field", () => {
+    for (const more of [{}, { data: "", data_base64: "5L2g5aW9" }, { data: null, data_base64: "5L2g5aW9" }]) {
+      const message = from("PLAIN_TEXT", "你好", more)
+      assert(Message.isText(message))
+      assert.strictEqual(message.text, "你好")
+    }
+  })
+
+  it("replaces bytes that are not UTF-8, and reads what is not base64 as empty", () => {
+    const message = from("PLAIN_TEXT", Uint8Array.of(0x68, 0xff, 0x69))
+    assert(Message.isText(message))
+    assert.strictEqual(message.text, "h\uFFFDi")
+    const broken = from("PLAIN_TEXT", "", { data: "not base64!" })
+    assert(Message.isText(broken))
+    assert.strictEqual(broken.text, "")
+  })
+
+  it("reads a post, a sticker by id and by name, a contact and a location", () => {
+    const post = from("PLAIN_POST", "# title")
+    assert(Message.isPost(post))
+    assert.strictEqual(post.text, "# title")
+
+    const sticker = from("PLAIN_STICKER", `{"sticker_id":"${contact}"}`)
+    assert(Message.isSticker(sticker))
+    assert.deepStrictEqual([sticker.stickerId, sticker.name], [Option.some(contact), Option.none()])
+
+    const legacy = from("PLAIN_STICKER", '{"name":"cat","album_id":"animals"}')
+    assert(Message.isSticker(legacy))
+    assert.deepStrictEqual([legacy.name, legacy.albumId], [Option.some("cat"), Option.some("animals")])
+
+    const card = from("PLAIN_CONTACT", `{"user_id":"${contact}"}`)
+    assert(Message.isContact(card))
+    assert.strictEqual(card.userId, contact)
+
+    const place = from("PLAIN_LOCATION", '{"longitude":8.5,"latitude":47.4,"name":"Zürich","address":null}')
+    assert(Message.isLocation(place))
+    assert.deepStrictEqual(
+      [place.longitude, place.latitude, place.name, place.address],
+      [8.5, 47.4, Option.some("Zürich"), Option.none()]
+    )
+  })
+
+  for (const [category, payload] of [
+    ["PLAIN_FUTURE", "x"],
+    ["", ""],
+    [null, ""],
+    ["PLAIN_CONTACT", "not json"],
+    ["PLAIN_CONTACT", '{"user_id":"not a uuid"}'],
+    ["PLAIN_STICKER", "{}"],
+    ["PLAIN_LOCATION", '{"longitude":"8","latitude":47}'],
+    ["PLAIN_LOCATION", "null"]
+  ] as const) {
+    it(`${category} with ${payload || "nothing"} is Unknown, with its bytes`, () => {
+      const message = from(category, payload)
+      assert(Message.isUnknown(message))
+      assert.strictEqual(Buffer.from(message.bytes).toString(), payload)
+    })
+  }
+
+  it("takes empty, null and absent fields alike", () => {
+    for (const quote_message_id of ["", null, undefined]) {
+      assert.deepStrictEqual(from("PLAIN_TEXT", "x", { quote_message_id }).quotedMessageId, Option.none())
+    }
+  })
+
+  it("the sender is whom the app represents, else the user", () => {
+    assert.strictEqual(from("PLAIN_TEXT", "x", { user_id: "a", representative_id: "" }).senderId, "a")
+    assert.strictEqual(from("PLAIN_TEXT", "x", { user_id: "a", representative_id: "b" }).senderId, "b")
+  })
+
+  it("keeps the time as it came, and knows the backlog", () => {
+    const created_at = "2026-01-01T00:00:00.123456789Z"
+    const message = from("PLAIN_TEXT", "x", { created_at, source: "LIST_PENDING_MESSAGES" })
+    assert.strictEqual(message.createdAt, created_at)
+    assert.isTrue(message.fromBacklog)
+    assert.isFalse(from("PLAIN_TEXT", "x", { source: "CREATE_MESSAGE" }).fromBacklog)
+  })
+})

@@ -1,0 +1,144 @@
+// Who may import whom in src/. The rooms form one line and look only downwards, which is what keeps each of them
+// replaceable; everything that needs Node stands apart, so that the rest runs wherever Effect does.
+import { readdirSync, readFileSync } from "node:fs"
+import { isBuiltin } from "node:module"
+import { dirname, join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** The rooms from top to bottom: a room may import those below it. */
+const order = [
+  "Bot",
+  "Blaze",
+  "Keyed",
+  "Delivery",
+  "Acks",
+  "Dedup",
+  "Connection",
+  "Session",
+  "Reconnect",
+  "BlazeSocket",
+  "Frame",
+  "Gzip",
+  "Message",
+  "Outgoing",
+  "MixinApi",
+  "Envelope",
+  "Signer",
+  "Keystore",
+  "BlazeError",
+  "Ids",
+  "Base64"
+]
+
+interface Manifest {
+  readonly name: string
+  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const source = join(root, "src")
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest
+
+const offences: Array<string> = []
+
+/** What a file is: its room's name, or the part of the house it stands in. */
+const place = (file: string) => {
+  const [, room] = /^([^/]+)\.ts$/.exec(file) ?? []
+  if (room !== undefined) return room === "index" ? "index" : "room"
+  const [part] = file.split("/")
+  return part === "node" || part === "testing" ? part : "nowhere"
+}
+
+const roomOf = (file: string) => file.replace(/\.ts$/, "")
+
+/** Which places a place may import from, itself included; between two rooms the order decides. */
+const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
+  index: ["room"],
+  room: ["room"],
+  node: ["room", "node"],
+  testing: ["room", "node", "testing"]
+}
+
+interface Import {
+  readonly specifier: string
+  readonly line: number
+}
+
+// No parser: TypeScript 7 has no stable one for JavaScript. The sources are formatted, so that a declaration begins its
+// line; comments go first, as the examples in them import what the code may not, and leave their line breaks behind,
+// for the line numbers.
+const importsOf = (text: string): ReadonlyArray<Import> => {
+  const code = text.replace(/^[ \t]*(?:\/\*[^]*?\*\/|\/\/.*)/gm, (comment) => comment.replace(/[^\n]/g, ""))
+  const patterns = [
+    /^(?:import|export)\b[^"'`;=()]*?\bfrom\s*["']([^"']+)["']/gm,
+    /^import\s*["']([^"']+)["']/gm,
+    // Both `await import("x")` and the type `import("x").Y`.
+    /\bimport\s*\(\s*["'`]([^"'`]+)["'`]/g
+  ]
+  return patterns.flatMap((pattern) =>
+    Array.from(code.matchAll(pattern), (match) => ({
+      specifier: match[1]!,
+      line: code.slice(0, match.index + match[0].length).split("\n").length
+    }))
+  )
+}
+
+/** Why a file may not import one of its own kind, if so. */
+const offenceInside = (file: string, target: string): string | undefined => {
+  const from = place(file)
+  const to = place(target)
+  if (target.startsWith("..")) return "it leaves src/"
+  if (reach[from]?.includes(to) !== true) return `${from === "room" ? "a room" : from} may not import ${target}`
+  if (from !== "room") return undefined
+  const [mine, other] = [order.indexOf(roomOf(file)), order.indexOf(roomOf(target))]
+  if (mine < 0 || other < 0) return undefined
+  return other > mine ? undefined : `${roomOf(target)} is not below ${roomOf(file)}`
+}
+
+/** Why a file may not import a package, if so. */
+const offenceOutside = (file: string, specifier: string): string | undefined => {
+  if (specifier === "effect") return "only submodules of effect, not the barrel"
+  if (specifier === manifest.name || specifier.startsWith(`${manifest.name}/`))
+    return "the sources import each other by path"
+  const from = place(file)
+  if (from === "node" || from === "testing") return undefined
+  const ofNode = isBuiltin(specifier) || /^(?:node:|ws(?:\/|$)|@effect\/platform-node)/.test(specifier)
+  return ofNode ? "only src/node and src/testing may need Node" : undefined
+}
+
+const files = readdirSync(source, { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts"))
+  .toSorted()
+
+const index = readFileSync(join(source, "index.ts"), "utf8")
+
+for (const file of files) {
+  const text = readFileSync(join(source, file), "utf8")
+  if (place(file) === "nowhere") offences.push(`src/${file}: neither a room nor in src/node or src/testing`)
+
+  for (const { line, specifier } of importsOf(text)) {
+    const why = specifier.startsWith(".")
+      ? offenceInside(file, relative(source, join(source, dirname(file), specifier)).replaceAll("\\", "/"))
+      : offenceOutside(file, specifier)
+    if (why !== undefined) offences.push(`src/${file}:${line}: imports "${specifier}": ${why}`)
+  }
+
+  if (place(file) !== "room") continue
+  const room = roomOf(file)
+  if (!order.includes(room)) offences.push(`src/${file}: not in the order of the rooms`)
+  const entry = manifest.exports[`./${room}`]
+  if (typeof entry !== "object" || entry["default"] !== `./dist/${room}.js`)
+    offences.push(`src/${file}: no subpath export "./${room}" in package.json`)
+  if (!index.split("\n").includes(`export * as ${room} from "./${room}.ts"`))
+    offences.push(`src/${file}: no entry in src/index.ts`)
+  if (/^\/\*\*[^]*?\*\//.exec(text)?.[0].includes("Guarantee:") !== true)
+    offences.push(`src/${file}:1: does not begin with a header that states its guarantee`)
+}
+
+for (const room of order)
+  if (!files.includes(`${room}.ts`)) offences.push(`src/${room}.ts: in the order, but not there`)
+
+for (const offence of offences) console.log(offence)
+if (offences.length > 0) process.exitCode = 1
+else console.log(`imports: ok (${files.length} files)`)

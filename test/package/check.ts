@@ -1,0 +1,157 @@
+// The package as others get it: packed, looked over by publint and attw, installed in a project of its own from npm,
+// and used there from TypeScript and from plain JavaScript. Nothing of this checkout is in reach of that project.
+import { spawnSync } from "node:child_process"
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+interface Manifest {
+  readonly name: string
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const fixtures = join(root, "test/package/fixtures")
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest
+
+class Complaint extends Error {}
+
+interface Ran {
+  readonly status: number | null
+  readonly stdout: string
+  readonly output: string
+}
+
+const attempt = (cwd: string, command: string, ...args: ReadonlyArray<string>): Ran => {
+  const { error, status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
+  if (error) throw error
+  return { status, stdout, output: `${stdout}${stderr}` }
+}
+
+const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): Ran => {
+  const ran = attempt(cwd, command, ...args)
+  if (ran.status !== 0) throw new Complaint(`${command} ${args.join(" ")} ended with ${ran.status}.\n${ran.output}`)
+  return ran
+}
+
+const bin = (name: string) => join(root, "node_modules/.bin", name)
+const passed = (what: string) => console.log(`package: ${what}`)
+
+const pack = (into: string): string => {
+  run(root, "npm", "run", "build")
+  run(root, "npm", "pack", "--json", "--pack-destination", into)
+  // The shape of the JSON differs between versions of npm; the directory holds nothing but the tarball.
+  const [tarball] = readdirSync(into)
+  if (tarball === undefined) throw new Complaint("npm pack made no tarball.")
+  passed(tarball)
+  return join(into, tarball)
+}
+
+/**
+ * `@types/ws` is no dependency of ours. Where it is installed all the same, by way of `@effect/platform-node`, the
+ * compiler would not complain; so it is searched for.
+ */
+const declarationsWithoutWs = () => {
+  const dist = join(root, "dist")
+  const declarations = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".d.ts"))
+  const bad = declarations.filter((file) =>
+    /(?:\bfrom\s*|\bimport\s*\(?\s*|\btypes=)["']ws["']/.test(readFileSync(join(dist, file), "utf8"))
+  )
+  if (bad.length > 0) throw new Complaint(`Declarations with types of ws: ${bad.join(", ")}`)
+  passed(`no types of ws in ${declarations.length} declarations`)
+}
+
+/** A room that is added without a line in the fixture would go untried. */
+const everySubpathIsUsed = () => {
+  const consumer = readFileSync(join(fixtures, "consumer.ts"), "utf8")
+  const unused = Object.keys(manifest.exports)
+    .filter((subpath) => subpath !== "./package.json")
+    .map((subpath) => manifest.name + subpath.slice(1))
+    .filter((specifier) => !consumer.includes(`from "${specifier}"`))
+  if (unused.length > 0) throw new Complaint(`consumer.ts does not import ${unused.join(", ")}.`)
+}
+
+const tsconfig = (lib: ReadonlyArray<string>) => ({
+  compilerOptions: {
+    target: "ES2023",
+    lib,
+    types: ["node"],
+    module: "NodeNext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    // Whoever writes a library on ours needs types that can be named from outside.
+    declaration: true,
+    outDir: "out"
+  },
+  include: ["consumer.ts"]
+})
+
+const install = (project: string, tarball: string) => {
+  const names = ["effect", "@effect/platform-node", "typescript", "@types/node"]
+  const wanted = names.map((name) => `${name}@${manifest.devDependencies[name]}`)
+  mkdirSync(project)
+  writeFileSync(
+    join(project, "package.json"),
+    JSON.stringify({ name: "consumer", version: "1.0.0", private: true, type: "module" })
+  )
+  for (const file of ["consumer.ts", "consumer.mjs"]) copyFileSync(join(fixtures, file), join(project, file))
+  run(project, "npm", "install", "--save-exact", tarball, ...wanted)
+  // Two copies of effect would be two sets of types, and services that do not find each other.
+  const { stdout } = run(project, "npm", "ls", "effect", "--all", "--parseable")
+  const copies = new Set(stdout.split("\n").filter((path) => /[\\/]effect$/.test(path)))
+  if (copies.size !== 1) throw new Complaint(`${copies.size} copies of effect were installed.\n${stdout}`)
+  passed(`installed with ${wanted.join(", ")}`)
+}
+
+/** Declarations of other packages are checked along with ours; what is wrong in them is told, but is no failure. */
+const typeCheck = (project: string, lib: ReadonlyArray<string>): number => {
+  writeFileSync(join(project, "tsconfig.json"), JSON.stringify(tsconfig(lib)))
+  const tsc = join(project, "node_modules/typescript/bin/tsc")
+  const { output, status } = attempt(project, process.execPath, tsc, "--pretty", "false")
+  const errors = output.split("\n").filter((line) => /\berror TS\d+:/.test(line))
+  const foreign = errors.filter(
+    (line) => line.startsWith("node_modules/") && !line.startsWith(`node_modules/${manifest.name}/`)
+  )
+  if (errors.length > foreign.length || (status !== 0 && errors.length === 0))
+    throw new Complaint(`tsc with lib ${lib.join(", ")} does not accept the package.\n${output}`)
+  for (const line of foreign) passed(`not ours: ${line}`)
+  passed(`tsc with lib ${lib.join(", ")}, declarations checked: ${foreign.length} errors in other packages`)
+  return foreign.length
+}
+
+const says = (project: string, program: string, line: string) => {
+  const { output, stdout } = run(project, process.execPath, program)
+  if (stdout !== `${line}\n`)
+    throw new Complaint(`${program} was to say "${line}" and nothing else. It said:\n${output}`)
+  passed(line)
+}
+
+const temporary = mkdtempSync(join(tmpdir(), "effect-blaze-package-"))
+try {
+  everySubpathIsUsed()
+  const packed = join(temporary, "packed")
+  mkdirSync(packed)
+  const tarball = pack(packed)
+  declarationsWithoutWs()
+  run(root, bin("publint"), "--strict", tarball)
+  passed("publint")
+  run(root, bin("attw"), tarball, "--profile", "esm-only")
+  passed("attw")
+  const project = join(temporary, "project")
+  install(project, tarball)
+  // A type that effect cannot find is `any`, behind which an error of ours could hide; with DOM, it finds CryptoKey and
+  // JsonWebKey.
+  if (typeCheck(project, ["ES2024", "DOM"]) > 0) throw new Complaint("With DOM there should be no errors at all.")
+  typeCheck(project, ["ES2024"])
+  says(project, "out/consumer.js", "consumer ok")
+  says(project, "consumer.mjs", "javascript ok")
+} catch (error) {
+  if (!(error instanceof Complaint)) throw error
+  console.error(error.message)
+  process.exitCode = 1
+} finally {
+  rmSync(temporary, { recursive: true, force: true })
+}
