@@ -145,7 +145,7 @@ const namespace = Uint8Array.of(
  * @since 0.1.0
  */
 export const derive = Effect.fnUntraced(function* (
-  ...parts: ReadonlyArray<string>
+  ...parts: Array<string>
 ): Effect.fn.Return<string, never, Digest.Digest> {
   const digest = yield* Digest.Digest
   const name = encoder.encode(parts.map((part) => `${part.length}:${part}`).join(""))

@@ -220,7 +220,7 @@ const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
  *
  * **Details**
  *
- * A proxy is given with the `HttpClient`: on Node that is `NodeHttpClient.layerUndiciNoDispatcher` with a dispatcher of your own.
+ * A proxy comes with the `HttpClient`; on Node `WebSocketDialer.ProxyAgent` sets one for both REST and the socket.
  *
  * @category layers
  * @since 0.1.0

@@ -1,8 +1,8 @@
 import { NodeCrypto, NodeFileSystem } from "@effect/platform-node"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Redacted } from "effect"
 import { BlazeError, Keystore } from "effect-blaze"
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { inspect } from "node:util"
@@ -131,6 +131,9 @@ describe("Keystore", () => {
   )
 
   describe("fromConfig", () => {
+    const directory = mkdtempSync(join(tmpdir(), "effect-blaze-"))
+    afterAll(() => rmSync(directory, { recursive: true }))
+
     const config = (BLAZE_KEYSTORE?: string) =>
       Keystore.fromConfig.pipe(
         Effect.provide(platform),
@@ -139,7 +142,7 @@ describe("Keystore", () => {
         )
       )
     const file = (content: string) => {
-      const path = join(mkdtempSync(join(tmpdir(), "effect-blaze-")), "keystore.json")
+      const path = join(directory, `${crypto.randomUUID()}.json`)
       writeFileSync(path, content)
       return path
     }

@@ -1,7 +1,5 @@
-import { ConfigProvider, Effect, Layer, Schedule } from "effect"
-import type { BlazeServer } from "effect-blaze/testing"
-import { LocalServer } from "effect-blaze/testing"
-import { NodeBlaze } from "effect-blaze/node"
+import { Effect, Schedule, Stream } from "effect"
+import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
 
 export interface Case<Input, Expected> {
@@ -36,12 +34,18 @@ export const eventually = (condition: Effect.Effect<boolean>) =>
     Effect.orDie
   )
 
-/** The layer of a bot that talks to the server on loopback. */
-export const networkBot = (bot: BlazeServer.BotAccount) =>
-  Layer.unwrap(
-    Effect.map(LocalServer.LocalServer, (local) =>
-      NodeBlaze.layerConfig.pipe(
-        Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(local.environment(bot))))
-      )
-    )
+/** Runs a program of this repository as a user would: a process of its own, with an environment of its own. */
+export const program = (path: string, env: Record<string, string>) =>
+  ChildProcess.make(
+    process.execPath,
+    ["--conditions=effect-blaze-source", new URL(`../${path}`, import.meta.url).pathname],
+    { env: { NO_COLOR: "1", ...env }, stdin: "ignore" }
   )
+
+/** What a process said, and how it ended. */
+export const outcome = Effect.fnUntraced(function* (handle: ChildProcessSpawner.ChildProcessHandle) {
+  const [output, code] = yield* Effect.all([Stream.mkString(Stream.decodeText(handle.all)), handle.exitCode], {
+    concurrency: 2
+  })
+  return { output, code: Number(code) }
+})

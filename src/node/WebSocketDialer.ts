@@ -20,11 +20,7 @@ import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
 
 /**
- * The agent that connections go through: a proxy's, from a package such as `https-proxy-agent`. None by default.
- *
- * **Details**
- *
- * It is for the WebSocket only. REST takes its proxy with the HTTP client, see `NodeBlaze.layerHttp`.
+ * The agent that the WebSocket and REST go through: a proxy's, from a package such as `https-proxy-agent`. None by default.
  *
  * @category references
  * @since 0.1.0

@@ -1,0 +1,269 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Result, type Scope, Stream } from "effect"
+import { BlazeError, BlazeSocket, Frame, Gzip, Signer } from "effect-blaze"
+import { NodeBlaze } from "effect-blaze/node"
+import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo, Socket as NetSocket } from "node:net"
+import { inspect } from "node:util"
+import { WebSocketServer } from "ws"
+import { eventually } from "./support.ts"
+
+const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
+
+/** A peer that shows life only when the test says so. */
+const quietPeer = () => {
+  const peer = { life: 0, pings: 0, paused: false, terminated: false, tokens: [] as Array<string> }
+  let end: (effect: Effect.Effect<never, Socket.SocketError>) => void = () => {}
+  const closed = Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) }))
+  const layer = BlazeSocket.layer.pipe(
+    Layer.provide(
+      Layer.succeed(BlazeSocket.Dialer, {
+        dial: ({ token }) =>
+          Effect.sync(() => {
+            peer.tokens.push(Redacted.value(token))
+            return {
+              socket: Socket.make({
+                reader: Effect.succeed({
+                  pull: Effect.callback<never, Socket.SocketError>((resume) => void (end = resume)),
+                  upgrade: Socket.SocketUpgradeError.unsupported
+                }),
+                writer: Effect.succeed({ write: () => Effect.void, writeAll: () => Effect.void })
+              }),
+              ping: Effect.sync(() => void peer.pings++),
+              terminate: Effect.sync(() => {
+                peer.terminated = true
+                end(closed)
+              }),
+              signsOfLife: () => peer.life,
+              isPaused: () => peer.paused
+            }
+          })
+      })
+    ),
+    Layer.provide([
+      Frame.layer,
+      Signer.layerString(
+        JSON.stringify({
+          app_id: "82d20bc7-9a97-4a69-bcd0-4da502374f6c",
+          session_id: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8",
+          session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"
+        })
+      )
+    ]),
+    Layer.provide([Gzip.layerFflate, NodeCrypto.layer])
+  )
+  return { peer, layer }
+}
+
+const tick = (seconds: number) =>
+  Effect.gen(function* () {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust(seconds * 1000)
+    yield* BlazeTest.settle
+  })
+
+describe("liveness", () => {
+  it.effect("notices a silent peer within two periods of 10 seconds, whose pings went out", () => {
+    const { layer, peer } = quietPeer()
+    return Effect.gen(function* () {
+      const wire = yield* open
+      const fiber = yield* Effect.forkChild(Effect.flip(wire.receive))
+      yield* tick(10)
+      assert.isFalse(peer.terminated)
+      yield* tick(10)
+      assert.isTrue(peer.terminated)
+      assert.strictEqual(peer.pings, 2)
+      const error = yield* Fiber.join(fiber)
+      assert.include(error.message, "no sign of life for two ping periods")
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
+  it.effect("any sign of life counts", () => {
+    const { layer, peer } = quietPeer()
+    return Effect.gen(function* () {
+      const wire = yield* open
+      yield* Effect.forkChild(Effect.exit(wire.receive))
+      for (let period = 0; period < 10; period++) {
+        peer.life += period % 2
+        yield* tick(10)
+      }
+      assert.isFalse(peer.terminated)
+      yield* tick(20)
+      assert.isTrue(peer.terminated)
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
+  it.effect("the silence of a connection we paused does not count, and our pings go on", () => {
+    const { layer, peer } = quietPeer()
+    return Effect.gen(function* () {
+      yield* open
+      peer.paused = true
+      yield* tick(100)
+      assert.isFalse(peer.terminated)
+      assert.isAtLeast(peer.pings, 10)
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
+  it.effect("every connection has a token of its own", () => {
+    const { layer, peer } = quietPeer()
+    return Effect.gen(function* () {
+      yield* Effect.scoped(open)
+      yield* Effect.scoped(open)
+      assert.strictEqual(new Set(peer.tokens).size, 2)
+    }).pipe(Effect.provide(layer))
+  })
+})
+
+describe("addresses", () => {
+  for (const [address, allowed] of [
+    ["wss://blaze.mixin.one/", true],
+    ["ws://127.0.0.1:1234/", true],
+    ["ws://localhost/", true],
+    ["ws://[::1]:1/", true],
+    ["ws://blaze.mixin.one/", false],
+    ["ws://127.0.0.1.example.com/", false],
+    ["http://example.com", false],
+    ["https://example.com", true],
+    ["not an address", false]
+  ] as const) {
+    it(`${address} is ${allowed ? "taken" : "refused"}`, () => {
+      assert.strictEqual(Result.isSuccess(BlazeError.requireSecure(address)), allowed)
+    })
+  }
+})
+
+/** A bot's raw socket against some server on loopback. */
+const against = (url: string, keystore: string, timeout = 300) =>
+  BlazeSocket.layer.pipe(
+    Layer.provide([Signer.layerString(keystore), Frame.layer]),
+    Layer.provide([
+      NodeBlaze.layerPlatform,
+      Layer.succeed(BlazeSocket.Url, url),
+      Layer.succeed(BlazeSocket.HandshakeTimeout, timeout)
+    ])
+  )
+
+const withServer = <A, E, R>(
+  configure: (server: Server) => void,
+  use: (url: string) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Scope.Scope>> => {
+  const sockets = new Set<NetSocket>()
+  return Effect.acquireRelease(
+    Effect.callback<Server>((resume) => {
+      const server = createServer()
+      // An upgraded connection is none of the server's any more.
+      server.on("connection", (socket) => sockets.add(socket))
+      configure(server)
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const socket of sockets) socket.destroy()
+      })
+  ).pipe(
+    Effect.flatMap((server) => use(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`)),
+    Effect.scoped
+  )
+}
+
+const keystore = JSON.stringify({
+  app_id: "82d20bc7-9a97-4a69-bcd0-4da502374f6c",
+  session_id: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8",
+  session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"
+})
+
+describe("the dialer of Node", () => {
+  it.live("offers the subprotocol and the token, and no permessage-deflate", () => {
+    const seen: Array<Record<string, unknown>> = []
+    return withServer(
+      (server) => {
+        const sockets = new WebSocketServer({ server, perMessageDeflate: true })
+        sockets.on("connection", (_, { headers, url }) => seen.push({ ...headers, url }))
+      },
+      (url) =>
+        Effect.gen(function* () {
+          yield* open
+          assert.strictEqual(seen[0]!["sec-websocket-protocol"], "Mixin-Blaze-1")
+          assert.match(String(seen[0]!["authorization"]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
+          assert.isUndefined(seen[0]!["sec-websocket-extensions"])
+          assert.strictEqual(seen[0]!["url"], "/")
+        }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+    )
+  })
+
+  it.live("tells the status and the time of a refused upgrade, and no secret", () =>
+    withServer(
+      (server) =>
+        server.on("upgrade", (_, socket) =>
+          socket.end("HTTP/1.1 401 Unauthorized\r\nX-Server-Time: 1767225600000000000\r\nConnection: close\r\n\r\n")
+        ),
+      (url) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(open)
+          assert(error.reason._tag === "Unauthorized")
+          assert.isAbove(error.reason.clockDifference!, 300_000)
+          assert.notMatch(inspect(error, { depth: Infinity, showHidden: true }), /Bearer|eyJ|be53769c/)
+        }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+    )
+  )
+
+  it.live("gives up a handshake that is never answered", () =>
+    withServer(
+      (server) => server.on("upgrade", () => {}),
+      (url) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(open)
+          assert.strictEqual(error.reason._tag, "Timeout")
+        }).pipe(Effect.scoped, Effect.provide(against(url, keystore, 50)))
+    )
+  )
+
+  it.live("says in one sentence that nobody listens", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(open)
+      assert(error.reason._tag === "Unreachable")
+      assert.strictEqual(error.reason.problem, "ECONNREFUSED")
+      assert.notMatch(inspect(error, { depth: Infinity, showHidden: true }), /Bearer|eyJ/)
+    }).pipe(Effect.scoped, Effect.provide(against("ws://127.0.0.1:1/", keystore)))
+  )
+
+  it.live("waits for the close event, and does not wait for ever", () => {
+    const codes: Array<number> = []
+    return withServer(
+      (server) => {
+        const sockets = new WebSocketServer({ server, handleProtocols: () => "Mixin-Blaze-1" })
+        sockets.on("connection", (ws) => ws.on("close", (code) => codes.push(code)))
+      },
+      (url) =>
+        Effect.gen(function* () {
+          yield* Effect.scoped(open)
+          assert.deepStrictEqual(codes, [1000])
+        }).pipe(Effect.provide(against(url, keystore)))
+    )
+  })
+
+  it.live("pauses a connection that nobody reads, and goes on where it stopped", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const local = yield* LocalServer.LocalServer
+      const bot = yield* server.makeBot
+      const alice = yield* server.user(bot, "alice")
+      const count = 3000
+      for (let n = 0; n < count; n++) yield* alice.say(`${n} ${crypto.randomUUID().repeat(20)}`)
+      yield* Effect.gen(function* () {
+        const wire = yield* open
+        yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
+        yield* Effect.sleep("100 millis")
+        const frames = yield* Stream.runCollect(Stream.take(wire.envelopes, count + 1))
+        assert.strictEqual(frames.length, count + 1)
+        assert.strictEqual(new Set(frames.map(({ id }) => id)).size, count + 1)
+      }).pipe(Effect.scoped, Effect.provide(against(local.url, bot.keystore)))
+      yield* eventually(Effect.map(bot.connections, (open) => open === 0))
+    }).pipe(Effect.provide(LocalServer.layer()))
+  )
+})

@@ -1,0 +1,186 @@
+// Programs as their users start them: processes of their own, against the built-in server over real sockets.
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Stream } from "effect"
+import { BlazeServer, LocalServer } from "effect-blaze/testing"
+import { FetchHttpClient, HttpClient } from "effect/http"
+import { createServer } from "node:net"
+import type { AddressInfo } from "node:net"
+import { eventually, outcome, program } from "./support.ts"
+
+const platform = Layer.mergeAll(NodeServices.layer, LocalServer.layer(), FetchHttpClient.layer)
+
+const scene = Effect.gen(function* () {
+  const server = yield* BlazeServer.BlazeServer
+  const local = yield* LocalServer.LocalServer
+  const bot = yield* server.makeBot
+  const alice = yield* server.user(bot, "alice")
+  return { server, bot, alice, environment: local.environment(bot) }
+})
+
+const freePort = Effect.callback<number>((resume) => {
+  const server = createServer()
+  server.listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+const acknowledgedAll = (bot: BlazeServer.BotAccount) => Effect.map(bot.pending, (pending) => pending.length === 0)
+
+const interrupt = { killSignal: "SIGINT" } as const
+
+describe("the examples", () => {
+  it.live("docs/examples/echo.ts answers and acknowledges", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      yield* alice.say("hi")
+      const process = yield* program("docs/examples/echo.ts", environment)
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "hi"))
+      yield* process.kill(interrupt)
+      assert.deepStrictEqual(yield* bot.closeCodes, [1000])
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/pipeline.ts answers text and acknowledges everything", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      yield* alice.say("hello")
+      yield* alice.send("PLAIN_STICKER", "{}")
+      const process = yield* program("docs/examples/pipeline.ts", environment)
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "5 characters"))
+      yield* process.kill(interrupt)
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/raw-socket.ts shows two envelopes and ends", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      yield* alice.say("hi")
+      const { code, output } = yield* Effect.flatMap(program("docs/examples/raw-socket.ts", environment), outcome)
+      assert.deepStrictEqual([code, output], [0, "LIST_PENDING_MESSAGES answered\nCREATE_MESSAGE pushed\n"])
+      yield* eventually(Effect.map(bot.closeCodes, (codes) => codes.join() === "1000"))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/app.ts answers, and tells a customer what happened elsewhere", () =>
+    Effect.gen(function* () {
+      const { alice, environment } = yield* scene
+      const port = yield* freePort
+      yield* alice.say("where is it?")
+      const process = yield* program("docs/examples/app.ts", { ...environment, PORT: String(port) })
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.length === 1))
+      const response = yield* HttpClient.post(`http://127.0.0.1:${port}/shipped/${alice.userId}`)
+      assert.strictEqual(response.status, 204)
+      assert.strictEqual((yield* alice.reads)[1], "your order has shipped")
+      yield* process.kill(interrupt)
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+})
+
+describe("Ctrl-C during work", () => {
+  it.live("lets handlers finish, flushes acknowledgements, and closes with 1000", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      const done = yield* alice.say("one")
+      const waiting = yield* alice.say("two") // the same conversation: not begun when the signal comes
+      const process = yield* program("test/programs/slow-bot.ts", environment)
+      yield* process.stdout.pipe(
+        Stream.decodeText(),
+        Stream.takeUntil((text) => text.includes("started")),
+        Stream.runDrain
+      )
+      assert.deepStrictEqual(yield* alice.reads, [])
+      yield* process.kill(interrupt)
+      assert.deepStrictEqual(yield* alice.reads, ["done"])
+      assert.deepStrictEqual(yield* bot.acknowledged, [[done]])
+      assert.deepStrictEqual(yield* bot.pending, [waiting])
+      assert.deepStrictEqual(yield* bot.closeCodes, [1000])
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+})
+
+describe("npm start", () => {
+  const start = (environment: Record<string, string>) =>
+    Effect.flatMap(program("docs/examples/start.ts", environment), outcome)
+
+  it.live("shows the conversation, with a cut, and ends with 0", () =>
+    Effect.gen(function* () {
+      const { code, output } = yield* start({})
+      assert.strictEqual(code, 0, output)
+      for (const expected of [
+        "你好",
+        "Hello, who are you?",
+        "✓ sent  ✓✓ delivered  ✓✓ read",
+        "the connection was cut",
+        "Are you still there?",
+        "closed the connection (1000)",
+        "5 replies, 0 messages left unacknowledged, 2 connections"
+      ]) {
+        assert.include(output, expected)
+      }
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("Ctrl-C ends it with 0, after the bot has drained", () =>
+    Effect.gen(function* () {
+      const process = yield* program("docs/examples/start.ts", {})
+      const text = yield* Effect.forkChild(outcome(process))
+      yield* eventually(Effect.orDie(process.isRunning))
+      yield* Effect.sleep("1500 millis")
+      yield* process.kill(interrupt)
+      const { code, output } = yield* Fiber.join(text)
+      assert.strictEqual(code, 0, output)
+      assert.include(output, "left unacknowledged")
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  for (const [name, keystore, sentence] of [
+    ["a missing keystore file", "/nonexistent.json", "BLAZE_KEYSTORE must be the path of a file that can be read"],
+    ["a broken keystore", '{"app_id":"x"}', "app_id must be a UUID"]
+  ] as const) {
+    it.live(`says in one sentence what is wrong with ${name}, and ends with 1`, () =>
+      Effect.gen(function* () {
+        const { code, output } = yield* start({ BLAZE_KEYSTORE: keystore })
+        assert.strictEqual(code, 1)
+        assert.strictEqual(output.trim().split("\n").length, 1, output)
+        assert.include(output, sentence)
+      }).pipe(Effect.scoped, Effect.provide(platform))
+    )
+  }
+
+  it.live("says in one sentence that the token is refused, and ends with 1", () =>
+    Effect.gen(function* () {
+      const { environment, server } = yield* scene
+      yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
+      const { code, output } = yield* start(environment)
+      assert.deepStrictEqual([code, output.trim().split("\n").length], [1, 1], output)
+      assert.include(output, "check that the keystore belongs to this bot")
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("says in one sentence that the host cannot be reached, and ends with 1", () =>
+    Effect.gen(function* () {
+      const { environment } = yield* scene
+      const { code, output } = yield* start({ ...environment, BLAZE_URL: "ws://127.0.0.1:1/" })
+      assert.deepStrictEqual([code, output.trim().split("\n").length], [1, 1], output)
+      assert.include(output, "Cannot reach 127.0.0.1:1 (ECONNREFUSED)")
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("runs the same bot elsewhere with BLAZE_KEYSTORE, until Ctrl-C", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      yield* alice.say("hi")
+      const process = yield* program("docs/examples/start.ts", environment)
+      const text = yield* Effect.forkChild(outcome(process))
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "hi"))
+      yield* process.kill(interrupt)
+      const { code, output } = yield* Fiber.join(text)
+      assert.strictEqual(code, 0, output)
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+})
