@@ -8,12 +8,15 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
@@ -22,6 +25,7 @@ import * as Dedup from "./Dedup.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /**
  * When a batch leaves: at `size` acknowledgements (never more than the transport takes) or `within` of its first, whichever is first.
@@ -35,7 +39,7 @@ export const Batch = Context.Reference<{ readonly size: number; readonly within:
 )
 
 /**
- * How long the flush at the end may take: 10 seconds. With zero every batch is still tried, once.
+ * How long the flush at the end may take: 10 seconds. With zero every batch is still tried once after the end has begun.
  *
  * @category references
  * @since 0.1.0
@@ -116,6 +120,9 @@ export class Acks extends Context.Service<
 const queueSize = 10_000
 const batchesAtOnce = 4
 
+/** The code for a field that the server does not take; here it can only be a message id. */
+const invalidFieldCode = 10002
+
 /**
  * @category layers
  * @since 0.1.0
@@ -128,25 +135,71 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const dedup = yield* Dedup.Dedup
     const batch = yield* Batch
     const retry = yield* Retry
-    const flushTimeout = yield* FlushTimeout
+    const flushTimeout = Duration.fromInputUnsafe(yield* FlushTimeout)
+    const { telemetry } = connection
+    const { metrics } = Telemetry
     const queue = yield* Queue.bounded<Ids.MessageId, Cause.Done>(queueSize)
     const unconfirmed = new Set<Ids.MessageId>()
-    let closing = false
+    const closing = yield* Deferred.make<void>()
+
+    const done = (ids: ReadonlyArray<Ids.MessageId>) => {
+      for (const id of ids) unconfirmed.delete(id)
+      telemetry.measure(metrics.acksPending, unconfirmed.size)
+    }
+
+    // Between two attempts of a batch; the end of the bot is waited for no longer than it has to be.
+    const pause = (delay: Duration.Duration) => Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
+
+    const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
+      const step = yield* Schedule.toStep(retry)
+      while (true) {
+        const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
+        const result = yield* Effect.result(
+          transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
+        )
+        if (Result.isSuccess(result)) return
+        const error = result.failure
+        if (!error.isRetryable || last) return yield* error
+        const next = yield* Effect.exit(step(telemetry.now(), error))
+        if (Exit.isFailure(next)) return yield* error
+        const [, delay] = next.value
+        // While closing there is a deadline, and no sense in a long wait.
+        yield* Deferred.isDoneUnsafe(closing) ? Effect.sleep(Duration.min(delay, closingDelay)) : pause(delay)
+      }
+    })
+
+    const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
+      const result = yield* Effect.result(persist(ids))
+      if (Result.isSuccess(result)) {
+        yield* dedup.confirm(ids)
+        return done(ids)
+      }
+      const error = result.failure
+      if (error.isFatal) return yield* connection.stop(error)
+      if (error.reason._tag !== "ApiFailure" || error.reason.code !== invalidFieldCode) {
+        return yield* Effect.logWarning(`${ids.length} messages could not be acknowledged. ${error.message}`)
+      }
+      if (ids.length > 1) {
+        // One id that the server does not take spoils the batch: halve it until that id is alone.
+        const middle = Math.ceil(ids.length / 2)
+        yield* acknowledge(ids.slice(0, middle))
+        return yield* acknowledge(ids.slice(middle))
+      }
+      telemetry.measure(metrics.acksDropped, 1)
+      yield* Effect.logError(`The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`)
+      yield* dedup.confirm(ids)
+      return done(ids)
+    })
 
     const send = (ids: ReadonlyArray<Ids.MessageId>) =>
-      transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" }))).pipe(
-        Effect.retry({
-          schedule: retry,
-          while: (error) => error.isRetryable && !(closing && Duration.isZero(Duration.fromInputUnsafe(flushTimeout)))
-        }),
-        Effect.andThen(dedup.confirm(ids)),
-        Effect.tap(Effect.sync(() => ids.forEach((id) => unconfirmed.delete(id)))),
-        Effect.catch((error) =>
-          error.isFatal
-            ? connection.stop(error)
-            : Effect.logError(`${ids.length} messages could not be acknowledged: ${error.message}`)
+      Effect.suspend(() => {
+        const began = telemetry.now()
+        telemetry.measure(metrics.ackBatch, ids.length)
+        return Effect.ensuring(
+          Effect.andThen(dedup.record(ids), acknowledge(ids)),
+          Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
         )
-      )
+      }).pipe(Effect.withSpan(Telemetry.span.acknowledge, { attributes: { size: ids.length } }))
 
     // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
     const worker = yield* Stream.fromQueue(queue).pipe(
@@ -157,10 +210,9 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     )
 
     const flush = Effect.gen(function* () {
-      closing = true
+      yield* Deferred.succeed(closing, undefined)
       yield* Queue.end(queue)
-      const zero = Duration.isZero(Duration.fromInputUnsafe(flushTimeout))
-      const flushed = zero
+      const flushed = Duration.isZero(flushTimeout)
         ? Option.some(yield* Fiber.join(worker))
         : yield* Effect.timeoutOption(Fiber.join(worker), flushTimeout)
       if (Option.isNone(flushed)) yield* Fiber.interrupt(worker)
@@ -177,9 +229,12 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
       offer: (id) =>
         Effect.suspend(() => {
           unconfirmed.add(id)
+          telemetry.measure(metrics.acksPending, unconfirmed.size)
           return Effect.asVoid(Queue.offer(queue, id))
         }),
       flush
     })
   })
 )
+
+const closingDelay = Duration.millis(500)

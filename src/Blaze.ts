@@ -22,6 +22,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Connection from "./Connection.ts"
 import * as Dedup from "./Dedup.ts"
+import * as Deferral from "./Deferral.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
@@ -29,8 +30,10 @@ import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
+import * as Quota from "./Quota.ts"
 import * as Reconnect from "./Reconnect.ts"
 import * as Signer from "./Signer.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /**
  * When a send that may be tried again is: full jitter up to 250 ms, doubled up to 10 s, ten times.
@@ -111,6 +114,10 @@ export class Blaze extends Context.Service<
 
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 
+const lookPeriod = "15 seconds"
+const unsettledAfter = 5 * 60_000
+const maximumLogged = 20
+
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acks.Acks
@@ -119,12 +126,23 @@ const make = Effect.gen(function* () {
   const digest = yield* Digest.Digest
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
+  const quota = yield* Quota.Quota
+  const { telemetry } = connection
+  const { metrics } = Telemetry
   const hash = Effect.provideService(Digest.Digest, digest)
 
   const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
     "conversation" in to ? Effect.succeed(to.conversation) : hash(Ids.contactConversation(userId, to.user))
 
+  const attempt = Effect.fnUntraced(function* (kind: Quota.Kind, params: Record<string, unknown>) {
+    // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
+    yield* connection.ready
+    if (yield* quota.take(userId, kind)) telemetry.measure(metrics.sendWaits, 1)
+    yield* connection.requestNow(Envelope.Action.createMessage, params)
+  })
+
   const sendTo = Effect.fnUntraced(function* (
+    kind: Quota.Kind,
     to: Delivery.Recipient,
     conversationId: Ids.ConversationId,
     content: Outgoing.Outgoing,
@@ -137,28 +155,64 @@ const make = Effect.gen(function* () {
         recipientId: "user" in to ? to.user : undefined
       })
     )
-    yield* Effect.retry(connection.request(Envelope.Action.createMessage, params), {
-      schedule: retry,
-      while: (error) => error.isRetryable
-    })
+    yield* attempt(kind, params).pipe(
+      Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.sends, 1, exit._tag))),
+      Effect.retry({ schedule: retry, while: (error) => error.isRetryable })
+    )
     return messageId
+  })
+
+  // Insertion order is the order of handing out, so the oldest comes first.
+  const open = new Map<Ids.MessageId, { readonly since: number; warned: boolean }>()
+
+  const deferral = yield* Deferral.make((message) => {
+    dedup.settle(message.id, "Forgotten")
+    connection.offer(message)
   })
 
   const actions: Delivery.Actions = {
     settle: (message, outcome) =>
       Effect.suspend(() => {
-        dedup.settle(message.id, outcome._tag === "Ack")
-        return outcome._tag === "Ack" ? acks.offer(message.id) : Effect.void
+        if (!open.delete(message.id)) return Effect.void
+        if (outcome._tag === "Defer") {
+          return Effect.map(deferral.defer(message), (kept) => {
+            dedup.settle(message.id, kept ? "Deferred" : "Forgotten")
+            telemetry.measure(metrics.deferred, deferral.size())
+          })
+        }
+        deferral.forget(message.id)
+        dedup.settle(message.id, "Handled")
+        return acks.offer(message.id)
       }),
     answer: Effect.fnUntraced(function* (message, to, content, options) {
       const outgoing = Outgoing.fromContent(content)
       const conversationId = yield* conversationOf(to)
       const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
       const id = yield* hash(Ids.derive("answer", message.id, conversationId, ...said))
-      return yield* sendTo(to, conversationId, outgoing, id as Ids.MessageId)
+      return yield* sendTo("answer", to, conversationId, outgoing, id as Ids.MessageId)
     }),
     derive: (message, name) => hash(Ids.derive("derive", message.id, name))
   }
+
+  const look = Effect.gen(function* () {
+    const now = telemetry.now()
+    const [oldest] = open.values()
+    telemetry.measure(metrics.open, open.size)
+    telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+    telemetry.measure(metrics.deferred, deferral.size())
+    const late: Array<Ids.MessageId> = []
+    for (const [id, entry] of open) {
+      if (now - entry.since < unsettledAfter || late.length >= maximumLogged) break
+      if (!entry.warned) late.push(id)
+      entry.warned = true
+    }
+    if (late.length > 0) {
+      yield* Effect.logWarning(
+        `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them; Delivery.filter does not.`
+      )
+    }
+  })
+  yield* look.pipe(Effect.delay(lookPeriod), Effect.forever, Effect.forkScoped)
 
   let consumer: Deferred.Deferred<void> | undefined
 
@@ -167,12 +221,23 @@ const make = Effect.gen(function* () {
       const messages = yield* connection.take
       const verdicts = yield* dedup.admit(messages.map((message) => message.id))
       const deliveries: Array<Delivery.Delivery> = []
+      const since = telemetry.now()
       for (let index = 0; index < messages.length; index++) {
         const message = messages[index]!
-        if (verdicts[index] === "New") deliveries.push(new Delivery.Delivery(message, actions))
-        else if (verdicts[index] === "Handled") yield* acks.offer(message.id)
+        const verdict = verdicts[index]!
+        if (verdict !== "New") {
+          telemetry.measure(metrics.duplicates, 1, verdict)
+          if (verdict === "Handled") yield* acks.offer(message.id)
+          continue
+        }
+        if (message.fromBacklog) telemetry.measure(metrics.backlogged, 1)
+        open.set(message.id, { since, warned: false })
+        deliveries.push(new Delivery.Delivery(message, actions))
       }
-      if (Arr.isArrayNonEmpty(deliveries)) return deliveries
+      if (Arr.isArrayNonEmpty(deliveries)) {
+        connection.progressed()
+        return deliveries
+      }
     }
   })
 
@@ -201,7 +266,7 @@ const make = Effect.gen(function* () {
     ),
     send: Effect.fnUntraced(function* (to, content, options) {
       const id = options?.id ?? ((yield* random.uuidV4()) as Ids.MessageId)
-      return yield* sendTo(to, yield* conversationOf(to), Outgoing.fromContent(content), id)
+      return yield* sendTo("announcement", to, yield* conversationOf(to), Outgoing.fromContent(content), id)
     }),
     request: connection.request,
     status: SubscriptionRef.changes(connection.status),
@@ -228,29 +293,41 @@ export type Platform =
   | SecureRandom.SecureRandom
 
 /**
- * A bot on a platform of your choice; `effect-blaze/node` and `effect-blaze/testing` have ready ones.
- *
- * **Details**
- *
- * Acknowledgements travel over REST; `layerWith(Acks.layerSocket)` sends them over the socket.
+ * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
+ * (`Dedup.layerMemory`), what keeps the send quota (`Quota.layerMemory`).
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (
-  transport: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi>
-): Layer.Layer<Blaze, BlazeError.BlazeError, Platform> =>
-  Layer.effect(Blaze, make).pipe(
-    Layer.provide(Acks.layer.pipe(Layer.provide(transport))),
-    Layer.provide([Connection.layer, Dedup.layerMemory]),
-    Layer.provide(BlazeSocket.layer),
-    Layer.provide(Frame.layer)
-  )
+export interface Ports<E, R> {
+  readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
+  readonly dedup?: Layer.Layer<Dedup.Dedup, E, R> | undefined
+  readonly quota?: Layer.Layer<Quota.Quota, E, R> | undefined
+}
 
 /**
- * A bot whose acknowledgements travel over REST.
+ * A bot on a platform of your choice, with parts of your choice; `effect-blaze/node` and `effect-blaze/testing` have ready ones.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Blaze, BlazeError.BlazeError, Platform> = layerWith(Acks.layerRest)
+export const layerWith = <E = never, R = never>(
+  ports: Ports<E, R>
+): Layer.Layer<Blaze, E | BlazeError.BlazeError, R | Platform> => {
+  const { acks = Acks.layerRest, dedup = Dedup.layerMemory, quota = Quota.layerMemory } = ports
+  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, E, R> = Layer.merge(dedup, quota)
+  const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
+  return Layer.effect(Blaze, make).pipe(
+    Layer.provide(Acks.layer.pipe(Layer.provide(acks))),
+    Layer.provide(connection),
+    Layer.provide(own)
+  )
+}
+
+/**
+ * A bot with the usual parts.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Blaze, BlazeError.BlazeError, Platform> = layerWith({})

@@ -1,20 +1,27 @@
 /**
  * What most people use: a handler, or one per kind of message, run over everything the bot receives.
  *
- * Guarantee: success acknowledges; a failure leaves the message with the server, which brings it back; one conversation is worked
- * on in order, many at the same time; one bot has one consumer.
+ * Guarantee: success acknowledges; a failure is tried again, and then deferred: nothing is dropped that nobody said to drop; one
+ * conversation is worked on in order, many at the same time; one bot has one consumer; at most one fork is spent on a message.
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Keyed from "./Keyed.ts"
 import type * as Message from "./Message.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /**
  * What is done with a message. What it gives is ignored, but for `Delivery.Defer`, which leaves the message unacknowledged.
@@ -62,47 +69,211 @@ export const match =
   }
 
 /**
- * How many messages are worked on at once: 64.
+ * How a handler is run. What is left out has a default.
  *
- * @category references
+ * @category models
  * @since 0.1.0
  */
-export const Concurrency = Context.Reference<number>("effect-blaze/Bot/Concurrency", { defaultValue: () => 64 })
+export interface Options<E, R> {
+  /** How many messages are worked on at once: 64. */
+  readonly concurrency?: number | undefined
+  /** How many messages, and how many bytes of them, are in hand: 10 000, 32 MiB. A conversation's backlog within it delays no other. */
+  readonly inFlight?: { readonly messages: number; readonly bytes: number } | undefined
+  /** How long one try may take; no limit by default. A try that runs into it fails with a `TimeoutError`. */
+  readonly timeout?: Duration.Input | undefined
+  /** When a handler that failed is tried again, while its message holds its conversation: after 1 and after 2 seconds. */
+  readonly retry?: Schedule.Schedule<unknown, E | Cause.TimeoutError> | undefined
+  /** What becomes of a message whose tries have all failed: it is logged and deferred. A dead-letter store says `Ack`. */
+  readonly onFailure?:
+    | ((
+        delivery: Delivery.Delivery,
+        cause: Cause.Cause<E | Cause.TimeoutError>
+      ) => Effect.Effect<Delivery.Outcome, never, R>)
+    | undefined
+}
 
-const settled =
-  <E, R>(handler: Handler<E, R>): Handler<never, R> =>
-  (delivery) =>
-    Effect.catchCause(
-      Effect.suspend(() => handler(delivery)),
-      (cause) =>
-        Effect.logError(`The handler failed; message ${delivery.message.id} stays with the server.`, cause).pipe(
-          Effect.as(Delivery.Defer)
-        )
-    )
+const defaults = {
+  concurrency: 64,
+  inFlight: { messages: 10_000, bytes: 32 * 1024 * 1024 },
+  retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 })),
+  onFailure: (delivery: Delivery.Delivery, cause: Cause.Cause<unknown>) =>
+    Effect.as(Effect.logError(`The handler failed; message ${delivery.message.id} is deferred.`, cause), Delivery.Defer)
+} as const
+
+/** After how long a running handler is warned about, in milliseconds. */
+const slowAfter = 60_000
+
+interface Running {
+  readonly began: number
+  /** When this try has to be over. */
+  deadline: number
+  /** Ends this try. */
+  expire: (() => void) | undefined
+  warned: boolean
+}
+
+// One sweeper for all handlers: a timer for each would cost more than the rest of the library.
+const makeSweeper = Effect.fnUntraced(function* (
+  telemetry: Telemetry.Telemetry,
+  timeout: Duration.Duration | undefined
+) {
+  const { metrics } = Telemetry
+  const running = new Map<Delivery.Delivery, Running>()
+  const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
+
+  const sweep = Effect.gen(function* () {
+    const now = telemetry.now()
+    const [oldest] = running.values()
+    telemetry.measure(metrics.handlersRunning, running.size)
+    telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.began) / 1000)
+    const slow: Array<string> = []
+    for (const [delivery, entry] of running) {
+      if (now >= entry.deadline) entry.expire?.()
+      if (!entry.warned && now - entry.began >= slowAfter) {
+        entry.warned = true
+        slow.push(delivery.message.id)
+      }
+    }
+    if (slow.length > 0) {
+      yield* Effect.logWarning(
+        `The handlers of ${slow.length} messages have been running for a minute, and hold their conversations: ${slow.slice(0, 20).join(", ")}.`
+      )
+    }
+  })
+  yield* sweep.pipe(Effect.delay(period), Effect.forever, Effect.forkScoped)
+  return running
+})
 
 /**
  * Runs a handler over every message until the server refuses the bot, which is the only way it fails.
  *
  * **Details**
  *
- * Interrupted (by Ctrl-C, say) it takes no further message and lets the running handlers finish, for up to `Keyed.Grace`.
+ * A handler that fails, dies or is interrupted is tried again by `retry`; then `onFailure` decides. Interrupted (by Ctrl-C, say) the bot
+ * takes no further message and lets the running handlers finish, for up to `Keyed.Grace`.
+ *
+ * **Example** (A dead-letter store)
+ *
+ * ```ts
+ * import { Effect, Ref } from "effect"
+ * import { Bot, Delivery } from "effect-blaze"
+ *
+ * const program = (failures: Ref.Ref<ReadonlyArray<string>>) =>
+ *   Bot.run(() => Effect.fail("no stock"), {
+ *     timeout: "30 seconds",
+ *     onFailure: (delivery) =>
+ *       Ref.update(failures, (ids) => [...ids, delivery.message.id]).pipe(Effect.as(Delivery.Ack))
+ *   })
+ * ```
  *
  * @category running
  * @since 0.1.0
  */
-export const run = Effect.fnUntraced(function* <E, R>(
-  handler: Handler<E, R>
-): Effect.fn.Return<void, BlazeError.BlazeError, Blaze.Blaze | R> {
+export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
+  handler: Handler<E, R>,
+  options: Options<E, R2> = {}
+): Effect.fn.Return<void, BlazeError.BlazeError, Blaze.Blaze | R | R2> {
   const blaze = yield* Blaze.Blaze
-  const concurrency = yield* Concurrency
-  yield* blaze.deliveries.pipe(
-    Keyed.mapEffect(Delivery.handle(settled(handler)), {
-      key: ({ message }) => message.conversationId,
-      concurrency
-    }),
-    Stream.runDrain
-  )
+  const telemetry = yield* Telemetry.make(blaze.userId)
+  const traced = yield* Telemetry.Traced
+  const { metrics } = Telemetry
+  const inFlight = options.inFlight ?? defaults.inFlight
+  const retry = options.retry ?? defaults.retry
+  const onFailure = options.onFailure ?? defaults.onFailure
+  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
+
+  yield* Effect.gen(function* () {
+    const running = yield* makeSweeper(telemetry, timeout)
+
+    const attempt = (
+      delivery: Delivery.Delivery,
+      entry: Running
+    ): Effect.Effect<unknown, E | Cause.TimeoutError, R> => {
+      const once = Effect.suspend(() => handler(delivery))
+      if (timeout === undefined) return once
+      return Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(once, { startImmediately: true })
+        let expired = false
+        entry.deadline = telemetry.now() + timeoutMillis
+        entry.expire = () => {
+          expired = true
+          fiber.interruptUnsafe()
+        }
+        const exit = yield* Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber))
+        entry.deadline = Infinity
+        if (expired && Exit.isFailure(exit)) return yield* new Cause.TimeoutError("the handler took too long")
+        return yield* exit
+      })
+    }
+
+    const handle = (delivery: Delivery.Delivery): Effect.Effect<unknown, never, R | R2> =>
+      Effect.suspend(() => {
+        const entry: Running = { began: telemetry.now(), deadline: Infinity, expire: undefined, warned: false }
+        running.set(delivery, entry)
+        return persevere(attempt(delivery, entry), retry).pipe(
+          Effect.matchCauseEffect({
+            onSuccess: Effect.succeed,
+            onFailure: (cause) =>
+              onFailure(delivery, cause).pipe(
+                Effect.catchCause((cause) =>
+                  Effect.as(
+                    Effect.logError(`onFailure failed for message ${delivery.message.id}.`, cause),
+                    Delivery.Defer
+                  )
+                )
+              )
+          }),
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              running.delete(delivery)
+              const outcome = Exit.isFailure(exit)
+                ? "interrupted"
+                : exit.value === Delivery.Defer
+                  ? "deferred"
+                  : "acknowledged"
+              telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.began) / 1000, outcome)
+            })
+          )
+        )
+      })
+
+    const spanned = (delivery: Delivery.Delivery) =>
+      Effect.withSpan(handle(delivery), Telemetry.span.handle, { attributes: { messageId: delivery.message.id } })
+
+    yield* blaze.deliveries.pipe(
+      Keyed.mapEffect(Delivery.handle(traced ? spanned : handle), {
+        key: ({ message }) => message.conversationId,
+        concurrency: options.concurrency ?? defaults.concurrency,
+        inFlight: inFlight.messages,
+        weight: ({ message }) => message.size,
+        inFlightWeight: inFlight.bytes
+      }),
+      Stream.runDrain
+    )
+  }).pipe(Effect.scoped)
 })
+
+// As Effect.retry, but for defects and interruptions of the handler too, and free of cost for one that succeeds.
+const persevere = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  schedule: Schedule.Schedule<unknown, E>
+): Effect.Effect<A, E, R> =>
+  Effect.catchCause(effect, (cause) =>
+    Effect.gen(function* () {
+      const step = yield* Schedule.toStep(schedule)
+      let last = cause
+      while (true) {
+        const error = Option.getOrUndefined(Cause.findErrorOption(last)) as E
+        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, error))
+        if (Exit.isFailure(next)) return yield* Effect.failCause(last)
+        yield* Effect.sleep(next.value[1])
+        const exit = yield* Effect.exit(effect)
+        if (Exit.isSuccess(exit)) return exit.value
+        last = exit.cause
+      }
+    })
+  )
 
 /**
  * Runs a handler in the background of a larger application, for as long as its scope is open.
@@ -114,9 +285,12 @@ export const run = Effect.fnUntraced(function* <E, R>(
  * @category running
  * @since 0.1.0
  */
-export const layer = <E, R>(handler: Handler<E, R>): Layer.Layer<never, never, Blaze.Blaze | R> =>
+export const layer = <E, R, R2 = never>(
+  handler: Handler<E, R>,
+  options?: Options<E, R2>
+): Layer.Layer<never, never, Blaze.Blaze | R | R2> =>
   Layer.effectDiscard(
-    run(handler).pipe(
+    run(handler, options).pipe(
       Effect.catch((error) => Effect.logError(error.message)),
       Effect.forkScoped
     )

@@ -19,6 +19,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -30,6 +31,7 @@ import * as MixinApi from "./MixinApi.ts"
 import * as Reconnect from "./Reconnect.ts"
 import * as Session from "./Session.ts"
 import * as Signer from "./Signer.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /**
  * The state of the connection. Times are milliseconds since 1970.
@@ -37,7 +39,7 @@ import * as Signer from "./Signer.ts"
  * **Details**
  *
  * - `Connecting`: the handshake and the first request are under way; `attempt` counts from 1 in every streak of failures.
- * - `Connected`: messages flow.
+ * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze.
  * - `Waiting`: the next attempt is `delay` away, because of `reason`.
  * - `Stopped`: it will not be tried again, because of `reason`.
  *
@@ -46,7 +48,7 @@ import * as Signer from "./Signer.ts"
  */
 export type Status = Data.TaggedEnum<{
   Connecting: { readonly attempt: number }
-  Connected: { readonly since: number }
+  Connected: { readonly since: number; readonly badFrames: number }
   Waiting: { readonly delay: Duration.Duration; readonly reason: BlazeError.BlazeError }
   Stopped: { readonly reason: BlazeError.BlazeError }
 }>
@@ -54,12 +56,25 @@ export type Status = Data.TaggedEnum<{
 export const Status = Data.taggedEnum<Status>()
 
 /**
- * How many messages may wait for the handlers before reading pauses: 1 000.
+ * How many messages, and how many bytes of them, may wait for the handlers before reading pauses: 1 000 and 8 MiB.
  *
  * @category references
  * @since 0.1.0
  */
-export const InboxSize = Context.Reference<number>("effect-blaze/Connection/InboxSize", { defaultValue: () => 1000 })
+export const InboxSize = Context.Reference<{ readonly messages: number; readonly bytes: number }>(
+  "effect-blaze/Connection/InboxSize",
+  { defaultValue: () => ({ messages: 1000, bytes: 8 * 1024 * 1024 }) }
+)
+
+/**
+ * After how many connections in a row that brought nothing new and ended with a bad frame such a frame is passed over: 3.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const BadFrameTolerance = Context.Reference<number>("effect-blaze/Connection/BadFrameTolerance", {
+  defaultValue: () => 3
+})
 
 /**
  * @category services
@@ -76,14 +91,24 @@ export class Connection extends Context.Service<
     readonly endTake: Effect.Effect<void>
     readonly receipts: PubSub.PubSub<Envelope.MessageView>
     readonly status: SubscriptionRef.SubscriptionRef<Status>
+    /** Fails at once when there is no session now. */
+    readonly requestNow: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    /** Waits until there is a session. */
+    readonly ready: Effect.Effect<void, BlazeError.BlazeError>
+    /** Hands a message out again, behind those that wait. */
+    readonly offer: (message: Message.Message) => void
+    /** Something new was handed out: the connection is of use. */
+    readonly progressed: () => void
+    readonly telemetry: Telemetry.Telemetry
     /** Ends the connection for good. */
     readonly stop: (reason: BlazeError.BlazeError) => Effect.Effect<void>
   }
 >()("effect-blaze/Connection") {}
 
-const makeInbox = (size: number) => {
+const makeInbox = (size: { readonly messages: number; readonly bytes: number }) => {
   let messages: Array<Message.Message> = []
-  let roomWaiter: (() => void) | undefined
+  let bytes = 0
+  let onRoom: () => void = () => {}
   let taker: (() => void) | undefined
   let stopped: BlazeError.BlazeError | undefined
   let ended = false
@@ -96,11 +121,12 @@ const makeInbox = (size: number) => {
     messages: (arrived: ReadonlyArray<Message.Message>) => {
       if (messages.length === 0) messages = arrived.slice()
       else for (const message of arrived) messages.push(message)
+      for (const message of arrived) bytes += message.size
       notify()
     },
-    hasRoom: () => messages.length < size,
+    hasRoom: () => messages.length < size.messages && bytes < size.bytes,
     onRoom: (callback: () => void) => {
-      roomWaiter = callback
+      onRoom = callback
     },
     stop: (reason: BlazeError.BlazeError) => {
       stopped = reason
@@ -116,10 +142,9 @@ const makeInbox = (size: number) => {
         else if (Arr.isArrayNonEmpty(messages)) {
           const taken = messages
           messages = []
+          bytes = 0
           resume(Effect.succeed(taken))
-          const waiter = roomWaiter
-          roomWaiter = undefined
-          waiter?.()
+          onRoom()
         } else if (stopped !== undefined) resume(Effect.fail(stopped))
         else taker = attempt
       }
@@ -133,7 +158,12 @@ const makeInbox = (size: number) => {
 
 const closed = BlazeError.make(new BlazeError.Closed({}))
 
+const notConnected = BlazeError.make(
+  new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
+)
+
 const receiptsKept = 1024
+const passedOverKept = 16
 
 /**
  * @category layers
@@ -156,19 +186,40 @@ export const layer: Layer.Layer<
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
     const receipts = yield* PubSub.sliding<Envelope.MessageView>(receiptsKept)
     const inbox = makeInbox(yield* InboxSize)
+    const tolerance = yield* BadFrameTolerance
+    const telemetry = yield* Telemetry.make(userId)
+    const { metrics } = Telemetry
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
 
+    // Connections in a row that ended with a bad frame before they had brought anything new.
+    let barren = 0
+
     const once = Effect.gen(function* () {
-      const wire = yield* socket.open
+      const wire = yield* Effect.withSpan(socket.open, Telemetry.span.connect).pipe(
+        Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.connects, 1, exit._tag)))
+      )
+      const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
       const current = yield* Session.make({
         wire,
         userId,
         random,
-        inbox: { ...inbox, receipts: (views) => views.forEach((view) => PubSub.publishUnsafe(receipts, view)) }
+        inbox: { ...inbox, receipts: (views) => views.forEach((view) => PubSub.publishUnsafe(receipts, view)) },
+        telemetry,
+        passOverBadFrames: barren >= tolerance,
+        onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem)
       })
       const since = yield* Clock.currentTimeMillis
-      yield* SubscriptionRef.set(status, Status.Connected({ since }))
+      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0 }))
+      yield* Effect.gen(function* () {
+        let badFrames = 0
+        while (true) {
+          const problems = yield* Queue.takeAll(passedOver)
+          badFrames += problems.length
+          yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
+          yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames }))
+        }
+      }).pipe(Effect.forkScoped)
       yield* Deferred.succeed(session, current)
       const reason = yield* Effect.flip(current.ended)
       return { reason, stable: (yield* Clock.currentTimeMillis) - since >= stableAfter }
@@ -195,7 +246,14 @@ export const layer: Layer.Layer<
       while (true) {
         yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
         const { reason, stable } = yield* once
-        if (reason.isFatal || !reason.isRetryable) return yield* yield* explain(reason)
+        if (reason.reason._tag === "BadInput") barren++
+        if (reason.isFatal || !reason.isRetryable) {
+          const explained = yield* explain(reason)
+          if (explained.reason._tag === "Unauthorized" && explained.reason.clockDifference !== undefined) {
+            telemetry.measure(metrics.clockDifference, explained.reason.clockDifference / 1000)
+          }
+          return yield* explained
+        }
         if (stable) {
           step = yield* Schedule.toStep(policy.schedule)
           attempt = 0
@@ -203,6 +261,7 @@ export const layer: Layer.Layer<
         const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, reason))
         if (Exit.isFailure(next)) return yield* reason
         const [, delay] = next.value
+        telemetry.measure(metrics.reconnectDelay, Duration.toSeconds(delay))
         yield* Effect.logInfo(`${reason.message} Connecting again in ${Duration.format(delay)}.`)
         yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
         yield* Effect.sleep(delay)
@@ -228,6 +287,18 @@ export const layer: Layer.Layer<
           Effect.suspend(() => Deferred.await(session)),
           (current) => current.request(action, params)
         ),
+      requestNow: (action, params) =>
+        Effect.suspend(() =>
+          Deferred.isDoneUnsafe(session)
+            ? Effect.flatMap(Deferred.await(session), (current) => current.request(action, params))
+            : Effect.fail(notConnected)
+        ),
+      ready: Effect.suspend(() => Effect.asVoid(Deferred.await(session))),
+      offer: (message) => inbox.messages([message]),
+      progressed: () => {
+        barren = 0
+      },
+      telemetry,
       take: inbox.take,
       endTake: Effect.sync(inbox.end),
       receipts,

@@ -1,25 +1,31 @@
 /**
  * Was this message handled? The state of every id that is open or was handled.
  *
- * Guarantee: an id has one state: open or handled. A redelivery of an open one is discarded, of a handled one acknowledged
- * again; memory is bounded, and an id whose acknowledgement is unconfirmed is never forgotten.
+ * Guarantee: an id has one state: open (waiting or running), deferred, or handled. A redelivery of an open or deferred one is
+ * discarded, of a handled one acknowledged again; memory is bounded, and an id whose acknowledgement is unconfirmed is never forgotten.
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import type * as Ids from "./Ids.ts"
+import * as Persistable from "effect/persistence/Persistable"
+import * as Persistence from "effect/persistence/Persistence"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Ids from "./Ids.ts"
 
 /**
- * What to do with a message that arrived: `New`, run it; `Open`, it is waiting or running already; `Handled`, acknowledge it again.
+ * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `Handled`, acknowledge it again.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = "New" | "Open" | "Handled"
+export type Verdict = "New" | "Open" | "Deferred" | "Handled"
 
 /**
  * How much is remembered of what was handled, whichever limit comes first: 100 000 ids, 7 days. After 7 days the server itself
@@ -42,12 +48,32 @@ export class Dedup extends Context.Service<
   {
     /** Judges ids in the order of their arrival; the new ones are open from here on. */
     readonly admit: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Verdict>>
-    /** The handler is done with an id; one that is not handled is new again when it comes back. */
-    readonly settle: (id: Ids.MessageId, handled: boolean) => void
+    /** What became of an open id; one that is forgotten is new again when it comes back. */
+    readonly settle: (id: Ids.MessageId, state: "Handled" | "Deferred" | "Forgotten") => void
+    /** Before their acknowledgement: a durable memory keeps these ids from here on. */
+    readonly record: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void>
     /** The server has taken these acknowledgements. */
     readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void>
   }
 >()("effect-blaze/Dedup") {}
+
+// The states that end with the process. What remembers the handled ids for longer comes as `isHandled`.
+const makeStates = () => {
+  const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled">()
+  return {
+    get: (id: Ids.MessageId) => states.get(id),
+    open: (id: Ids.MessageId): Verdict => {
+      states.set(id, "Open")
+      return "New"
+    },
+    forget: (id: Ids.MessageId) => void states.delete(id),
+    settle: (id: Ids.MessageId, state: "Handled" | "Deferred" | "Forgotten") => {
+      if (!states.has(id)) return
+      if (state === "Forgotten") states.delete(id)
+      else states.set(id, state)
+    }
+  }
+}
 
 /**
  * Remembers in memory; after a restart everything is new.
@@ -60,28 +86,19 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
   Effect.gen(function* () {
     const memory = yield* Memory
     const age = Duration.toMillis(memory.age)
-    const open = new Set<Ids.MessageId>()
-    const unconfirmed = new Set<Ids.MessageId>()
+    const states = makeStates()
     // Insertion order is the order of confirmation, so the oldest come first.
     const confirmed = new Map<Ids.MessageId, number>()
 
     return Dedup.of({
       admit: (ids) =>
-        Effect.sync(() =>
-          ids.map((id) => {
-            if (open.has(id)) return "Open"
-            if (unconfirmed.has(id) || confirmed.has(id)) return "Handled"
-            open.add(id)
-            return "New"
-          })
-        ),
-      settle: (id, handled) => {
-        if (open.delete(id) && handled) unconfirmed.add(id)
-      },
+        Effect.sync(() => ids.map((id) => states.get(id) ?? (confirmed.has(id) ? "Handled" : states.open(id)))),
+      settle: states.settle,
+      record: () => Effect.void,
       confirm: (ids) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           for (const id of ids) {
-            unconfirmed.delete(id)
+            states.forget(id)
             confirmed.delete(id)
             confirmed.set(id, now)
           }
@@ -93,3 +110,66 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
     })
   })
 )
+
+class HandledId extends Persistable.Class<{ payload: { readonly id: Ids.MessageId } }>()("effect-blaze/Dedup/Handled", {
+  primaryKey: ({ id }) => id,
+  success: Schema.Void
+}) {}
+
+/** How often a store that fails is asked again before the bot goes on without its answer. */
+const storeRetry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
+
+/**
+ * Remembers in a store of `effect/persistence` (Redis, SQL, a key-value store), so that a message that was handled before a crash is
+ * not handled again after it.
+ *
+ * **Gotchas**
+ *
+ * An id is written before its acknowledgement is sent, not before its handler returns: a crash between the two runs the handler
+ * again. When the store cannot be reached after several tries, that is logged, and a message counts as new.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPersistence = (options: {
+  /** Tells the bots in one store apart. */
+  readonly storeId: string
+}): Layer.Layer<Dedup, never, Persistence.Persistence> =>
+  Layer.effect(
+    Dedup,
+    Effect.gen(function* () {
+      const { age } = yield* Memory
+      const persistence = yield* Persistence.Persistence
+      const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
+      const states = makeStates()
+
+      const persevere = <A, E>(effect: Effect.Effect<A, E>, fallback: A, problem: string): Effect.Effect<A> =>
+        effect.pipe(
+          Effect.retry(storeRetry),
+          Effect.catch(() => Effect.as(Effect.logError(problem), fallback))
+        )
+
+      return Dedup.of({
+        admit: Effect.fnUntraced(function* (ids) {
+          const unknown = ids.filter((id) => states.get(id) === undefined)
+          const found = Arr.isReadonlyArrayNonEmpty(unknown)
+            ? yield* persevere(
+                store.getMany(unknown.map((id) => new HandledId({ id }))),
+                [],
+                "The store of handled messages cannot be read; messages that come back may be handled again."
+              )
+            : []
+          const handled = new Set(unknown.filter((_, index) => found[index] !== undefined))
+          return ids.map((id) => states.get(id) ?? (handled.has(id) ? "Handled" : states.open(id)))
+        }),
+        settle: states.settle,
+        record: (ids) =>
+          persevere(
+            store.setMany(ids.map((id) => [new HandledId({ id }), Exit.void] as const)),
+            undefined,
+            "The store of handled messages cannot be written; messages that come back may be handled again."
+          ),
+        confirm: (ids) => Effect.sync(() => ids.forEach(states.forget))
+      })
+    })
+  )

@@ -39,7 +39,7 @@ export interface AnswerOptions {
 }
 
 /**
- * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is left unacknowledged and comes back.
+ * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is not, and is offered again later.
  *
  * @category models
  * @since 0.1.0
@@ -95,7 +95,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return this.#actions.settle(this.message, Ack)
   }
 
-  /** Not done: the message stays on the server and comes back with the next connection, for up to 7 days. */
+  /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again by `Deferral.Policy`. */
   get defer(): Effect.Effect<void> {
     return this.#actions.settle(this.message, Defer)
   }

@@ -28,6 +28,25 @@ export const Grace = Context.Reference<Duration.Input>("effect-blaze/Keyed/Grace
   defaultValue: () => "30 seconds"
 })
 
+/**
+ * How elements are told apart and how much is worked on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<A> {
+  /** Elements of equal keys keep their order. */
+  readonly key: (element: A) => unknown
+  /** How many elements are worked on at once. */
+  readonly concurrency: number
+  /** How many elements may be taken from the stream and not yet passed on: 10 000. */
+  readonly inFlight?: number | undefined
+  /** What an element weighs, in bytes say; nothing by default. */
+  readonly weight?: ((element: A) => number) | undefined
+  /** How much all elements in flight may weigh. One element is taken whatever its weight. */
+  readonly inFlightWeight?: number | undefined
+}
+
 interface Lane<A> {
   readonly key: unknown
   readonly waiting: MutableList.MutableList<A>
@@ -38,9 +57,7 @@ interface Lane<A> {
  *
  * **Details**
  *
- * `concurrency` is how many elements are worked on at once. `inFlight` is how many are taken from the stream and not yet passed
- * on, 10 000 by default: as long as the backlog of a busy key fits, it does not keep the others waiting. The first failure ends the
- * stream.
+ * As long as the backlog of a busy key fits into `inFlight`, it does not keep the others waiting. The first failure ends the stream.
  *
  * **Example** (One account after the other, many accounts at once)
  *
@@ -59,14 +76,7 @@ interface Lane<A> {
  * @since 0.1.0
  */
 export const mapEffect =
-  <A, B, E2, R2>(
-    f: (element: A) => Effect.Effect<B, E2, R2>,
-    options: {
-      readonly key: (element: A) => unknown
-      readonly concurrency: number
-      readonly inFlight?: number | undefined
-    }
-  ) =>
+  <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>, options: Options<A>) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
     Stream.transformPull(self, (pull, scope) => make(pull, scope, f, options))
 
@@ -74,22 +84,20 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
   pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
   scope: Scope.Scope,
   f: (element: A) => Effect.Effect<B, E2, R2>,
-  options: {
-    readonly key: (element: A) => unknown
-    readonly concurrency: number
-    readonly inFlight?: number | undefined
-  }
+  options: Options<A>
 ) {
-  const { concurrency, inFlight = 10_000, key } = options
+  const { concurrency, inFlight = 10_000, inFlightWeight = Infinity, key, weight = () => 0 } = options
   const grace = Duration.fromInputUnsafe(yield* Grace)
 
   const lanes = new Map<unknown, Lane<A>>()
   // A lane is in here when it has an element waiting and none running: taking from the front gives every key its turn.
   const ready = MutableList.make<Lane<A>>()
   let results: Array<B> = []
+  let resultWeight = 0
   let failure: Cause.Cause<E | E2 | Cause.Done> | undefined
   let workers = 0
   let taken = 0
+  let takenWeight = 0
   let done = false
   let stopping = false
   let consumer: (() => void) | undefined
@@ -139,6 +147,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
       finish(lane)
       if (Exit.isSuccess(exit)) {
         results.push(exit.value)
+        resultWeight += weight(element)
         notify()
       } else fail(exit.cause)
     }
@@ -161,13 +170,16 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
   const produce = Effect.gen(function* () {
     while (true) {
       const elements = yield* pull
-      for (const element of elements) add(element)
+      for (const element of elements) {
+        add(element)
+        takenWeight += weight(element)
+      }
       taken += elements.length
       for (let missing = Math.min(concurrency - workers, ready.length); missing > 0; missing--) {
         workers++
         yield* Effect.forkIn(worker, workerScope)
       }
-      while (taken >= inFlight) yield* awaitRoom
+      while (taken >= inFlight || takenWeight >= inFlightWeight) yield* awaitRoom
     }
   })
 
@@ -189,6 +201,8 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         const batch = results
         results = []
         taken -= batch.length
+        takenWeight -= resultWeight
+        resultWeight = 0
         resume(Effect.succeed(batch))
         const waiting = producer
         producer = undefined

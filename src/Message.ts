@@ -15,6 +15,9 @@ import * as Ids from "./Ids.ts"
 const decoder = new TextDecoder()
 const noBytes = new Uint8Array(0)
 
+/** What a message takes besides its payload, in bytes: measured over views with all fields. */
+const overhead = 1024
+
 /**
  * What every message has, whatever its kind.
  *
@@ -61,6 +64,11 @@ abstract class Base {
   /** It was waiting on the server when the bot connected, as opposed to sent just now. */
   get fromBacklog(): boolean {
     return this.view.source === "LIST_PENDING_MESSAGES"
+  }
+
+  /** About how many bytes of memory it takes. */
+  get size(): number {
+    return overhead + (this.view.data?.length ?? 0) + (this.view.data_base64?.length ?? 0)
   }
 
   /** The payload, decoded from base64; empty when it is not base64. */

@@ -1,6 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
-import { Acks, Blaze, Bot, Delivery, Keyed, Message, Outgoing } from "effect-blaze"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Schedule,
+  Scope,
+  Stream
+} from "effect"
+import { Acks, Blaze, Bot, Deferral, Delivery, Keyed, Message, Outgoing } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
@@ -12,6 +27,13 @@ const client = Blaze.layer.pipe(
   Layer.provide(BlazeTest.layerPlatform),
   Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
 )
+
+const pass = (seconds: number) =>
+  Effect.gen(function* () {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust(seconds * 1000)
+    yield* BlazeTest.settle
+  })
 
 describe("Bot", () => {
   it.effect("gives each kind to its handler with a delivery of that kind, and the rest to orElse", () =>
@@ -51,28 +73,200 @@ describe("Bot", () => {
         throw new Error("no")
       }
     ],
-    ["interrupts itself", () => Effect.interrupt],
-    ["says Defer", () => Effect.succeed(Delivery.Defer)]
+    ["interrupts itself", () => Effect.interrupt]
   ] as const) {
-    it.effect(`leaves a message with the server whose handler ${name}, and handles it when it comes back`, () =>
+    it.effect(`tries a handler three times that ${name}, then defers, and offers the message again`, () =>
       Effect.gen(function* () {
         const alice = yield* BlazeTest.user("alice")
         const bot = yield* BlazeTest.Bot
         const id = yield* alice.say("hi")
-        let runs = 0
-        yield* Effect.forkChild(Bot.run((): Effect.Effect<unknown, string> => (++runs === 1 ? fails() : Effect.void)))
-        yield* BlazeTest.settle
-        yield* TestClock.adjust("5 seconds")
-        assert.deepStrictEqual([runs, yield* bot.pending], [1, [id]])
-        yield* bot.cut
-        yield* BlazeTest.settle
-        yield* TestClock.adjust("3 seconds")
-        yield* BlazeTest.settle
-        yield* TestClock.adjust("1 second")
-        assert.deepStrictEqual([runs, yield* bot.pending], [2, []])
+        const runs: Array<number> = []
+        yield* Effect.forkChild(
+          Bot.run(() =>
+            Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<unknown, string> => {
+              runs.push(now / 1000)
+              return runs.length < 4 ? fails() : Effect.void
+            })
+          )
+        )
+        yield* pass(1)
+        yield* pass(2)
+        yield* pass(20)
+        assert.deepStrictEqual([runs, yield* bot.pending], [[0, 1, 3], [id]])
+        yield* pass(10)
+        yield* pass(1)
+        assert.deepStrictEqual([runs, yield* bot.pending], [[0, 1, 3, 33], []])
       }).pipe(Effect.provide(BlazeTest.layer))
     )
   }
+
+  it.effect("offers a deferred message again by the schedule, redelivered or not, and never drops it", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      yield* alice.say("hi")
+      const runs: Array<number> = []
+      yield* Effect.forkChild(
+        Bot.run(() =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            runs.push(now / 1000)
+            return Delivery.Defer
+          })
+        )
+      )
+      yield* pass(1)
+      yield* bot.cut // the server lists it again on the next connection: that changes nothing
+      yield* pass(9)
+      for (let count = 0; count < 20; count++) yield* pass(10)
+      assert.strictEqual(yield* bot.handshakes, 2)
+      assert.deepStrictEqual(runs, [0, 30, 90, 210])
+      assert.strictEqual((yield* bot.pending).length, 1)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("a deferred message gives up its place in the conversation", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const log: Array<string> = []
+      yield* alice.say("one")
+      yield* alice.say("two")
+      yield* Effect.forkChild(
+        Bot.run((delivery) =>
+          Effect.sync(() => {
+            log.push(textOf(delivery))
+            return log.length === 1 ? Delivery.Defer : Delivery.Ack
+          })
+        )
+      )
+      yield* pass(30)
+      yield* pass(1)
+      assert.deepStrictEqual(log, ["one", "two", "one"])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("what finds no room among the deferred comes back from the server with the next connection", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const log: Array<string> = []
+      for (const text of ["one", "two", "three"]) yield* alice.say(text)
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(
+          Bot.run((delivery) =>
+            Effect.sync(() => {
+              log.push(textOf(delivery))
+              return log.length <= 3 ? Delivery.Defer : Delivery.Ack
+            })
+          )
+        )
+        yield* pass(40)
+        assert.deepStrictEqual(log, ["one", "two", "three", "one"])
+        yield* bot.cut
+        yield* pass(5)
+        assert.deepStrictEqual(log.slice(4), ["two", "three"])
+      }).pipe(
+        Effect.provide(
+          client.pipe(
+            Layer.provide(
+              Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("30 seconds"), messages: 1, bytes: 1_000_000 })
+            )
+          )
+        )
+      )
+    }).pipe(Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+
+  it.effect("a dead-letter store is an onFailure that stores and says Ack", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const stored: Array<string> = []
+      const id = yield* alice.say("poison")
+      yield* Effect.forkChild(
+        Bot.run(() => Effect.fail("no"), {
+          retry: Schedule.recurs(0),
+          onFailure: (delivery, cause) =>
+            Effect.sync(() => {
+              stored.push(`${delivery.message.id} ${Cause.squash(cause)}`)
+              return Delivery.Ack
+            })
+        })
+      )
+      yield* pass(1)
+      assert.deepStrictEqual(stored, [`${id} no`])
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("ends a try that takes longer than the timeout, and tries again", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      let runs = 0
+      let interrupted = 0
+      yield* alice.say("hi")
+      yield* Effect.forkChild(
+        Bot.run(
+          () =>
+            ++runs === 1
+              ? Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++)))
+              : Effect.sleep("4 seconds"),
+          { timeout: "5 seconds" }
+        )
+      )
+      yield* pass(4)
+      assert.deepStrictEqual([runs, interrupted], [1, 0])
+      yield* pass(1)
+      assert.deepStrictEqual([runs, interrupted], [1, 1])
+      yield* pass(1)
+      assert.strictEqual(runs, 2)
+      yield* pass(4)
+      yield* pass(1)
+      assert.deepStrictEqual(yield* bot.pending, [])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("warns once about a handler that has been running for a minute, and lets it run", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel} ${String(message)}`))
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Bot
+      const id = yield* alice.say("hi")
+      yield* Effect.forkChild(Bot.run(() => Effect.sleep("3 minutes")))
+      yield* pass(59)
+      assert.deepStrictEqual(lines, [])
+      yield* pass(2)
+      yield* pass(60)
+      assert.strictEqual(lines.length, 1)
+      assert.match(lines[0]!, new RegExp(`^Warn.*running for a minute.*${id}`))
+      yield* pass(60)
+      yield* pass(1)
+      assert.deepStrictEqual(yield* bot.pending, [])
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])))
+  })
+
+  it.effect("warns about a delivery that a pipeline dropped without settling it", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const blaze = yield* Blaze.Blaze
+      const id = yield* alice.say("hi")
+      yield* Effect.forkChild(
+        blaze.deliveries.pipe(
+          Stream.filter(() => false),
+          Stream.runDrain
+        )
+      )
+      yield* pass(290)
+      assert.deepStrictEqual(lines, [])
+      yield* pass(30)
+      yield* pass(300)
+      assert.strictEqual(lines.length, 1)
+      assert.include(lines[0], id)
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])))
+  })
 
   it.effect("works on one conversation in order and on many at once", () =>
     Effect.gen(function* () {

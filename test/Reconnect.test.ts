@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Acks, Blaze, type Connection, Reconnect } from "effect-blaze"
+import { Blaze, type Connection, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
@@ -15,10 +15,7 @@ const delays = (schedule: Reconnect.Reconnect, count: number) =>
     return found
   })
 
-const client = Blaze.layerWith(Acks.layerRest).pipe(
-  Layer.provide(BlazeTest.layerTransport),
-  Layer.provide(BlazeTest.layerPlatform)
-)
+const client = Blaze.layer.pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
 const exact = Layer.succeed(Reconnect.Policy, { schedule: Reconnect.backoff, stableAfter: "1 minute" })
 
 /** The delays that a bot tells in its status. */

@@ -17,7 +17,6 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Agent as HttpsAgent } from "node:https"
-import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
@@ -64,21 +63,21 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
  *
  * **Details**
  *
- * The second argument chooses how acknowledgements travel: `Acks.layerRest`, the default, or `Acks.layerSocket`. Addresses, times
- * and bounds are references with defaults; give others with `Layer.provide(Layer.succeed(BlazeSocket.Url, "..."))`.
+ * The second argument exchanges parts: `{ acks: Acks.layerSocket }`, say. Addresses, times and bounds are references with defaults; give
+ * others with `Layer.provide(Layer.succeed(BlazeSocket.Url, "..."))`.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
+export const layer = <E = never, R = never>(
   signer: SignerLayer,
-  acks: Parameters<typeof Blaze.layerWith>[0] = Acks.layerRest
-): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> =>
-  Blaze.layerWith(acks).pipe(
+  ports: Blaze.Ports<E, R> = {}
+): Layer.Layer<Blaze.Blaze, E | BlazeError.BlazeError, R> =>
+  Blaze.layerWith(ports).pipe(
     Layer.provide(MixinApi.layer),
     Layer.provide([signer, layerHttp]),
     Layer.provide(layerPlatform)
-  )
+  ) as Layer.Layer<Blaze.Blaze, E | BlazeError.BlazeError, R>
 
 // BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
 const layerAddresses = Layer.unwrap(

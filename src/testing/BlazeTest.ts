@@ -22,6 +22,7 @@ import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Frame from "../Frame.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
@@ -173,12 +174,36 @@ export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom
   Layer.mergeAll(Gzip.layerFflate, NodeCrypto.layerDigest, NodeCrypto.layerSecureRandom, NodeCrypto.layerSignature)
 
 /**
+ * The server in memory and its bot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Server = BlazeServer.BlazeServer | Bot
+
+/**
+ * What a connection needs, in memory.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSocket: Layer.Layer<
+  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom,
+  BlazeError.BlazeError,
+  Server
+> = BlazeSocket.layer.pipe(
+  Layer.provide(Frame.layer),
+  Layer.provideMerge(layerTransport),
+  Layer.provideMerge(layerPlatform)
+)
+
+/**
  * A server with one bot on it, and no client yet.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerServer: Layer.Layer<BlazeServer.BlazeServer | Bot> = Layer.effect(
+export const layerServer: Layer.Layer<Server> = Layer.effect(
   Bot,
   Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBot)
 ).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provide(layerPlatform))

@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url"
 const order = [
   "Bot",
   "Blaze",
+  "Quota",
+  "Deferral",
   "Keyed",
   "Delivery",
   "Acks",
@@ -26,6 +28,7 @@ const order = [
   "Signer",
   "Keystore",
   "BlazeError",
+  "Telemetry",
   "Ids",
   "Base64"
 ]

@@ -33,8 +33,8 @@ const reconnectSoon = Layer.succeed(Reconnect.Policy, {
 const batchSoon = Layer.succeed(Acks.Batch, { size: 100, within: "20 millis" })
 const soon = Layer.mergeAll(reconnectSoon, batchSoon)
 
-const memoryClient = (acks: Parameters<typeof Blaze.layerWith>[0]): Client =>
-  Blaze.layerWith(acks).pipe(
+const memoryClient = (ports: Blaze.Ports<never, never>): Client =>
+  Blaze.layerWith(ports).pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide(Layer.mergeAll(BlazeTest.layerPlatform, soon))
   )
@@ -42,8 +42,8 @@ const memoryClient = (acks: Parameters<typeof Blaze.layerWith>[0]): Client =>
 const step = Effect.andThen(BlazeTest.settle, TestClock.adjust("20 millis"))
 
 const memory = Layer.succeed(Face, {
-  client: memoryClient(Acks.layerRest),
-  clientOverSocket: memoryClient(Acks.layerSocket),
+  client: memoryClient({}),
+  clientOverSocket: memoryClient({ acks: Acks.layerSocket }),
   socket: BlazeSocket.layer.pipe(
     Layer.provide([BlazeTest.layerTransport, Frame.layer]),
     Layer.provide(BlazeTest.layerPlatform)
@@ -67,13 +67,13 @@ const network = Layer.effect(
       Layer.succeed(MixinApi.BaseUrl, local.apiUrl)
     )
     const signer = Layer.unwrap(Effect.map(BlazeTest.Bot, ({ keystore }) => Signer.layerString(keystore)))
-    const client = (acks: Parameters<typeof Blaze.layerWith>[0]): Client =>
+    const client = (ports: Blaze.Ports<never, never>): Client =>
       Layer.unwrap(
-        Effect.map(BlazeTest.Bot, ({ keystore }) => NodeBlaze.layer(Signer.layerString(keystore), acks))
+        Effect.map(BlazeTest.Bot, ({ keystore }) => NodeBlaze.layer(Signer.layerString(keystore), ports))
       ).pipe(Layer.provide([addresses, soon]))
     return {
-      client: client(Acks.layerRest),
-      clientOverSocket: client(Acks.layerSocket),
+      client: client({}),
+      clientOverSocket: client({ acks: Acks.layerSocket }),
       socket: BlazeSocket.layer.pipe(
         Layer.provide([signer, Frame.layer]),
         Layer.provide([NodeBlaze.layerPlatform, addresses])

@@ -1,0 +1,97 @@
+/**
+ * How much a bot may send.
+ *
+ * Guarantee: never more than 100 000 messages in any 60 seconds, resends counted; reaching the quota waits, it does not fail; and a
+ * share is kept free for answers, so that an announcement does not silence the bot.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as BlazeError from "./BlazeError.ts"
+import type * as Ids from "./Ids.ts"
+
+/**
+ * The limit as a token bucket, and the share of it that only answers may use: 9 000 in 6 seconds, a fifth.
+ *
+ * **Details**
+ *
+ * A bucket of 9 000 that fills in 6 seconds lets at most 99 000 through in any 60: the burst and 54 seconds' worth. A window of
+ * 100 000 a minute would let up to 200 000 through around its edge.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Limit = Context.Reference<{
+  readonly messages: number
+  readonly window: Duration.Input
+  readonly answerShare: number
+}>("effect-blaze/Quota/Limit", {
+  defaultValue: () => ({ messages: 9000, window: "6 seconds", answerShare: 0.2 })
+})
+
+/**
+ * What a message is: the answer to one that came in, or anything else.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = "answer" | "announcement"
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Quota extends Context.Service<
+  Quota,
+  {
+    /** Waits until a bot may send one more message of a kind, and tells whether it had to. */
+    readonly take: (userId: Ids.UserId, kind: Kind) => Effect.Effect<boolean, BlazeError.BlazeError>
+  }
+>()("effect-blaze/Quota") {}
+
+const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
+
+/**
+ * The quota in a `RateLimiter` of one's own: with its Redis store, one for several processes that share a bot.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Quota, never, RateLimiter.RateLimiter> = Layer.effect(
+  Quota,
+  Effect.gen(function* () {
+    const limiter = yield* RateLimiter.RateLimiter
+    const { answerShare, messages, window } = yield* Limit
+    const consume = (key: string, limit: number) =>
+      limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
+        Effect.mapError(() => unavailable),
+        Effect.flatMap(({ delay }) =>
+          Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
+        )
+      )
+    const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
+    return Quota.of({
+      take: (userId, kind) => {
+        const all = consume(`effect-blaze/${userId}`, messages)
+        return kind === "answer"
+          ? all
+          : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements), all, (a, b) => a || b)
+      }
+    })
+  })
+)
+
+/**
+ * The quota of one process.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<Quota> = layer.pipe(
+  Layer.provide(RateLimiter.layer),
+  Layer.provide(RateLimiter.layerStoreMemory)
+)

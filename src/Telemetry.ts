@@ -1,0 +1,125 @@
+/**
+ * Every metric and span name of the library.
+ *
+ * Guarantee: what is measured carries ids and numbers, never content or secrets; a measurement on the hot path is one addition.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type * as Ids from "./Ids.ts"
+
+const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+const gauge = (name: string, description: string) => Metric.gauge(name, { description })
+const histogram = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
+  Metric.histogram(name, { description, boundaries })
+
+/** Upper bounds in seconds. */
+const seconds = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300]
+
+/**
+ * The metrics, named as Prometheus wants them; `docs/metrics.md` says how to read them. Each has a label `bot` with the bot's user id.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const metrics = {
+  connects: counter("blaze_connects_total", "Connections that were asked for, by result"),
+  reconnectDelay: histogram(
+    "blaze_reconnect_delay_seconds",
+    "Waits before a reconnect",
+    [0.1, 0.5, 1, 2, 5, 10, 30, 60]
+  ),
+  clockDifference: gauge("blaze_clock_difference_seconds", "Local time minus server time, when a refusal told it"),
+  framesReceived: counter("blaze_frames_received_total", "Frames that arrived"),
+  bytesReceived: counter("blaze_received_bytes_total", "Bytes of frames that arrived, compressed"),
+  framesSent: counter("blaze_frames_sent_total", "Frames that were sent"),
+  bytesSent: counter("blaze_sent_bytes_total", "Bytes of frames that were sent, compressed"),
+  badFrames: counter("blaze_bad_frames_total", "Frames that are not Blaze, by what was done: closed or passed_over"),
+  messages: counter("blaze_messages_total", "Messages that arrived, by category"),
+  refusedPushes: counter("blaze_refused_pushes_total", "Pushes that found no room and were left to the next listing"),
+  backlogged: counter("blaze_backlog_total", "Messages that had waited on the server"),
+  duplicates: counter("blaze_duplicates_total", "Messages that were known already, by their state"),
+  inbox: gauge("blaze_inbox_messages", "Messages that wait for the handlers"),
+  open: gauge("blaze_open_messages", "Messages that were handed out and are not settled"),
+  oldestOpen: gauge("blaze_oldest_open_seconds", "Time since the oldest unsettled message was handed out"),
+  deferred: gauge("blaze_deferred_messages", "Messages that are put aside to be offered again"),
+  handlerTime: histogram("blaze_handler_seconds", "Time of a handler with its retries, by outcome", seconds),
+  handlersRunning: gauge("blaze_handlers_running", "Handlers that run now"),
+  oldestHandler: gauge("blaze_oldest_handler_seconds", "Time since the oldest running handler began"),
+  acksPending: gauge("blaze_acks_pending", "Acknowledgements that the server has not confirmed"),
+  ackBatch: histogram("blaze_ack_batch_size", "Acknowledgements per batch", [1, 2, 5, 10, 20, 50, 80, 100]),
+  ackTime: histogram("blaze_ack_seconds", "Time until a batch was confirmed, with its retries", seconds),
+  acksDropped: counter("blaze_acks_dropped_total", "Acknowledgements that the server will never take"),
+  sends: counter("blaze_sends_total", "Attempts to send a message, by result"),
+  sendWaits: counter("blaze_send_waits_total", "Sends that waited for the quota")
+} as const
+
+/**
+ * The spans: `connect`, one per handshake, and `acknowledge`, one per batch; `request` and `handle` when `Traced` is set.
+ *
+ * @category spans
+ * @since 0.1.0
+ */
+export const span = {
+  connect: "blaze.connect",
+  request: "blaze.request",
+  acknowledge: "blaze.acknowledge",
+  handle: "blaze.handle"
+} as const
+
+/**
+ * Whether each request and each handler has a span: a span costs more than all that is done for a message otherwise.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Traced = Context.Reference<boolean>("effect-blaze/Telemetry/Traced", { defaultValue: () => false })
+
+/**
+ * Measures for one bot, synchronously.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Telemetry {
+  /** Adds to a counter, sets a gauge, or records in a histogram. */
+  readonly measure: <State>(metric: Metric.Metric<number, State>, value: number, label?: string) => void
+  /** The program's time in milliseconds. */
+  readonly now: () => number
+}
+
+const maximumLabels = 64
+const other = "other"
+
+/**
+ * Measures in the metric registry and by the clock of the program that asks.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.Return<Telemetry> {
+  const context = yield* Effect.context<never>()
+  const clock = yield* Clock.Clock
+  const attributes = { ...(yield* Metric.CurrentMetricAttributes), bot: userId }
+  const contexts = new Map<string, typeof context>()
+  const contextOf = (label: string) => {
+    const known = contexts.get(label)
+    if (known !== undefined) return known
+    // A category is a label that comes from outside, so the number of series is bounded here.
+    if (contexts.size >= maximumLabels && label !== other) return contextOf(other)
+    const labelled = Context.add(
+      context,
+      Metric.CurrentMetricAttributes,
+      label === "" ? attributes : { ...attributes, kind: label }
+    )
+    contexts.set(label, labelled)
+    return labelled
+  }
+  return {
+    measure: (metric, value, label = "") => metric.updateUnsafe(value, contextOf(label)),
+    now: () => clock.currentTimeMillisUnsafe()
+  }
+})

@@ -1,0 +1,190 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
+import { Acks, BlazeError, Connection, Dedup, Ids } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
+
+const api = (code: number) => BlazeError.fromApi({ code })
+
+/** A transport whose answers a test gives. */
+const scene = Effect.fnUntraced(function* (options?: {
+  readonly maximum?: number
+  readonly flushTimeout?: number
+  readonly answer?: (ids: ReadonlyArray<string>) => Effect.Effect<void, BlazeError.BlazeError>
+}) {
+  const calls: Array<ReadonlyArray<number>> = []
+  const logs: Array<string> = []
+  const answer = { now: options?.answer ?? (() => Effect.void) }
+  const scope = yield* Scope.make()
+  const layer = Acks.layer.pipe(
+    Layer.provide(
+      Layer.succeed(Acks.Transport, {
+        maximum: options?.maximum ?? 100,
+        acknowledge: (messages) =>
+          Effect.suspend(() => {
+            calls.push(messages.map(({ message_id }) => Number(message_id.slice(-12))))
+            return answer.now(messages.map(({ message_id }) => message_id))
+          })
+      })
+    ),
+    Layer.provideMerge(Connection.layer),
+    Layer.provideMerge(Dedup.layerMemory),
+    Layer.provide(BlazeTest.layerSocket),
+    Layer.provide([
+      Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
+      Layer.succeed(Acks.Retry, Schedule.spaced("1 second")),
+      Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
+    ])
+  )
+  const context = yield* Layer.buildWithScope(layer, scope)
+  const run = Effect.provideContext(context)
+  const offer = (...ns: ReadonlyArray<number>) =>
+    run(Effect.flatMap(Acks.Acks, (acks) => Effect.forEach(ns, (n) => acks.offer(id(n)), { discard: true })))
+  const status = run(Effect.flatMap(Connection.Connection, ({ take }) => Effect.exit(take)))
+  return { calls, logs, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
+})
+
+const pass = (millis: number) =>
+  Effect.gen(function* () {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust(millis)
+    yield* BlazeTest.settle
+  })
+
+const test = (name: string, body: Effect.Effect<void, unknown, BlazeTest.Server | Scope.Scope>) =>
+  it.effect(name, () => Effect.provide(body, BlazeTest.layerServer))
+
+describe("Acks", () => {
+  test(
+    "batches by size, and by time from the first of a batch",
+    Effect.gen(function* () {
+      const { calls, close, offer } = yield* scene({ maximum: 3 })
+      yield* offer(1, 2, 3, 4)
+      yield* pass(0)
+      assert.deepStrictEqual(calls, [[1, 2, 3]])
+      yield* pass(999)
+      assert.strictEqual(calls.length, 1)
+      yield* pass(1)
+      assert.deepStrictEqual(calls[1], [4])
+      yield* close
+    })
+  )
+
+  test(
+    "retries a batch, and the ones behind it do not wait for it",
+    Effect.gen(function* () {
+      const { answer, calls, close, offer } = yield* scene({ maximum: 2 })
+      answer.now = (ids) => (ids.includes(id(1)) ? Effect.fail(api(500)) : Effect.void)
+      yield* offer(1, 2, 3, 4)
+      yield* pass(0)
+      assert.deepStrictEqual(calls, [
+        [1, 2],
+        [3, 4]
+      ])
+      yield* pass(2500)
+      assert.strictEqual(calls.length, 4)
+      answer.now = () => Effect.void
+      yield* pass(1000)
+      yield* pass(5000)
+      assert.deepStrictEqual(calls.at(-1), [1, 2])
+      assert.strictEqual(calls.length, 5)
+      yield* close
+    })
+  )
+
+  test(
+    "halves a batch that is refused with 10002 until the bad id is alone, which is logged and dropped",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, offer } = yield* scene({ maximum: 8 })
+      answer.now = (ids) => (ids.includes(id(5)) ? Effect.fail(api(10002)) : Effect.void)
+      yield* offer(1, 2, 3, 4, 5, 6, 7, 8)
+      yield* pass(0)
+      const taken = calls.filter((ns) => !ns.includes(5)).flat()
+      assert.deepStrictEqual(taken.toSorted(), [1, 2, 3, 4, 6, 7, 8])
+      assert.deepStrictEqual(calls.filter((ns) => ns.includes(5)).at(-1), [5])
+      assert.strictEqual(logs.length, 1)
+      assert.include(logs[0], id(5))
+      yield* close
+      assert.strictEqual(logs.length, 1)
+    })
+  )
+
+  test(
+    "suspends whoever offers when too many are under way",
+    Effect.gen(function* () {
+      const { answer, close, offer } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.never
+      const fiber = yield* Effect.forkChild(offer(...Array.from({ length: 12_000 }, (_, n) => n)))
+      yield* pass(1000)
+      yield* pass(1000)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* Fiber.interrupt(fiber)
+      answer.now = () => Effect.void
+      yield* Effect.forkChild(close)
+    })
+  )
+
+  test(
+    "flushes at the end, waits for the answers, and goes on trying until the deadline",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, offer } = yield* scene()
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1, 2)
+      yield* pass(0)
+      const closing = yield* Effect.forkChild(close)
+      yield* pass(2000)
+      assert.isAtLeast(calls.length, 3)
+      assert.isUndefined(closing.pollUnsafe())
+      answer.now = () => Effect.void
+      yield* pass(1000)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(logs, [])
+    })
+  )
+
+  test(
+    "logs by id what missed the deadline",
+    Effect.gen(function* () {
+      const { answer, close, logs, offer } = yield* scene()
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1, 2)
+      const closing = yield* Effect.forkChild(close)
+      yield* pass(0)
+      for (let second = 0; second < 11; second++) yield* pass(1000)
+      yield* Fiber.join(closing)
+      assert.strictEqual(logs.length, 1)
+      assert.include(logs[0], `${id(1)}, ${id(2)}`)
+    })
+  )
+
+  test(
+    "with no time to flush it tries once more, though it was waiting to retry, and does not hang on a virtual clock",
+    Effect.gen(function* () {
+      const { answer, calls, close, offer } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1)
+      yield* pass(1000)
+      assert.strictEqual(calls.length, 1)
+      yield* close
+      assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  test(
+    "a 401 ends the connection as Unauthorized",
+    Effect.gen(function* () {
+      const { answer, close, offer, status } = yield* scene()
+      answer.now = () => Effect.fail(api(401))
+      yield* offer(1)
+      yield* pass(1000)
+      const exit = yield* status
+      assert(Exit.isFailure(exit))
+      assert.include(String(exit.cause), "Mixin refused the bot (401)")
+      const closing = yield* Effect.forkChild(close)
+      for (let second = 0; second < 11; second++) yield* pass(1000)
+      yield* Fiber.join(closing)
+    })
+  )
+})

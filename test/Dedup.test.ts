@@ -1,0 +1,102 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { Dedup, Ids } from "effect-blaze"
+import { Persistence } from "effect/persistence"
+import { TestClock } from "effect/testing"
+
+const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
+
+const layers = {
+  "in memory": Dedup.layerMemory,
+  "in a store": Dedup.layerPersistence({ storeId: "test" }).pipe(Layer.provide(Persistence.layerMemory))
+}
+
+for (const [name, layer] of Object.entries(layers)) {
+  describe(`Dedup ${name}`, () => {
+    const test = (title: string, body: Effect.Effect<void, never, Dedup.Dedup>) =>
+      it.effect(title, () => Effect.provide(body, layer))
+
+    test(
+      "an id has one state, and a redelivery joins it",
+      Effect.gen(function* () {
+        const dedup = yield* Dedup.Dedup
+        assert.deepStrictEqual(yield* dedup.admit([id(1), id(2), id(1)]), ["New", "New", "Open"])
+        dedup.settle(id(1), "Deferred")
+        dedup.settle(id(2), "Handled")
+        assert.deepStrictEqual(yield* dedup.admit([id(1), id(2)]), ["Deferred", "Handled"])
+        dedup.settle(id(1), "Forgotten")
+        assert.deepStrictEqual(yield* dedup.admit([id(1)]), ["New"])
+      })
+    )
+
+    test(
+      "a handled id stays handled after its confirmation, and an unknown one is not settled",
+      Effect.gen(function* () {
+        const dedup = yield* Dedup.Dedup
+        yield* dedup.admit([id(1)])
+        dedup.settle(id(1), "Handled")
+        yield* dedup.record([id(1)])
+        yield* dedup.confirm([id(1)])
+        assert.deepStrictEqual(yield* dedup.admit([id(1)]), ["Handled"])
+        dedup.settle(id(9), "Handled")
+        assert.deepStrictEqual(yield* dedup.admit([id(9)]), ["New"])
+      })
+    )
+
+    test(
+      "forgets after 7 days",
+      Effect.gen(function* () {
+        const dedup = yield* Dedup.Dedup
+        const handle = (n: number) =>
+          Effect.gen(function* () {
+            yield* dedup.admit([id(n)])
+            dedup.settle(id(n), "Handled")
+            yield* dedup.record([id(n)])
+            yield* dedup.confirm([id(n)])
+          })
+        yield* handle(1)
+        yield* TestClock.adjust("7 days")
+        yield* handle(2)
+        assert.deepStrictEqual(yield* dedup.admit([id(1), id(2)]), ["New", "Handled"])
+      })
+    )
+  })
+}
+
+describe("Dedup", () => {
+  it.effect("keeps at most so many, but never forgets what is unconfirmed", () =>
+    Effect.gen(function* () {
+      const dedup = yield* Dedup.Dedup
+      const ids = Array.from({ length: 10 }, (_, n) => id(n))
+      yield* dedup.admit(ids)
+      for (const each of ids) dedup.settle(each, "Handled")
+      yield* dedup.confirm(ids.slice(0, 6))
+      const verdicts = yield* dedup.admit(ids)
+      assert.deepStrictEqual(verdicts.slice(0, 3), ["New", "New", "New"])
+      assert.deepStrictEqual(
+        verdicts.slice(3),
+        Array.from({ length: 7 }, () => "Handled")
+      )
+    }).pipe(
+      Effect.provide(Dedup.layerMemory.pipe(Layer.provide(Layer.succeed(Dedup.Memory, { size: 3, age: "7 days" }))))
+    )
+  )
+
+  it.effect("a store remembers over a restart", () =>
+    Effect.gen(function* () {
+      const life = <A>(use: (dedup: Dedup.Dedup["Service"]) => Effect.Effect<A>) =>
+        Effect.flatMap(Dedup.Dedup, use).pipe(
+          Effect.provide(Dedup.layerPersistence({ storeId: "test" }), { local: true })
+        )
+      yield* life((dedup) =>
+        Effect.gen(function* () {
+          yield* dedup.admit([id(1), id(2)])
+          dedup.settle(id(1), "Handled")
+          dedup.settle(id(2), "Handled")
+          yield* dedup.record([id(1)]) // it crashes before the acknowledgement of the first and the record of the second
+        })
+      )
+      assert.deepStrictEqual(yield* life((dedup) => dedup.admit([id(1), id(2)])), ["Handled", "New"])
+    }).pipe(Effect.provide(Persistence.layerMemory))
+  )
+})

@@ -1,0 +1,99 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import { Ids, Quota } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+const bot = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
+const other = Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5")
+
+/** Sends as fast as the quota allows for some seconds, and tells the second of every send. */
+const flood = Effect.fnUntraced(function* (kind: Quota.Kind, seconds: number, senders: number) {
+  const quota = yield* Quota.Quota
+  const times: Array<number> = []
+  const fibers = yield* Effect.forEach(Array.from({ length: senders }), () =>
+    Effect.forkChild(
+      Effect.forever(
+        Effect.andThen(
+          quota.take(bot, kind),
+          Effect.map(
+            TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe())),
+            (now) => {
+              times.push(now)
+            }
+          )
+        )
+      )
+    )
+  )
+  for (let second = 0; second < seconds; second++) {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust("1 second")
+  }
+  yield* Fiber.interruptAll(fibers)
+  return times
+})
+
+const mostIn = (times: ReadonlyArray<number>, window: number) => {
+  let most = 0
+  let from = 0
+  for (let to = 0; to < times.length; to++) {
+    while (times[to]! - times[from]! >= window) from++
+    most = Math.max(most, to - from + 1)
+  }
+  return most
+}
+
+// The limit of Mixin in small, so that a test can count it: 100 a minute.
+const small = Quota.layerMemory.pipe(
+  Layer.provide(Layer.succeed(Quota.Limit, { messages: 9, window: "6 seconds", answerShare: 0.34 }))
+)
+
+describe("Quota", () => {
+  it.effect("never lets more through than 100 000 in any 60 seconds, scaled to 100", () =>
+    Effect.gen(function* () {
+      const times = yield* flood("answer", 200, 20)
+      assert.isAtMost(mostIn(times, 60_000), 100)
+      assert.isAtLeast(times.length, 300)
+    }).pipe(Effect.provide(small))
+  )
+
+  it.effect("the default is 9 000 in 6 seconds: at most 99 000 a minute", () =>
+    Effect.gen(function* () {
+      const { messages, window } = yield* Quota.Limit
+      assert.deepStrictEqual([messages, window], [9000, "6 seconds"])
+      assert.isAtMost(messages + (messages / 6) * 60, 100_000)
+    })
+  )
+
+  it.effect("keeps a share free for answers while an announcement uses up the rest", () =>
+    Effect.gen(function* () {
+      const quota = yield* Quota.Quota
+      const announcing = yield* Effect.forkChild(flood("announcement", 60, 20))
+      yield* BlazeTest.settle
+      let waited = 0
+      for (let n = 0; n < 10; n++) {
+        yield* TestClock.adjust("4 seconds")
+        const answer = yield* Effect.forkChild(quota.take(bot, "answer"))
+        yield* BlazeTest.settle
+        if (answer.pollUnsafe() === undefined) waited++
+        yield* TestClock.adjust("2 seconds")
+      }
+      assert.strictEqual(waited, 0)
+      yield* Fiber.interrupt(announcing)
+    }).pipe(Effect.provide(small))
+  )
+
+  it.effect("waits at the quota, and does not fail; another bot's is its own", () =>
+    Effect.gen(function* () {
+      const quota = yield* Quota.Quota
+      for (let n = 0; n < 9; n++) assert.isFalse(yield* quota.take(bot, "answer"))
+      const waiting = yield* Effect.forkChild(quota.take(bot, "answer"))
+      yield* BlazeTest.settle
+      assert.isUndefined(waiting.pollUnsafe())
+      assert.isFalse(yield* quota.take(other, "answer"))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(yield* Fiber.join(waiting))
+    }).pipe(Effect.provide(small))
+  )
+})
