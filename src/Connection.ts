@@ -108,7 +108,7 @@ export class Connection extends Context.Service<
 const makeInbox = (size: { readonly messages: number; readonly bytes: number }) => {
   let messages: Array<Message.Message> = []
   let bytes = 0
-  let onRoom: () => void = () => {}
+  let onRoom: (() => void) | undefined
   let taker: (() => void) | undefined
   let stopped: BlazeError.BlazeError | undefined
   let ended = false
@@ -144,7 +144,7 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }) 
           messages = []
           bytes = 0
           resume(Effect.succeed(taken))
-          onRoom()
+          onRoom?.()
         } else if (stopped !== undefined) resume(Effect.fail(stopped))
         else taker = attempt
       }

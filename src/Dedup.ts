@@ -119,6 +119,12 @@ class HandledId extends Persistable.Class<{ payload: { readonly id: Ids.MessageI
 /** How often a store that fails is asked again before the bot goes on without its answer. */
 const storeRetry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
 
+const persevere = <A, E>(effect: Effect.Effect<A, E>, fallback: A, problem: string): Effect.Effect<A> =>
+  effect.pipe(
+    Effect.retry(storeRetry),
+    Effect.catch(() => Effect.as(Effect.logError(problem), fallback))
+  )
+
 /**
  * Remembers in a store of `effect/persistence` (Redis, SQL, a key-value store), so that a message that was handled before a crash is
  * not handled again after it.
@@ -142,12 +148,6 @@ export const layerPersistence = (options: {
       const persistence = yield* Persistence.Persistence
       const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
       const states = makeStates()
-
-      const persevere = <A, E>(effect: Effect.Effect<A, E>, fallback: A, problem: string): Effect.Effect<A> =>
-        effect.pipe(
-          Effect.retry(storeRetry),
-          Effect.catch(() => Effect.as(Effect.logError(problem), fallback))
-        )
 
       return Dedup.of({
         admit: Effect.fnUntraced(function* (ids) {

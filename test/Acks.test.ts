@@ -103,7 +103,10 @@ describe("Acks", () => {
       yield* pass(0)
       const taken = calls.filter((ns) => !ns.includes(5)).flat()
       assert.deepStrictEqual(taken.toSorted(), [1, 2, 3, 4, 6, 7, 8])
-      assert.deepStrictEqual(calls.filter((ns) => ns.includes(5)).at(-1), [5])
+      assert.deepStrictEqual(
+        calls.findLast((ns) => ns.includes(5)),
+        [5]
+      )
       assert.strictEqual(logs.length, 1)
       assert.include(logs[0], id(5))
       yield* close
