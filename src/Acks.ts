@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -120,8 +119,10 @@ export class Acks extends Context.Service<
 const queueSize = 10_000
 const batchesAtOnce = 4
 
-/** The code for a field that the server does not take; here it can only be a message id. */
-const invalidFieldCode = 10002
+/** The codes for a request that the server does not take as it is: unreadable, too large, an invalid field (a message id). */
+const refusalCodes: ReadonlySet<number> = new Set([400, 413, 10002])
+
+const isRefusal = ({ reason }: BlazeError.BlazeError) => reason._tag === "ApiFailure" && refusalCodes.has(reason.code)
 
 /**
  * @category layers
@@ -152,17 +153,23 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
 
     const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
       const step = yield* Schedule.toStep(retry)
-      while (true) {
+      for (let failures = 1; ; failures++) {
         const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
         const result = yield* Effect.result(
           transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
         )
         if (Result.isSuccess(result)) return
         const error = result.failure
-        if (!error.isRetryable || last) return yield* error
+        if (error.isFatal || isRefusal(error) || last) return yield* error
         const next = yield* Effect.exit(step(telemetry.now(), error))
         if (Exit.isFailure(next)) return yield* error
         const [, delay] = next.value
+        // At the first failure, and ever more rarely after it: 1, 2, 4, 8, ...
+        if ((failures & (failures - 1)) === 0) {
+          yield* Effect.logWarning(
+            `${ids.length} messages are not acknowledged yet (try ${failures}). ${error.message}`
+          )
+        }
         // While closing there is a deadline, and no sense in a long wait.
         yield* Deferred.isDoneUnsafe(closing) ? Effect.sleep(Duration.min(delay, closingDelay)) : pause(delay)
       }
@@ -176,9 +183,8 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
       }
       const error = result.failure
       if (error.isFatal) return yield* connection.stop(error)
-      if (error.reason._tag !== "ApiFailure" || error.reason.code !== invalidFieldCode) {
-        return yield* Effect.logWarning(`${ids.length} messages could not be acknowledged. ${error.message}`)
-      }
+      // Only the end of the bot ends the tries of a batch that is not refused; flush tells what is left.
+      if (!isRefusal(error)) return
       if (ids.length > 1) {
         // One id that the server does not take spoils the batch: halve it until that id is alone.
         const middle = Math.ceil(ids.length / 2)
@@ -212,10 +218,11 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const flush = Effect.gen(function* () {
       yield* Deferred.succeed(closing, undefined)
       yield* Queue.end(queue)
-      const flushed = Duration.isZero(flushTimeout)
-        ? Option.some(yield* Fiber.join(worker))
-        : yield* Effect.timeoutOption(Fiber.join(worker), flushTimeout)
-      if (Option.isNone(flushed)) yield* Fiber.interrupt(worker)
+      const deadline = Duration.isZero(flushTimeout)
+        ? Effect.repeat(Effect.yieldNow, { times: turns })
+        : Effect.sleep(flushTimeout)
+      yield* Effect.raceFirst(Fiber.await(worker), deadline)
+      yield* Fiber.interrupt(worker)
       if (unconfirmed.size > 0) {
         yield* Effect.logWarning(
           `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].join(", ")}`
@@ -238,3 +245,6 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
 )
 
 const closingDelay = Duration.millis(500)
+
+/** How many turns of the scheduler a try has whose deadline is zero: enough for whatever answers without waiting for time. */
+const turns = 100

@@ -11,12 +11,14 @@ import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
@@ -28,6 +30,7 @@ import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
+import type * as Message from "./Message.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
@@ -49,6 +52,16 @@ export const SendRetry = Context.Reference<Schedule.Schedule<unknown>>("effect-b
 })
 
 /**
+ * How long `drain` waits for the consumer to finish: 30 seconds. What is not done then is logged by id.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const DrainTimeout = Context.Reference<Duration.Input>("effect-blaze/Blaze/DrainTimeout", {
+  defaultValue: () => "30 seconds"
+})
+
+/**
  * The news about a message that the bot sent.
  *
  * @category models
@@ -56,8 +69,7 @@ export const SendRetry = Context.Reference<Schedule.Schedule<unknown>>("effect-b
  */
 export interface Receipt {
   readonly messageId: Ids.MessageId
-  /** `DELIVERED` or `READ`. */
-  readonly status: string
+  readonly status: "DELIVERED" | "READ"
 }
 
 /**
@@ -105,8 +117,8 @@ export class Blaze extends Context.Service<
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /** Any request of the protocol; gives the `data` of the answer. */
     readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
-    /** The status of the connection, now and from now on. */
-    readonly status: Stream.Stream<Connection.Status>
+    /** The status of the connection: `SubscriptionRef.get` is now, `SubscriptionRef.changes` now and from now on. */
+    readonly status: SubscriptionRef.SubscriptionRef<Connection.Status>
     /** Ends `deliveries` after what was handed out, waits for its consumer to finish, and flushes the acknowledgements. */
     readonly drain: Effect.Effect<void>
   }
@@ -127,6 +139,7 @@ const make = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
   const quota = yield* Quota.Quota
+  const drainTimeout = yield* DrainTimeout
   const { telemetry } = connection
   const { metrics } = Telemetry
   const hash = Effect.provideService(Digest.Digest, digest)
@@ -163,11 +176,11 @@ const make = Effect.gen(function* () {
   })
 
   // Insertion order is the order of handing out, so the oldest comes first.
-  const open = new Map<Ids.MessageId, { readonly since: number; warned: boolean }>()
+  const open = new Map<Ids.MessageId, { readonly message: Message.Message; readonly since: number; warned: boolean }>()
 
   const deferral = yield* Deferral.make((message) => {
     dedup.settle(message.id, "Forgotten")
-    connection.offer(message)
+    connection.offer([message], "last")
   })
 
   const actions: Delivery.Actions = {
@@ -216,29 +229,45 @@ const make = Effect.gen(function* () {
 
   let consumer: Deferred.Deferred<void> | undefined
 
-  const receive = Effect.gen(function* () {
-    while (true) {
-      const messages = yield* connection.take
-      const verdicts = yield* dedup.admit(messages.map((message) => message.id))
+  // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
+  const admit = Effect.suspend(() => {
+    const messages = connection.take()
+    return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => {
       const deliveries: Array<Delivery.Delivery> = []
+      const again: Array<Ids.MessageId> = []
       const since = telemetry.now()
       for (let index = 0; index < messages.length; index++) {
         const message = messages[index]!
         const verdict = verdicts[index]!
         if (verdict !== "New") {
           telemetry.measure(metrics.duplicates, 1, verdict)
-          if (verdict === "Handled") yield* acks.offer(message.id)
+          if (verdict === "Handled") again.push(message.id)
           continue
         }
         if (message.fromBacklog) telemetry.measure(metrics.backlogged, 1)
-        open.set(message.id, { since, warned: false })
+        open.set(message.id, { message, since, warned: false })
         deliveries.push(new Delivery.Delivery(message, actions))
       }
-      if (Arr.isArrayNonEmpty(deliveries)) {
-        connection.progressed()
-        return deliveries
-      }
+      if (deliveries.length > 0) connection.progressed()
+      return { deliveries, again }
+    })
+  }).pipe(Effect.uninterruptible)
+
+  const receive = Effect.gen(function* () {
+    while (true) {
+      yield* connection.arrival
+      const { again, deliveries } = yield* admit
+      yield* Effect.forEach(again, acks.offer, { discard: true })
+      if (Arr.isArrayNonEmpty(deliveries)) return deliveries
     }
+  })
+
+  // A consumer begins with what the one before it left unsettled.
+  const takeOver = Effect.sync(() => {
+    const left = [...open.values()].map(({ message }) => message)
+    open.clear()
+    for (const { id } of left) dedup.settle(id, "Forgotten")
+    if (left.length > 0) connection.offer(left, "first")
   })
 
   // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out.
@@ -254,6 +283,7 @@ const make = Effect.gen(function* () {
           Deferred.doneUnsafe(released, Effect.void)
         })
       )
+      yield* takeOver
       return receive
     })
   )
@@ -262,17 +292,27 @@ const make = Effect.gen(function* () {
     userId,
     deliveries,
     receipts: Stream.fromPubSub(connection.receipts).pipe(
-      Stream.map((view) => ({ messageId: view.message_id as Ids.MessageId, status: view.status ?? "" }))
+      Stream.map((view) => ({
+        messageId: view.message_id as Ids.MessageId,
+        status: view.status === "READ" ? "READ" : "DELIVERED"
+      }))
     ),
     send: Effect.fnUntraced(function* (to, content, options) {
       const id = options?.id ?? ((yield* random.uuidV4()) as Ids.MessageId)
       return yield* sendTo("announcement", to, yield* conversationOf(to), Outgoing.fromContent(content), id)
     }),
     request: connection.request,
-    status: SubscriptionRef.changes(connection.status),
+    status: connection.status,
     drain: Effect.gen(function* () {
-      yield* connection.endTake
-      if (consumer !== undefined) yield* Deferred.await(consumer)
+      yield* connection.endArrival
+      if (consumer !== undefined) {
+        const done = yield* Effect.timeoutOption(Deferred.await(consumer), drainTimeout)
+        if (Option.isNone(done)) {
+          yield* Effect.logWarning(
+            `These messages were not handled when the time to drain was over, and will come back: ${[...open.keys()].slice(0, maximumLogged).join(", ")}`
+          )
+        }
+      }
       yield* acks.flush
     })
   })

@@ -267,7 +267,7 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
   get isRetryable(): boolean {
     switch (this.reason._tag) {
       case "ApiFailure":
-        return retryableCodes.has(this.reason.code)
+        return retryableCodes.has(this.reason.code) || (this.reason.code >= 500 && this.reason.code < 600)
       case "HandshakeRefused":
       case "Unreachable":
       case "ConnectionLost":
@@ -300,7 +300,8 @@ export const make = (reason: Reason): BlazeError => {
 }
 
 // protocol.md section 8. Whatever is not listed is final: sending it again gives the same answer.
-const retryableCodes: ReadonlySet<number> = new Set([429, 500, 7000, 7001, 10001, 10104, 10105, 30103])
+// Statuses of 500 to 599 come from a proxy in front of the API, which may be another one the next time.
+const retryableCodes: ReadonlySet<number> = new Set([408, 429, 7000, 7001, 10001, 10104, 10105, 30103])
 const unauthorizedCodes: ReadonlySet<number> = new Set([401, 20121])
 const clientTooOldCode = 10006
 
@@ -349,17 +350,18 @@ const isLoopback = (hostname: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])
  *
  * @since 0.1.0
  */
-export const requireSecure = (address: string): Result.Result<URL, BlazeError> => {
+export const requireSecure = (address: string, scheme: "ws" | "http"): Result.Result<URL, BlazeError> => {
   const url = URL.canParse(address) ? new URL(address) : undefined
-  const allowed = url !== undefined && (/^(wss|https):$/.test(url.protocol) || isLoopback(url.hostname))
-  return allowed
+  const secure = url?.protocol === `${scheme}s:`
+  const local = url?.protocol === `${scheme}:` && isLoopback(url.hostname)
+  return url !== undefined && (secure || local) && url.hash === ""
     ? Result.succeed(url)
     : Result.fail(
         make(
           new InvalidSetting({
             setting: "address",
-            field: "it",
-            expected: "a wss:// or https:// address (without encryption only on this machine)"
+            field: scheme === "ws" ? "BLAZE_URL" : "BLAZE_API_URL",
+            expected: `an address that begins with ${scheme}s:// (with ${scheme}:// on this machine only)`
           })
         )
       )

@@ -23,6 +23,7 @@ import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import * as Signer from "./Signer.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /**
  * The address of the server. A `ws:` address is taken for this machine only.
@@ -131,7 +132,7 @@ export interface Wire {
   readonly decode: (frame: Uint8Array | string) => Result.Result<Envelope.Incoming, BlazeError.BlazeError>
   /** Everything that arrives, decoded; it fails with the reason when the connection ends, and at the first bad frame. */
   readonly envelopes: Stream.Stream<Envelope.Incoming, BlazeError.BlazeError>
-  readonly send: (envelope: Envelope.Outgoing) => Effect.Effect<void, BlazeError.BlazeError>
+  readonly send: (envelope: Envelope.Request) => Effect.Effect<void, BlazeError.BlazeError>
 }
 
 /**
@@ -160,7 +161,7 @@ const toBlazeError = Effect.fnUntraced(function* (error: Socket.SocketError, url
   switch (reason._tag) {
     case "SocketOpenError": {
       if (reason.kind === "Timeout") {
-        return BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the handshake with ${url.host}` }))
+        return handshakeTimedOut(url)
       }
       if (isRefused(reason.cause)) {
         const { serverTime, status } = reason.cause
@@ -184,6 +185,9 @@ const silent = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "the server gave no sign of life for two ping periods" })
 )
 
+const handshakeTimedOut = (url: URL) =>
+  BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the handshake with ${url.host}` }))
+
 const missedPeriods = 2
 
 /**
@@ -197,14 +201,22 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
       const { dial } = yield* Dialer
       const signer = yield* Signer.Signer
       const frame = yield* Frame.Frame
+      const telemetry = yield* Telemetry.make(signer.userId)
       const handshakeTimeout = yield* HandshakeTimeout
       const pingPeriod = yield* PingPeriod
-      const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url))
+      const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url, "ws"))
 
       const open = Effect.gen(function* () {
         const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
         const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
-        const reader = yield* Effect.catch(dialed.socket.reader, (error) => Effect.flip(toBlazeError(error, url)))
+        const reader = yield* dialed.socket.reader.pipe(
+          Effect.catch((error) => Effect.flip(toBlazeError(error, url))),
+          // The platform's own timeout knows neither a proxy that is silent nor a server that answers byte by byte.
+          Effect.timeoutOrElse({
+            duration: handshakeTimeout,
+            orElse: () => Effect.fail(handshakeTimedOut(url))
+          })
+        )
         const writer = yield* dialed.socket.writer
 
         let ended: BlazeError.BlazeError | undefined
@@ -226,13 +238,20 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
 
         const receive = Effect.catch(reader.pull, fail)
         const wire: Wire = {
-          socket: dialed.socket,
+          // Acquiring the reader again must not dial again.
+          socket: Socket.make({ reader: Effect.succeed(reader), writer: dialed.socket.writer }),
           receive,
           decode: frame.decode,
           envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
             Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
           ),
-          send: (envelope) => Effect.catch(writer.write(frame.encode(envelope)), fail)
+          send: (envelope) =>
+            Effect.suspend(() => {
+              const bytes = frame.encode(envelope)
+              telemetry.measure(Telemetry.metrics.framesSent, 1)
+              telemetry.measure(Telemetry.metrics.bytesSent, bytes.length)
+              return Effect.catch(writer.write(bytes), fail)
+            })
         }
         return wire
       })

@@ -59,7 +59,9 @@ type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? 
  * @since 0.1.0
  */
 export const match =
-  <const C extends Cases>(cases: C): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
+  <const C extends Cases>(
+    cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: never }
+  ): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
     const handler = (cases[delivery.message._tag] ?? cases.orElse) as Handler<
       Effect.Error<Returned<C>>,
@@ -184,6 +186,14 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
 
   yield* Effect.gen(function* () {
+    const interrupted: Array<string> = []
+    yield* Effect.addFinalizer(() =>
+      interrupted.length === 0
+        ? Effect.void
+        : Effect.logWarning(
+            `These handlers did not finish in time and were interrupted; their messages will come back: ${interrupted.slice(0, 20).join(", ")}`
+          )
+    )
     const running = yield* makeSweeper(telemetry, timeout)
 
     const attempt = (
@@ -227,6 +237,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           Effect.onExit((exit) =>
             Effect.sync(() => {
               running.delete(delivery)
+              if (Exit.isFailure(exit)) interrupted.push(delivery.message.id)
               const outcome = Exit.isFailure(exit)
                 ? "interrupted"
                 : exit.value === Delivery.Defer

@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -83,20 +82,22 @@ export const BadFrameTolerance = Context.Reference<number>("effect-blaze/Connect
 export class Connection extends Context.Service<
   Connection,
   {
-    /** Sends a request on the current session, or on the next one, and gives the `data` of its answer. */
+    /** Sends a request on the current session, or on the next one if it comes in time, and gives the `data` of its answer. */
     readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
-    /** The messages that have arrived, at least one; for one consumer. Fails once the connection has stopped and all are taken. */
-    readonly take: Pull.Pull<Arr.NonEmptyReadonlyArray<Message.Message>, BlazeError.BlazeError>
-    /** Ends `take` at once; what was not taken stays with the server. The connection goes on. */
-    readonly endTake: Effect.Effect<void>
+    /** Waits until there are messages; for one consumer. Fails once the connection has stopped and all are taken. */
+    readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
+    /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
+    readonly take: () => ReadonlyArray<Message.Message>
+    /** Ends `arrival` at once; what was not taken stays with the server. The connection goes on. */
+    readonly endArrival: Effect.Effect<void>
     readonly receipts: PubSub.PubSub<Envelope.MessageView>
     readonly status: SubscriptionRef.SubscriptionRef<Status>
     /** Fails at once when there is no session now. */
     readonly requestNow: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
-    /** Waits until there is a session. */
+    /** Waits until there is a session, for as long as an answer may take. */
     readonly ready: Effect.Effect<void, BlazeError.BlazeError>
-    /** Hands a message out again, behind those that wait. */
-    readonly offer: (message: Message.Message) => void
+    /** Hands messages out again, before or behind those that wait. */
+    readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
     /** Something new was handed out: the connection is of use. */
     readonly progressed: () => void
     readonly telemetry: Telemetry.Telemetry
@@ -105,7 +106,7 @@ export class Connection extends Context.Service<
   }
 >()("effect-blaze/Connection") {}
 
-const makeInbox = (size: { readonly messages: number; readonly bytes: number }) => {
+const makeInbox = (size: { readonly messages: number; readonly bytes: number }, telemetry: Telemetry.Telemetry) => {
   let messages: Array<Message.Message> = []
   let bytes = 0
   let onRoom: (() => void) | undefined
@@ -117,12 +118,21 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }) 
     taker = undefined
     current?.()
   }
+  const add = (arrived: ReadonlyArray<Message.Message>) => {
+    if (messages.length === 0) messages = arrived.slice()
+    else for (const message of arrived) messages.push(message)
+    for (const message of arrived) bytes += message.size
+    telemetry.measure(Telemetry.metrics.inbox, messages.length)
+    notify()
+  }
   return {
-    messages: (arrived: ReadonlyArray<Message.Message>) => {
-      if (messages.length === 0) messages = arrived.slice()
-      else for (const message of arrived) messages.push(message)
-      for (const message of arrived) bytes += message.size
-      notify()
+    messages: add,
+    offer: (again: ReadonlyArray<Message.Message>, place: "first" | "last") => {
+      if (place === "last") return add(again)
+      const waiting = messages
+      messages = []
+      add(again)
+      for (const message of waiting) messages.push(message)
     },
     hasRoom: () => messages.length < size.messages && bytes < size.bytes,
     onRoom: (callback: () => void) => {
@@ -136,23 +146,26 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }) 
       ended = true
       notify()
     },
-    take: Effect.callback<Arr.NonEmptyReadonlyArray<Message.Message>, BlazeError.BlazeError | Cause.Done>((resume) => {
+    arrival: Effect.callback<void, BlazeError.BlazeError | Cause.Done>((resume) => {
       const attempt = () => {
         if (ended) resume(Cause.done())
-        else if (Arr.isArrayNonEmpty(messages)) {
-          const taken = messages
-          messages = []
-          bytes = 0
-          resume(Effect.succeed(taken))
-          onRoom?.()
-        } else if (stopped !== undefined) resume(Effect.fail(stopped))
+        else if (messages.length > 0) resume(Effect.void)
+        else if (stopped !== undefined) resume(Effect.fail(stopped))
         else taker = attempt
       }
       attempt()
       return Effect.sync(() => {
         if (taker === attempt) taker = undefined
       })
-    })
+    }),
+    take: (): ReadonlyArray<Message.Message> => {
+      const taken = messages
+      messages = []
+      bytes = 0
+      telemetry.measure(Telemetry.metrics.inbox, 0)
+      onRoom?.()
+      return taken
+    }
   }
 }
 
@@ -185,10 +198,11 @@ export const layer: Layer.Layer<
 
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
     const receipts = yield* PubSub.sliding<Envelope.MessageView>(receiptsKept)
-    const inbox = makeInbox(yield* InboxSize)
     const tolerance = yield* BadFrameTolerance
+    const requestTimeout = yield* Session.RequestTimeout
     const telemetry = yield* Telemetry.make(userId)
     const { metrics } = Telemetry
+    const inbox = makeInbox(yield* InboxSize, telemetry)
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
 
@@ -247,7 +261,7 @@ export const layer: Layer.Layer<
         yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
         const { reason, stable } = yield* once
         if (reason.reason._tag === "BadInput") barren++
-        if (reason.isFatal || !reason.isRetryable) {
+        if (reason.isFatal || reason.reason._tag === "InvalidSetting") {
           const explained = yield* explain(reason)
           if (explained.reason._tag === "Unauthorized" && explained.reason.clockDifference !== undefined) {
             telemetry.measure(metrics.clockDifference, explained.reason.clockDifference / 1000)
@@ -262,12 +276,20 @@ export const layer: Layer.Layer<
         if (Exit.isFailure(next)) return yield* reason
         const [, delay] = next.value
         telemetry.measure(metrics.reconnectDelay, Duration.toSeconds(delay))
-        yield* Effect.logInfo(`${reason.message} Connecting again in ${Duration.format(delay)}.`)
+        const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
+        yield* Effect.logWarning(`${reason.message} Connecting again in ${wait}.`)
         yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
         yield* Effect.sleep(delay)
         attempt++
       }
     })
+
+    const current = Effect.suspend(() => Deferred.await(session)).pipe(
+      Effect.timeoutOrElse({
+        duration: requestTimeout,
+        orElse: () => Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: "waiting for a connection" })))
+      })
+    )
 
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
@@ -277,30 +299,31 @@ export const layer: Layer.Layer<
 
     yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(
       Effect.catch(stopped),
+      // A defect of ours must not leave everybody waiting in silence.
+      Effect.catchDefect((defect) =>
+        Effect.andThen(Effect.logFatal("The connection has ended with a defect.", defect), stopped(closed))
+      ),
       Effect.onInterrupt(() => stopped(closed)),
       Effect.forkScoped
     )
 
     return Connection.of({
-      request: (action, params) =>
-        Effect.flatMap(
-          Effect.suspend(() => Deferred.await(session)),
-          (current) => current.request(action, params)
-        ),
+      request: (action, params) => Effect.flatMap(current, (session) => session.request(action, params)),
       requestNow: (action, params) =>
         Effect.suspend(() =>
           Deferred.isDoneUnsafe(session)
             ? Effect.flatMap(Deferred.await(session), (current) => current.request(action, params))
             : Effect.fail(notConnected)
         ),
-      ready: Effect.suspend(() => Effect.asVoid(Deferred.await(session))),
-      offer: (message) => inbox.messages([message]),
+      ready: Effect.asVoid(current),
+      offer: inbox.offer,
       progressed: () => {
         barren = 0
       },
       telemetry,
+      arrival: inbox.arrival,
       take: inbox.take,
-      endTake: Effect.sync(inbox.end),
+      endArrival: Effect.sync(inbox.end),
       receipts,
       status,
       stop: (reason) => Effect.asVoid(Deferred.fail(stopping, reason))

@@ -51,8 +51,6 @@ export const Ack: Outcome = { _tag: "Ack" }
 /** @since 0.1.0 */
 export const Defer: Outcome = { _tag: "Defer" }
 
-const isOutcome = (u: unknown): u is Outcome => u === Ack || u === Defer
-
 /**
  * What a delivery asks of the bot it belongs to.
  *
@@ -161,9 +159,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 export const handle =
   <M extends Message.Message, A, E, R>(handler: (delivery: Delivery<M>) => Effect.Effect<A, E, R>) =>
   (delivery: Delivery<M>): Effect.Effect<A, E, R> =>
-    handler(delivery).pipe(
-      Effect.onExit((exit) => (exit._tag === "Failure" ? delivery.defer : Effect.void)),
-      Effect.tap((result) => (isOutcome(result) && result._tag === "Defer" ? delivery.defer : delivery.ack))
+    // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
+    Effect.onExit(handler(delivery), (exit) =>
+      exit._tag === "Failure" || exit.value === Defer ? delivery.defer : delivery.ack
     )
 
 /**

@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as BlazeError from "./BlazeError.ts"
@@ -60,13 +61,13 @@ export type Incoming = typeof Incoming.Type
  * @category models
  * @since 0.1.0
  */
-export const Outgoing = Schema.Struct({
+export const Request = Schema.Struct({
   id: Schema.String,
   action: Schema.String,
   params: Schema.optional(Schema.Unknown)
 })
 /** @since 0.1.0 */
-export type Outgoing = typeof Outgoing.Type
+export type Request = typeof Request.Type
 
 /**
  * A message as the server shows it; protocol section 4. Fields that are optional, empty or `null` in some source are so here.
@@ -123,9 +124,40 @@ export const Action = {
   error: "ERROR"
 } as const
 
+const fieldTypes: ReadonlyArray<readonly [keyof MessageView, "string" | "boolean" | "number"]> = [
+  ["conversation_id", "string"],
+  ["user_id", "string"],
+  ["representative_id", "string"],
+  ["session_id", "string"],
+  ["category", "string"],
+  ["data", "string"],
+  ["data_base64", "string"],
+  ["status", "string"],
+  ["source", "string"],
+  ["quote_message_id", "string"],
+  ["silent", "boolean"],
+  ["expire_in", "number"],
+  ["created_at", "string"],
+  ["updated_at", "string"]
+]
+
+/**
+ * What can be read of a view that is not as it should be: a message that has an id must be dealt with, or it comes back for 7 days.
+ *
+ * @since 0.1.0
+ */
+export const salvageMessageView = (data: unknown): Option.Option<MessageView> => {
+  if (!Predicate.isObject(data) || !("message_id" in data)) return Option.none()
+  const fields: Readonly<Record<string, unknown>> = { ...data }
+  const id = fields["message_id"]
+  if (!Predicate.isString(id) || id === "") return Option.none()
+  const sound = fieldTypes.filter(([name, type]) => typeof fields[name] === type).map(([name]) => [name, fields[name]])
+  return Option.some({ ...Object.fromEntries(sound), message_id: id })
+}
+
 /** @since 0.1.0 */
 export const decodeIncoming = Schema.decodeUnknownResult(Incoming)
 /** @since 0.1.0 */
-export const decodeOutgoing = Schema.decodeUnknownResult(Outgoing)
+export const decodeRequest = Schema.decodeUnknownResult(Request)
 /** @since 0.1.0 */
 export const decodeMessageView = Schema.decodeUnknownResult(MessageView)

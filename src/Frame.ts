@@ -51,7 +51,7 @@ export class Frame extends Context.Service<
   {
     /** Reads one frame; a text frame comes as a string and is never legal. Fails with `BadInput`. */
     readonly decode: (frame: Uint8Array | string) => Result.Result<Envelope.Incoming, BlazeError.BlazeError>
-    readonly encode: (envelope: Envelope.Outgoing) => Uint8Array
+    readonly encode: (envelope: Envelope.Request) => Uint8Array
   }
 >()("effect-blaze/Frame") {}
 

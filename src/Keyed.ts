@@ -57,7 +57,8 @@ interface Lane<A> {
  *
  * **Details**
  *
- * As long as the backlog of a busy key fits into `inFlight`, it does not keep the others waiting. The first failure ends the stream.
+ * As long as the backlog of a busy key fits into `inFlight`, it does not keep the others waiting. The first failure ends the
+ * stream; as when it is interrupted, what is being worked on has `Grace` to finish before that.
  *
  * **Example** (One account after the other, many accounts at once)
  *
@@ -163,8 +164,12 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
     })
   )
 
+  const isFull = () => taken >= inFlight || takenWeight >= inFlightWeight
+
+  // Looked at again when it is parked: room may have come between the two.
   const awaitRoom = Effect.callback<void>((resume) => {
-    producer = () => resume(Effect.void)
+    if (isFull()) producer = () => resume(Effect.void)
+    else resume(Effect.void)
   })
 
   const produce = Effect.gen(function* () {
@@ -179,7 +184,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         workers++
         yield* Effect.forkIn(worker, workerScope)
       }
-      while (taken >= inFlight || takenWeight >= inFlightWeight) yield* awaitRoom
+      while (isFull()) yield* awaitRoom
     }
   })
 

@@ -45,7 +45,8 @@ export type Key = typeof Key.Type
  *
  * These shapes are read: today's `app_id, session_id, session_private_key, server_public_key` (hex); the older
  * `client_id, session_id, private_key` with an RSA key in PEM (1024 bits too, PKCS#1 or PKCS#8) or an Ed25519 key in base64;
- * network users (`pin_token_base64`) and bare users (`user_id`). An OAuth keystore acts for a person and cannot run a bot.
+ * network users (`pin_token_base64`) and bare users (`user_id`). An OAuth keystore acts for a person and cannot run a bot. Fields that
+ * tokens do not need, such as `server_public_key` and `pin`, are not looked at.
  *
  * @category models
  * @since 0.1.0
@@ -70,12 +71,16 @@ const Shape = Schema.Struct({
 const invalid = (field: string, expected: string) =>
   BlazeError.make(new BlazeError.InvalidSetting({ setting: "keystore", field, expected }))
 
+const missing = (field: string) => invalid(field, "there, and it is missing")
+
 const decodeUuid = Schema.decodeUnknownResult(Ids.UserId)
 
 const uuidField = (field: string, value: string | null | undefined) =>
-  Effect.mapError(Effect.fromResult(decodeUuid(value?.trim().toLowerCase())), () =>
-    invalid(field, "a UUID such as 773e5e77-4107-45c2-b648-8fc722ed77f5")
-  )
+  !value
+    ? Effect.fail(missing(field))
+    : Effect.mapError(Effect.fromResult(decodeUuid(value?.trim().toLowerCase())), () =>
+        invalid(field, "a UUID such as 773e5e77-4107-45c2-b648-8fc722ed77f5")
+      )
 
 const ed25519 = Effect.fnUntraced(
   function* (field: string, bytes: Uint8Array) {
@@ -115,7 +120,8 @@ const rsa = Effect.fnUntraced(
 const bytesOf = (value: string): Option.Option<Uint8Array> =>
   /^([0-9a-fA-F]{64}|[0-9a-fA-F]{128})$/.test(value) ? Result.getSuccess(Hex.decode(value)) : Base64.decode(value)
 
-const decodeKey = (field: string, value: string) => {
+const decodeKey = (field: string, value: string | null | undefined) => {
+  if (!value) return Effect.fail(missing(field))
   if (value.includes("PRIVATE KEY")) return rsa(field, value)
   const bytes = Option.getOrUndefined(bytesOf(value.trim()))
   return bytes?.length === 32 || bytes?.length === 64
@@ -149,7 +155,7 @@ export const fromUnknown = Effect.fnUntraced(function* (
   return new Keystore({
     userId: yield* uuidField(idField, shape[idField]),
     sessionId: yield* uuidField("session_id", shape.session_id),
-    key: yield* decodeKey(keyField, shape[keyField] ?? "")
+    key: yield* decodeKey(keyField, shape[keyField])
   })
 })
 
@@ -181,9 +187,20 @@ const parse = Schema.decodeEffect(Schema.fromJsonString(Schema.Unknown))
  */
 export const fromString = (json: string): Effect.Effect<Keystore, BlazeError.BlazeError, Signature.Signature> =>
   Effect.flatMap(
-    Effect.mapError(parse(json), () => invalid("it", "JSON text")),
+    Effect.mapError(parse(json), () =>
+      invalid(
+        "it",
+        json.trim() === "" ? "JSON, and it is empty: download it again" : "JSON, and it is not: download it again"
+      )
+    ),
     fromUnknown
   )
+
+const unreadable: Readonly<Record<string, string>> = {
+  NotFound: "there is none",
+  PermissionDenied: "this user may not read it",
+  BadResource: "it is a directory"
+}
 
 /**
  * Reads a keystore from a JSON file.
@@ -195,8 +212,8 @@ export const fromFile = Effect.fnUntraced(function* (
   path: string
 ): Effect.fn.Return<Keystore, BlazeError.BlazeError, Signature.Signature | FileSystem.FileSystem> {
   const files = yield* FileSystem.FileSystem
-  const json = yield* Effect.mapError(files.readFileString(path), () =>
-    invalid("BLAZE_KEYSTORE", "the path of a file that can be read, or the JSON itself")
+  const json = yield* Effect.mapError(files.readFileString(path), ({ reason }) =>
+    invalid("the path", `that of a file that can be read (${unreadable[reason._tag] ?? "it cannot"})`)
   )
   return yield* fromString(json)
 })

@@ -234,7 +234,7 @@ export const layer: Layer.Layer<
   Effect.gen(function* () {
     const baseUrl = yield* BaseUrl
     const context = yield* Effect.context<Signer.Signer | SecureRandom.SecureRandom>()
-    const { host } = yield* Effect.fromResult(BlazeError.requireSecure(baseUrl))
+    const { host } = yield* Effect.fromResult(BlazeError.requireSecure(baseUrl, "http"))
     const signed = (yield* HttpClient.HttpClient).pipe(
       HttpClient.mapRequest(HttpClientRequest.prependUrl(baseUrl)),
       HttpClient.mapRequestEffect((request) => Effect.provideContext(sign(request), context))

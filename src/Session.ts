@@ -28,6 +28,11 @@ import * as Telemetry from "./Telemetry.ts"
 /**
  * How long an answer may take: 5 seconds. Source: the official Node and Flutter clients.
  *
+ * **Details**
+ *
+ * An answer travels behind the messages that the server wrote before it. While more than a megabyte comes in within that time, it
+ * starts anew, twelve times at most.
+ *
  * @category references
  * @since 0.1.0
  */
@@ -113,6 +118,7 @@ export const make = Effect.fnUntraced(function* (options: {
   // server has been asked to list again: else a conversation would lose its order.
   const overflow = MutableList.make<Uint8Array>()
   let overflowBytes = 0
+  let received = 0
   let refusing = false
   let listing: string | undefined
   let end: BlazeError.BlazeError | undefined
@@ -159,12 +165,14 @@ export const make = Effect.fnUntraced(function* (options: {
     const answered = answer(envelope, error)
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
-    const view = Envelope.decodeMessageView(envelope.data)
-    if (Result.isFailure(view)) return undefined
-    if (isReceipt(envelope.action, view.success)) receipts.push(view.success)
+    const decodedView = Envelope.decodeMessageView(envelope.data)
+    const sound = Result.isSuccess(decodedView)
+    const view = sound ? decodedView.success : Option.getOrUndefined(Envelope.salvageMessageView(envelope.data))
+    if (view === undefined) return undefined
+    if (isReceipt(envelope.action, view)) receipts.push(view)
     // The late answer to a request that timed out is an echo too: nobody gets his own messages pushed.
-    else if (messageActions.has(envelope.action) && view.success.user_id !== userId) {
-      if (hasRoom) messages.push(Message.fromView(view.success))
+    else if (messageActions.has(envelope.action) && view.user_id !== userId) {
+      if (hasRoom) messages.push(sound ? Message.fromView(view) : new Message.Unknown(view))
       else keep(frame)
     }
     return undefined
@@ -189,6 +197,7 @@ export const make = Effect.fnUntraced(function* (options: {
     }
     telemetry.measure(metrics.framesReceived, frames.length)
     telemetry.measure(metrics.bytesReceived, bytes)
+    received += bytes
     deliver(messages)
     if (receipts.length > 0) inbox.receipts(receipts)
     return problem
@@ -207,7 +216,11 @@ export const make = Effect.fnUntraced(function* (options: {
     deliver(messages)
   }
 
+  const mustPause = () => isFull() && pending.size === 0
+
+  // Looked at again when it is parked: room may have come between the two.
   const awaitRoom = Effect.callback<void>((resume) => {
+    if (!mustPause()) return resume(Effect.void)
     wake = () => {
       wake = undefined
       resume(Effect.void)
@@ -228,7 +241,7 @@ export const make = Effect.fnUntraced(function* (options: {
       const problem = route(yield* wire.receive)
       if (problem !== undefined) return yield* problem
       // Answers travel in the same stream as pushes, so reading goes on while a request is out, room or not.
-      while (isFull() && pending.size === 0) yield* awaitRoom
+      while (mustPause()) yield* awaitRoom
     }
   }).pipe(
     Effect.onError((cause) =>
@@ -246,15 +259,22 @@ export const make = Effect.fnUntraced(function* (options: {
     const waiting = Deferred.makeUnsafe<unknown, BlazeError.BlazeError>()
     pending.set(id, waiting)
     wake?.()
-    return yield* wire.send({ id, action, params }).pipe(
-      Effect.andThen(Deferred.await(waiting)),
-      Effect.timeoutOrElse({
+    const answered = (periods: number): Effect.Effect<unknown, BlazeError.BlazeError> => {
+      const before = received
+      return Effect.timeoutOrElse(Deferred.await(waiting), {
         duration: timeout,
         orElse: () =>
-          Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the answer to ${action}` })))
-      }),
-      Effect.ensuring(Effect.sync(() => pending.delete(id)))
-    )
+          periods > 1 && received - before >= flood
+            ? Effect.suspend(() => answered(periods - 1))
+            : Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the answer to ${action}` })))
+      })
+    }
+    return yield* wire
+      .send({ id, action, params })
+      .pipe(
+        Effect.andThen(Effect.suspend(() => answered(maximumPeriods))),
+        Effect.ensuring(Effect.sync(() => pending.delete(id)))
+      )
   })
 
   const request = (action: string, params?: unknown) =>
@@ -290,3 +310,7 @@ export const make = Effect.fnUntraced(function* (options: {
 })
 
 const refillSize = 256
+
+/** How many bytes within one timeout tell that an answer is still on its way behind messages. */
+const flood = 1024 * 1024
+const maximumPeriods = 12

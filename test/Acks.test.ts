@@ -42,7 +42,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   const run = Effect.provideContext(context)
   const offer = (...ns: ReadonlyArray<number>) =>
     run(Effect.flatMap(Acks.Acks, (acks) => Effect.forEach(ns, (n) => acks.offer(id(n)), { discard: true })))
-  const status = run(Effect.flatMap(Connection.Connection, ({ take }) => Effect.exit(take)))
+  const status = run(Effect.flatMap(Connection.Connection, ({ arrival }) => Effect.exit(arrival)))
   return { calls, logs, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
 
@@ -143,7 +143,7 @@ describe("Acks", () => {
       answer.now = () => Effect.void
       yield* pass(1000)
       yield* Fiber.join(closing)
-      assert.deepStrictEqual(logs, [])
+      assert.isFalse(logs.some((line) => line.includes("not acknowledged in time")))
     })
   )
 
@@ -157,8 +157,54 @@ describe("Acks", () => {
       yield* pass(0)
       for (let second = 0; second < 11; second++) yield* pass(1000)
       yield* Fiber.join(closing)
-      assert.strictEqual(logs.length, 1)
-      assert.include(logs[0], `${id(1)}, ${id(2)}`)
+      assert.include(logs.at(-1), `not acknowledged in time, and will come back: ${id(1)}, ${id(2)}`)
+    })
+  )
+
+  test(
+    "tries again whatever is not a refusal of the batch itself, and tells so ever more rarely",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, offer } = yield* scene()
+      let code = 0
+      answer.now = () => Effect.fail(api([403, 404, 502, 503, 504, 520, 408, 429, 7000][code++ % 9]!))
+      yield* offer(1)
+      for (let second = 0; second < 40; second++) yield* pass(1000)
+      assert.isAtLeast(calls.length, 38)
+      assert.strictEqual(logs.length, 6) // at tries 1, 2, 4, 8, 16, 32
+      answer.now = () => Effect.void
+      yield* pass(1000)
+      yield* close
+      assert.strictEqual(logs.length, 6)
+    })
+  )
+
+  for (const code of [400, 413]) {
+    test(
+      `halves a batch that is refused with ${code}`,
+      Effect.gen(function* () {
+        const { answer, calls, close, offer } = yield* scene({ maximum: 4 })
+        answer.now = (ids) => (ids.length > 2 ? Effect.fail(api(code)) : Effect.void)
+        yield* offer(1, 2, 3, 4)
+        yield* pass(0)
+        assert.deepStrictEqual(calls, [
+          [1, 2, 3, 4],
+          [1, 2],
+          [3, 4]
+        ])
+        yield* close
+      })
+    )
+  }
+
+  test(
+    "with no time to flush it gives up a call that never answers, and a second flush is no interruption",
+    Effect.gen(function* () {
+      const { answer, close, offer, run } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.never
+      yield* offer(1)
+      yield* pass(1000)
+      yield* run(Effect.flatMap(Acks.Acks, ({ flush }) => flush))
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(close)))
     })
   )
 

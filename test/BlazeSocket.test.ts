@@ -1,11 +1,12 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Result, type Scope, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Redacted, Result, Schedule, type Scope, Stream } from "effect"
 import { BlazeError, BlazeSocket, Frame, Gzip, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
+import { createHash } from "node:crypto"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo, Socket as NetSocket } from "node:net"
 import { inspect } from "node:util"
@@ -126,12 +127,15 @@ describe("addresses", () => {
     ["ws://[::1]:1/", true],
     ["ws://blaze.mixin.one/", false],
     ["ws://127.0.0.1.example.com/", false],
-    ["http://example.com", false],
-    ["https://example.com", true],
+    ["http://127.0.0.1/", false],
+    ["ftp://127.0.0.1/", false],
+    ["https://example.com", false],
+    ["ws://127.0.0.1:1/#x", false],
+    ["", false],
     ["not an address", false]
   ] as const) {
     it(`${address} is ${allowed ? "taken" : "refused"}`, () => {
-      assert.strictEqual(Result.isSuccess(BlazeError.requireSecure(address)), allowed)
+      assert.strictEqual(Result.isSuccess(BlazeError.requireSecure(address, "ws")), allowed)
     })
   }
 })
@@ -232,7 +236,27 @@ describe("the dialer of Node", () => {
     }).pipe(Effect.scoped, Effect.provide(against("ws://127.0.0.1:1/", keystore)))
   )
 
-  it.live("waits for the close event, and does not wait for ever", () => {
+  it.live("gives up a handshake that is answered byte by byte", () =>
+    withServer(
+      (server) =>
+        server.on("upgrade", (_, socket) => {
+          socket.write("HTTP/1.1 101 Switching Protocols\r\n")
+          Effect.runFork(
+            Effect.sync(() => socket.write("x: y\r\n")).pipe(
+              Effect.repeat({ times: 100, schedule: Schedule.spaced(20) })
+            )
+          )
+        }),
+      (url) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(Effect.timeout(open, "2 seconds"))
+          assert(BlazeError.isBlazeError(error))
+          assert.strictEqual(error.reason._tag, "Timeout")
+        }).pipe(Effect.scoped, Effect.provide(against(url, keystore, 200)))
+    )
+  )
+
+  it.live("waits for the close event", () => {
     const codes: Array<number> = []
     return withServer(
       (server) => {
@@ -246,6 +270,82 @@ describe("the dialer of Node", () => {
         }).pipe(Effect.provide(against(url, keystore)))
     )
   })
+
+  it.live("does not wait for ever for a close event that does not come", () =>
+    withServer(
+      (server) =>
+        // It takes the connection and never answers a frame, the close frame neither.
+        server.on("upgrade", ({ headers }, socket) => {
+          const accept = createHash("sha1")
+            .update(`${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+            .digest("base64")
+          socket.write(
+            `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: Mixin-Blaze-1\r\n\r\n`
+          )
+          socket.resume()
+        }),
+      (url) =>
+        Effect.gen(function* () {
+          const [time] = yield* Effect.timed(Effect.scoped(open))
+          assert.isAbove(Duration.toMillis(time), 1900)
+          assert.isBelow(Duration.toMillis(time), 3000)
+        }).pipe(Effect.provide(against(url, keystore)))
+    )
+  )
+
+  it.live("takes the pong for a sign of life", () =>
+    withServer(
+      (server) => {
+        const sockets = new WebSocketServer({ server, handleProtocols: () => "Mixin-Blaze-1" })
+        sockets.on("error", () => {})
+      },
+      (url) =>
+        Effect.gen(function* () {
+          const wire = yield* open
+          const silent = yield* Effect.forkChild(Effect.exit(wire.receive))
+          yield* Effect.sleep("400 millis")
+          assert.isUndefined(silent.pollUnsafe())
+        }).pipe(
+          Effect.scoped,
+          Effect.provide(against(url, keystore).pipe(Layer.provide(Layer.succeed(BlazeSocket.PingPeriod, 50))))
+        )
+    )
+  )
+
+  it.live("has one socket for a connection: acquiring its reader again does not dial", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const local = yield* LocalServer.LocalServer
+      const bot = yield* server.makeBot
+      yield* Effect.gen(function* () {
+        const wire = yield* open
+        const reader = yield* wire.socket.reader
+        yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
+        assert.strictEqual((yield* reader.pull).length, 1)
+      }).pipe(Effect.scoped, Effect.provide(against(local.url, bot.keystore)))
+      assert.strictEqual(yield* bot.handshakes, 1)
+    }).pipe(Effect.provide(LocalServer.layer()))
+  )
+
+  it.live("closes a paused connection at once, whatever still waits in it", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const local = yield* LocalServer.LocalServer
+      const bot = yield* server.makeBot
+      const alice = yield* server.user(bot, "alice")
+      for (let n = 0; n < 3000; n++) yield* alice.say(`${n} ${crypto.randomUUID().repeat(20)}`)
+      const [time] = yield* Effect.timed(
+        Effect.gen(function* () {
+          const wire = yield* open
+          yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
+          yield* wire.receive
+          yield* Effect.sleep("100 millis")
+        }).pipe(Effect.scoped, Effect.provide(against(local.url, bot.keystore)))
+      )
+      assert.isBelow(Duration.toMillis(time), 1000)
+      yield* eventually(Effect.map(bot.closeCodes, (codes) => codes.join() === "1000"))
+    }).pipe(Effect.provide(LocalServer.layer()))
+  )
 
   it.live("pauses a connection that nobody reads, and goes on where it stopped", () =>
     Effect.gen(function* () {

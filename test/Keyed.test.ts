@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Array, Cause, Deferred, Effect, Exit, Fiber, Queue, Ref, Stream } from "effect"
+import { Array, Cause, Deferred, Effect, Exit, Fiber, Queue, Ref, References, Schema, Stream } from "effect"
 import { Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -119,6 +119,114 @@ describe("Keyed.mapEffect", () => {
       assert.strictEqual(pulled, 10)
       yield* Fiber.interrupt(fiber)
     })
+  )
+
+  it.effect("goes on for ever: what was passed on makes room, in number and in weight", () =>
+    Effect.gen(function* () {
+      for (const bound of [
+        { inFlight: 7 },
+        { weight: () => 10, inFlightWeight: 55 },
+        { weight: () => 100, inFlightWeight: 5 }
+      ]) {
+        const count = yield* Stream.range(1, 2000).pipe(
+          Stream.rechunk(3),
+          Keyed.mapEffect(Effect.succeed, { key: (n) => n % 5, concurrency: 4, ...bound }),
+          Stream.runCount
+        )
+        assert.strictEqual(count, 2000)
+      }
+    })
+  )
+
+  it.effect("takes no more from the stream than may weigh", () =>
+    Effect.gen(function* () {
+      let pulled = 0
+      const fiber = yield* Stream.range(1, 1000).pipe(
+        Stream.rechunk(1),
+        Stream.tap(() => Effect.sync(() => pulled++)),
+        Keyed.mapEffect(() => Effect.never, {
+          key: (n) => n,
+          concurrency: 4,
+          weight: () => 10,
+          inFlightWeight: 100
+        }),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, 0),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      assert.strictEqual(pulled, 10)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.live("does not lose a wake-up, wherever the scheduler yields", () =>
+    Effect.gen(function* () {
+      for (const ops of [3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 17]) {
+        const count = yield* Stream.range(1, 500).pipe(
+          Stream.rechunk(1),
+          Keyed.mapEffect(Effect.succeed, { key: (n) => n % 7, concurrency: 4, inFlight: 5 }),
+          Stream.runCount,
+          Effect.provideService(References.MaxOpsBeforeYield, ops),
+          Effect.timeout("5 seconds")
+        )
+        assert.strictEqual(count, 500)
+      }
+    })
+  )
+
+  // Against a model: whatever the keys, the times, the concurrency and the bounds, every element is worked on once, those of a key in
+  // order and never two at a time, and never more than the concurrency.
+  it.effect.prop(
+    "is what its model says, for random interleavings",
+    [
+      Schema.Array(
+        Schema.Struct({ key: Schema.Literals([0, 1, 2, 3, 4]), time: Schema.Literals([0, 0, 1, 2, 7, 30]) })
+      ),
+      Schema.Literals([1, 2, 3, 8]),
+      Schema.Literals([1, 2, 5, 100]),
+      Schema.Literals([1, 2, 16])
+    ],
+    ([elements, concurrency, inFlight, chunk]) =>
+      Effect.gen(function* () {
+        const running = new Set<number>()
+        const order = new Map<number, Array<number>>()
+        let violations = 0
+        const fiber = yield* Stream.fromIterable(elements.map((element, n) => ({ ...element, n }))).pipe(
+          Stream.rechunk(chunk),
+          Keyed.mapEffect(
+            ({ key, n, time }) =>
+              Effect.gen(function* () {
+                if (running.has(key) || running.size >= concurrency) violations++
+                running.add(key)
+                if (time > 0) yield* Effect.sleep(time)
+                else yield* Effect.yieldNow
+                running.delete(key)
+                order.set(key, [...(order.get(key) ?? []), n])
+                return n
+              }),
+            { key: ({ key }) => key, concurrency, inFlight }
+          ),
+          Stream.runCollect,
+          Effect.forkChild
+        )
+        for (let step = 0; fiber.pollUnsafe() === undefined && step < 2000; step++) {
+          yield* Effect.yieldNow.pipe(Effect.repeat({ times: 10 }))
+          yield* TestClock.adjust(1)
+        }
+        const results = yield* Fiber.join(fiber)
+        assert.strictEqual(violations, 0)
+        assert.deepStrictEqual(
+          results.toSorted((a, b) => a - b),
+          elements.map((_, n) => n)
+        )
+        for (const ns of order.values())
+          assert.deepStrictEqual(
+            ns,
+            ns.toSorted((a, b) => a - b)
+          )
+      }),
+    { arbitrary: { runs: 150 } }
   )
 
   it.effect("fails with the first failure", () =>

@@ -77,10 +77,10 @@ describe("Keystore", () => {
   const wrong: Record<string, readonly [unknown, RegExp]> = {
     "no JSON object": [[], /: it must be a JSON object/],
     "a number for a key": [{ ...current, session_private_key: 7 }, /: session_private_key must be a string/],
-    "no user id": [{ ...current, app_id: undefined }, /: app_id must be a UUID/],
+    "no user id": [{ ...current, app_id: undefined }, /: app_id must be there, and it is missing/],
     "a broken user id": [{ ...current, app_id: undefined, client_id: "secret-id" }, /: client_id must be a UUID/],
-    "no session id": [{ ...current, session_id: "" }, /: session_id must be a UUID/],
-    "no key": [{ ...current, session_private_key: undefined }, /: session_private_key must be 64 hexadecimal digits/],
+    "no session id": [{ ...current, session_id: "" }, /: session_id must be there/],
+    "no key": [{ ...current, session_private_key: undefined }, /: session_private_key must be there/],
     "a short key": [
       { ...current, session_private_key: "5ec4e7" },
       /: session_private_key must be 64 hexadecimal digits/
@@ -161,8 +161,12 @@ describe("Keystore", () => {
 
     for (const [name, setting, sentence] of [
       ["nothing set", undefined, "BLAZE_KEYSTORE must be set to the path"],
-      ["a missing file", "/nonexistent/keystore.json", "BLAZE_KEYSTORE must be the path of a file that can be read"],
-      ["a file that is not JSON", file("app_id=1"), "it must be JSON text"]
+      [
+        "a missing file",
+        "/nonexistent/keystore.json",
+        "the path must be that of a file that can be read (there is none)"
+      ],
+      ["a file that is not JSON", file("app_id=1"), "it must be JSON, and it is not"]
     ] as const) {
       it.effect(`refuses ${name}`, () =>
         Effect.gen(function* () {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Schedule, Stream, SubscriptionRef } from "effect"
 import { Blaze, type Connection, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -23,7 +23,7 @@ const watch = Effect.gen(function* () {
   const waits: Array<number> = []
   const blaze = yield* Blaze.Blaze
   yield* Effect.forkChild(
-    Stream.runForEach(blaze.status, (status: Connection.Status) =>
+    Stream.runForEach(SubscriptionRef.changes(blaze.status), (status: Connection.Status) =>
       Effect.sync(() => {
         if (status._tag === "Waiting") waits.push(Duration.toSeconds(status.delay))
       })
@@ -60,7 +60,7 @@ describe("Reconnect", () => {
   it.effect("against a server that drops every connection at once the delays follow the schedule", () =>
     Effect.gen(function* () {
       const server = yield* BlazeServer.BlazeServer
-      const bot = yield* BlazeTest.Bot
+      const bot = yield* BlazeTest.Account
       yield* server.inject({ _tag: "DropConnection" }, Infinity)
       const waits = yield* Effect.gen(function* () {
         const waits = yield* watch
@@ -74,7 +74,7 @@ describe("Reconnect", () => {
 
   it.effect("starts afresh only after a connection that was up for a minute", () =>
     Effect.gen(function* () {
-      const bot = yield* BlazeTest.Bot
+      const bot = yield* BlazeTest.Account
       yield* Effect.gen(function* () {
         const waits = yield* watch
         for (const [up, expected] of [
@@ -98,7 +98,7 @@ describe("Reconnect", () => {
   it.effect("gives up with the last reason when the schedule does", () =>
     Effect.gen(function* () {
       const server = yield* BlazeServer.BlazeServer
-      const bot = yield* BlazeTest.Bot
+      const bot = yield* BlazeTest.Account
       yield* server.inject({ _tag: "RefuseHandshake", status: 503 }, Infinity)
       const twice = Layer.succeed(Reconnect.Policy, {
         schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 })),

@@ -80,6 +80,37 @@ describe("the examples", () => {
   )
 })
 
+describe("metrics", () => {
+  it.live("docs/examples/metrics.ts serves them for Prometheus", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      const port = yield* freePort
+      yield* alice.say("one")
+      yield* alice.send("PLAIN_FUTURE", "?")
+      const process = yield* program("docs/examples/metrics.ts", { ...environment, PORT: String(port) })
+      yield* eventually(acknowledgedAll(bot))
+      const metrics = Effect.flatMap(HttpClient.get(`http://127.0.0.1:${port}/metrics`), ({ text }) => text)
+      yield* eventually(
+        Effect.map(metrics, (text) => text.includes("blaze_ack_seconds_count")).pipe(Effect.orElseSucceed(() => false))
+      )
+      const text = yield* metrics
+      for (const line of [
+        `blaze_connects_total{bot="${bot.userId}",kind="Success"} 1`,
+        `blaze_messages_total{bot="${bot.userId}",kind="PLAIN_TEXT"} 1`,
+        `blaze_messages_total{bot="${bot.userId}",kind="PLAIN_FUTURE"} 1`,
+        `blaze_backlog_total{bot="${bot.userId}"} 2`,
+        `blaze_handler_seconds_count{bot="${bot.userId}",kind="acknowledged"} 2`,
+        `blaze_sends_total{bot="${bot.userId}",kind="Success"} 1`,
+        `blaze_ack_batch_size_sum{bot="${bot.userId}"} 2`,
+        `blaze_acks_pending{bot="${bot.userId}"} 0`
+      ]) {
+        assert.include(text, line)
+      }
+      yield* process.kill(interrupt)
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+})
+
 describe("Ctrl-C during work", () => {
   it.live("lets handlers finish, flushes acknowledgements, and closes with 1000", () =>
     Effect.gen(function* () {
@@ -138,8 +169,10 @@ describe("npm start", () => {
   )
 
   for (const [name, keystore, sentence] of [
-    ["a missing keystore file", "/nonexistent.json", "BLAZE_KEYSTORE must be the path of a file that can be read"],
-    ["a broken keystore", '{"app_id":"x"}', "app_id must be a UUID"]
+    ["a missing keystore file", "/nonexistent.json", "the path must be that of a file that can be read"],
+    ["a broken keystore", '{"app_id":"x"}', "app_id must be a UUID"],
+    ["an empty setting", "", "BLAZE_KEYSTORE must be set to the path"],
+    ["a directory", "/tmp", "the path must be"]
   ] as const) {
     it.live(`says in one sentence what is wrong with ${name}, and ends with 1`, () =>
       Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { Effect, Schedule, Stream } from "effect"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 
 export interface Case<Input, Expected> {
   readonly name: string
@@ -27,7 +28,7 @@ export const pem = (value: string | Pem): string => {
 }
 
 /** Waits, in real time and for at most five seconds, until a real socket has done its part. */
-export const eventually = (condition: Effect.Effect<boolean>) =>
+export const eventually = <R>(condition: Effect.Effect<boolean, never, R>) =>
   condition.pipe(
     Effect.repeat({ until: (done) => done, schedule: Schedule.spaced("10 millis") }),
     Effect.timeout("5 seconds"),
@@ -38,7 +39,7 @@ export const eventually = (condition: Effect.Effect<boolean>) =>
 export const program = (path: string, env: Record<string, string>) =>
   ChildProcess.make(
     process.execPath,
-    ["--conditions=effect-blaze-source", new URL(`../${path}`, import.meta.url).pathname],
+    ["--conditions=effect-blaze-source", fileURLToPath(new URL(`../${path}`, import.meta.url))],
     { env: { NO_COLOR: "1", ...env }, stdin: "ignore" }
   )
 

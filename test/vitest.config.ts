@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
@@ -5,7 +6,7 @@ export default defineConfig({
   resolve: { conditions: ["effect-blaze-source"] },
   ssr: { resolve: { conditions: ["effect-blaze-source"] } },
   test: {
-    root: new URL("..", import.meta.url).pathname,
+    root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["test/**/*.test.ts", "docs/examples/**/*.test.ts"],
     exclude: ["test/interop/**", "test/package/**", "test/bench/**", "node_modules/**"],
     testTimeout: 20_000

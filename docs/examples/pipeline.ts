@@ -4,8 +4,11 @@ import { Effect, Stream } from "effect"
 import { Blaze, Delivery, Keyed, Message } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 
+// What a handler fails with ends the pipeline, so one that may fail says what becomes of its message.
 const answer = (delivery: Delivery.Delivery<Message.Text>) =>
-  delivery.reply(`${delivery.message.text.length} characters`)
+  delivery
+    .reply(`${delivery.message.text.length} characters`)
+    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), Delivery.Defer)))
 
 const program = Effect.gen(function* () {
   const blaze = yield* Blaze.Blaze

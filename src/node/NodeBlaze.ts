@@ -107,13 +107,14 @@ export const layerConfig: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> = laye
 )
 
 /**
- * The raw wire, set up from the environment as `layerConfig` is.
+ * The raw wire and the REST API, set up from the environment as `layerConfig` is.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket, BlazeError.BlazeError> = BlazeSocket.layer.pipe(
-  Layer.provide([Signer.layerConfig, Frame.layer]),
-  Layer.provide(layerPlatform),
-  Layer.provide(layerAddresses)
-)
+export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket | MixinApi.MixinApi, BlazeError.BlazeError> =
+  Layer.merge(BlazeSocket.layer, MixinApi.layer).pipe(
+    Layer.provide([Signer.layerConfig, Frame.layer, layerHttp]),
+    Layer.provide(layerPlatform),
+    Layer.provide(layerAddresses)
+  )

@@ -65,6 +65,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
   let end: Socket.SocketError | undefined
   let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
   let waking = false
+  let closing = false
 
   const deliver = () => {
     waking = false
@@ -91,6 +92,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
   const listen = (socket: WebSocket) => {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       signs++
+      if (closing) return
       frames.push(isBinary ? data : data.toString())
       size += data.length
       if (size >= highWaterMark) socket.pause()
@@ -106,7 +108,12 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
   }
 
   const acquire = Effect.callback<WebSocket, Socket.SocketError>((resume) => {
-    const socket = open()
+    let socket: WebSocket
+    try {
+      socket = open()
+    } catch (error) {
+      return resume(Effect.fail(failedDial(error instanceof Error ? error : new Error("no address"))))
+    }
     ws = socket
     socket.on("open", () => resume(Effect.succeed(socket)))
     socket.on("unexpected-response", (request, response) => {
@@ -132,6 +139,8 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     Effect.callback<void>((resume) => {
       if (socket.readyState === WebSocket.CLOSED) return resume(Effect.void)
       socket.on("close", () => resume(Effect.void))
+      // What still arrives is not looked at, so that it cannot pause the connection again and keep the close frame from us.
+      closing = true
       frames = []
       if (socket.isPaused) socket.resume()
       socket.close(1000)

@@ -16,6 +16,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Layer from "effect/Layer"
+import * as MutableList from "effect/MutableList"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
@@ -34,7 +35,7 @@ import type * as MixinApi from "../MixinApi.ts"
  * @since 0.1.0
  */
 export type Fault =
-  /** The upgrade is answered with a status, and with a clock that is off by `clockOffset`. */
+  /** The upgrade is answered with a status. */
   | { readonly _tag: "RefuseHandshake"; readonly status: number }
   /** The upgrade succeeds, and an `ERROR` frame is all that follows. */
   | { readonly _tag: "ErrorFrame"; readonly code: number }
@@ -163,6 +164,8 @@ export interface ServerSession {
  */
 export interface Output {
   readonly send: (frame: Uint8Array | string) => void
+  /** Sends many frames at the price of one. */
+  readonly together: (send: () => void) => void
   readonly close: (code: number, reason: string) => void
   readonly drop: () => void
 }
@@ -222,6 +225,9 @@ const maximumRequestSize = 128 * 1024
 const maximumPerFrame = 80
 const maximumPerRequest = 100
 
+/** How many frames are sent in one turn of the event loop, so that a long listing does not stop the server. */
+const framesPerTurn = 256
+
 const CreateMessage = Schema.Struct({
   conversation_id: Ids.ConversationId,
   message_id: Ids.MessageId,
@@ -273,8 +279,29 @@ interface PersonState {
 
 interface Session {
   readonly output: Output
+  /** What is to be sent after a long listing has begun, in order. */
+  readonly waiting: MutableList.MutableList<() => void>
+  sending: boolean
   listed: boolean
 }
+
+// Everything keeps its order: behind a listing that is being sent, answers wait as they would in the real stream.
+const postpone = (session: Session, send: () => void): boolean => {
+  if (session.sending || session.waiting.length === 0) return false
+  MutableList.append(session.waiting, send)
+  return true
+}
+
+const sendWaiting = (session: Session) =>
+  Effect.sync(() =>
+    session.output.together(() => {
+      session.sending = true
+      for (let count = 0; count < framesPerTurn && session.waiting.length > 0; count++) {
+        ;(MutableList.take(session.waiting) as () => void)()
+      }
+      session.sending = false
+    })
+  ).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ until: () => session.waiting.length === 0 }))
 
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
@@ -312,6 +339,7 @@ const make = Effect.gen(function* () {
   const encode = (envelope: object) => gzip(encoder.encode(JSON.stringify(envelope)))
 
   const pushView = (session: Session, view: Envelope.MessageView, action: string = Envelope.Action.createMessage) => {
+    if (postpone(session, () => pushView(session, view, action))) return
     const frame = encode({ id: SecureRandom.uuidV4Unsafe(), action, data: view })
     const corrupt = action === Envelope.Action.createMessage && takeFault("CorruptPush") !== undefined
     session.output.send(corrupt ? frame.subarray(0, frame.length - 4) : frame)
@@ -412,7 +440,7 @@ const make = Effect.gen(function* () {
     })
   }
 
-  const answer = (bot: BotState, request: Envelope.Outgoing): Result.Result<object | undefined, Failure> => {
+  const answer = (bot: BotState, request: Envelope.Request): Result.Result<object | undefined, Failure> => {
     switch (request.action) {
       case Envelope.Action.createMessage:
         return createMessage(bot, request.params)
@@ -444,7 +472,7 @@ const make = Effect.gen(function* () {
     } catch {
       json = undefined
     }
-    const decoded = Envelope.decodeOutgoing(json)
+    const decoded = Envelope.decodeRequest(json)
     if (Result.isFailure(decoded)) return session.output.close(1002, "not an envelope")
     const request = decoded.success
     requests.push(request.action)
@@ -468,13 +496,20 @@ const make = Effect.gen(function* () {
           })
     })
     const finish = () => {
+      if (postpone(session, finish)) return
       session.output.send(response)
       if (request.action === Envelope.Action.listPendingMessages && Result.isSuccess(result)) {
         session.listed = true
         expire(bot)
-        for (const { view } of bot.pending.values()) {
-          pushView(session, { ...view, source: Envelope.Action.listPendingMessages })
-        }
+        const views = [...bot.pending.values()].map(({ view }) => ({
+          ...view,
+          source: Envelope.Action.listPendingMessages
+        }))
+        if (views.length <= framesPerTurn)
+          return session.output.together(() => views.forEach((view) => pushView(session, view)))
+        const idle = session.waiting.length === 0
+        for (const view of views) MutableList.append(session.waiting, () => pushView(session, view))
+        if (idle) Effect.runForkWith(context)(Effect.forkIn(sendWaiting(session), scope))
       }
     }
     const delayed = takeFault("DelayAnswer")
@@ -494,13 +529,14 @@ const make = Effect.gen(function* () {
       publish({ _tag: "Refused", status: refused.status })
       return Result.fail({ status: refused.status })
     }
-    const session: Session = { output, listed: false }
+    const session: Session = { output, waiting: MutableList.make(), sending: false, listed: false }
     const requests: Array<string> = []
     bot.requests.push(requests)
     bot.sessions.add(session)
     publish({ _tag: "Connected" })
     const closed = (code: number) => {
       if (!bot.sessions.delete(session)) return
+      MutableList.clear(session.waiting)
       bot.closeCodes.push(code)
       publish({ _tag: "Disconnected", code })
     }

@@ -36,7 +36,9 @@ import * as BlazeServer from "./BlazeServer.ts"
  * @category services
  * @since 0.1.0
  */
-export class Bot extends Context.Service<Bot, BlazeServer.BotAccount>()("effect-blaze/testing/BlazeTest/Bot") {}
+export class Account extends Context.Service<Account, BlazeServer.BotAccount>()(
+  "effect-blaze/testing/BlazeTest/Account"
+) {}
 
 const closeError = (code: number, closeReason?: string) =>
   new Socket.SocketError({
@@ -79,6 +81,7 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
         frames.push(frame)
         wake()
       },
+      together: (send) => send(),
       close: finish,
       drop: () => finish(1006)
     })
@@ -140,11 +143,11 @@ const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
 export const layerTransport: Layer.Layer<
   BlazeSocket.Dialer | MixinApi.MixinApi | Signer.Signer,
   never,
-  BlazeServer.BlazeServer | Bot
+  BlazeServer.BlazeServer | Account
 > = Layer.effectContext(
   Effect.gen(function* () {
     const server = yield* BlazeServer.BlazeServer
-    const bot = yield* Bot
+    const bot = yield* Account
     return Context.empty().pipe(
       Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot)) }),
       Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
@@ -179,7 +182,7 @@ export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom
  * @category models
  * @since 0.1.0
  */
-export type Server = BlazeServer.BlazeServer | Bot
+export type Server = BlazeServer.BlazeServer | Account
 
 /**
  * What a connection needs, in memory.
@@ -204,7 +207,7 @@ export const layerSocket: Layer.Layer<
  * @since 0.1.0
  */
 export const layerServer: Layer.Layer<Server> = Layer.effect(
-  Bot,
+  Account,
   Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBot)
 ).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provide(layerPlatform))
 
@@ -242,12 +245,13 @@ const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Ac
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Bot, BlazeError.BlazeError> = Blaze.layer.pipe(
-  Layer.provide(layerTransport),
-  Layer.provideMerge(layerServer),
-  Layer.provide(layerPlatform),
-  Layer.provideMerge(noWaiting)
-)
+export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Account, BlazeError.BlazeError> =
+  Blaze.layer.pipe(
+    Layer.provide(layerTransport),
+    Layer.provideMerge(layerServer),
+    Layer.provide(layerPlatform),
+    Layer.provideMerge(noWaiting)
+  )
 
 /**
  * A person who talks to the bot; the same name gives the same person.
@@ -257,9 +261,9 @@ export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Bot, Bla
  */
 export const user = Effect.fnUntraced(function* (
   name: string
-): Effect.fn.Return<BlazeServer.Person, never, BlazeServer.BlazeServer | Bot> {
+): Effect.fn.Return<BlazeServer.Person, never, BlazeServer.BlazeServer | Account> {
   const server = yield* BlazeServer.BlazeServer
-  return yield* server.user(yield* Bot, name)
+  return yield* server.user(yield* Account, name)
 })
 
 /**
@@ -268,8 +272,8 @@ export const user = Effect.fnUntraced(function* (
  * @category observations
  * @since 0.1.0
  */
-export const acknowledged: Effect.Effect<ReadonlyArray<ReadonlyArray<Ids.MessageId>>, never, Bot> = Effect.flatMap(
-  Bot,
+export const acknowledged: Effect.Effect<ReadonlyArray<ReadonlyArray<Ids.MessageId>>, never, Account> = Effect.flatMap(
+  Account,
   (bot) => bot.acknowledged
 )
 

@@ -150,6 +150,11 @@ const make = (port: number) =>
       const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
       const session = server.connect(bot, {
         send: (frame) => whenOpen((ws) => ws.send(frame, () => {})),
+        together: (send) => {
+          socket.cork()
+          send()
+          socket.uncork()
+        },
         close: (code, reason) => whenOpen((ws) => ws.close(code, reason)),
         drop: () => whenOpen((ws) => ws.terminate())
       })

@@ -3,8 +3,9 @@
 import { spawnSync } from "node:child_process"
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
 
-const root = new URL("../..", import.meta.url).pathname
+const root = fileURLToPath(new URL("../..", import.meta.url))
 const work = join(root, ".cache", "examples")
 const offences: Array<string> = []
 const programs: Array<string> = []
@@ -65,7 +66,11 @@ const run = (name: string, command: string, args: ReadonlyArray<string>) => {
   if (status !== 0) offences.push(`${name} failed:\n${stdout}${stderr}`)
 }
 run("type-checking", join(root, "node_modules/.bin/tsc"), ["-p", work])
-run("running", process.execPath, ["--conditions=effect-blaze-source", join(work, "run.mjs"), ...programs])
+run("running", process.execPath, [
+  "--conditions=effect-blaze-source",
+  join(work, "run.mjs"),
+  ...programs.map((path) => pathToFileURL(path).href)
+])
 
 for (const offence of offences) console.error(offence)
 if (offences.length > 0) process.exit(1)

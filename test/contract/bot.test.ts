@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Duration, Effect, Fiber, Stream } from "effect"
+import { Duration, Effect, Fiber, Stream, SubscriptionRef } from "effect"
 import { Blaze, BlazeSocket, Bot, type Connection, Message } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
@@ -260,7 +260,9 @@ describe("a bot", () => {
       const seen: Array<Connection.Status["_tag"]> = []
       yield* Effect.gen(function* () {
         const blaze = yield* Blaze.Blaze
-        yield* Effect.forkChild(Stream.runForEach(blaze.status, ({ _tag }) => Effect.sync(() => seen.push(_tag))))
+        yield* Effect.forkChild(
+          Stream.runForEach(SubscriptionRef.changes(blaze.status), ({ _tag }) => Effect.sync(() => seen.push(_tag)))
+        )
         yield* reaches(Effect.sync(() => seen.at(-1) === "Connected"))
         yield* bot.cut
         yield* reaches(Effect.sync(() => seen.filter((tag) => tag === "Connected").length === 2))

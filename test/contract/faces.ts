@@ -10,7 +10,7 @@ import { eventually } from "../support.ts"
 
 /** The bot's side: what a test may ask for, connected when the layer is built. */
 type Client = Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, Server>
-type Server = BlazeServer.BlazeServer | BlazeTest.Bot
+type Server = BlazeServer.BlazeServer | BlazeTest.Account
 
 export class Face extends Context.Service<
   Face,
@@ -66,10 +66,10 @@ const network = Layer.effect(
       Layer.succeed(BlazeSocket.Url, local.url),
       Layer.succeed(MixinApi.BaseUrl, local.apiUrl)
     )
-    const signer = Layer.unwrap(Effect.map(BlazeTest.Bot, ({ keystore }) => Signer.layerString(keystore)))
+    const signer = Layer.unwrap(Effect.map(BlazeTest.Account, ({ keystore }) => Signer.layerString(keystore)))
     const client = (ports: Blaze.Ports<never, never>): Client =>
       Layer.unwrap(
-        Effect.map(BlazeTest.Bot, ({ keystore }) => NodeBlaze.layer(Signer.layerString(keystore), ports))
+        Effect.map(BlazeTest.Account, ({ keystore }) => NodeBlaze.layer(Signer.layerString(keystore), ports))
       ).pipe(Layer.provide([addresses, soon]))
     return {
       client: client({}),
@@ -92,7 +92,7 @@ const memoryServer = memory.pipe(Layer.provideMerge(BlazeTest.layerServer))
 const networkServer = network.pipe(
   Layer.provideMerge(
     Layer.effect(
-      BlazeTest.Bot,
+      BlazeTest.Account,
       Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBot)
     )
   ),
@@ -102,7 +102,7 @@ const networkServer = network.pipe(
 /** Runs a test against both faces. */
 export const both = <E>(
   name: string,
-  test: Effect.Effect<void, E, Face | BlazeServer.BlazeServer | BlazeTest.Bot | Scope.Scope>
+  test: Effect.Effect<void, E, Face | BlazeServer.BlazeServer | BlazeTest.Account | Scope.Scope>
 ) => {
   it.effect(`${name} (in memory)`, () => Effect.provide(test, memoryServer))
   it.live(`${name} (over the network)`, () =>
@@ -113,7 +113,7 @@ export const both = <E>(
 /** The server, its bot and a person. */
 export const scene = Effect.gen(function* () {
   const server = yield* BlazeServer.BlazeServer
-  const bot = yield* BlazeTest.Bot
+  const bot = yield* BlazeTest.Account
   const alice = yield* server.user(bot, "alice")
   return { server, bot, alice, ...(yield* Face) }
 })

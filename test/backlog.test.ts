@@ -1,0 +1,60 @@
+// Guarantee 7: bounded memory, and no deadlock between answers and messages that travel in the same stream.
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { outcome, program } from "./support.ts"
+
+const megabyte = 1024 * 1024
+
+const run = Effect.fnUntraced(function* (environment: {
+  readonly COUNT: string
+  readonly OVERFLOW: string
+  readonly WORK: "reply" | "wait"
+  readonly ACKS: "rest" | "socket"
+}) {
+  const { output } = yield* Effect.flatMap(
+    program("test/programs/backlog.ts", { BOUND: "500", ...environment }),
+    outcome
+  )
+  const result = JSON.parse(output) as Record<
+    "left" | "sent" | "attempts" | "connections" | "listings" | "largest",
+    number
+  > & {
+    readonly problems: ReadonlyArray<string>
+  }
+  assert.deepStrictEqual([result.left, result.problems, result.connections], [0, [], 1])
+  return result
+})
+
+const test = (name: string, body: Effect.Effect<void, unknown, Effect.Services<ReturnType<typeof run>>>) =>
+  it.live(name, () => body.pipe(Effect.scoped, Effect.provide(NodeServices.layer)) as Effect.Effect<void>, 120_000)
+
+describe("bounded memory without deadlock", () => {
+  for (const ACKS of ["rest", "socket"] as const) {
+    test(
+      `20 000 pending, every handler replies and waits, a bound of 500: no timeout, acknowledged over ${ACKS}`,
+      Effect.gen(function* () {
+        const result = yield* run({ COUNT: "20000", OVERFLOW: String(64 * megabyte), WORK: "reply", ACKS })
+        assert.deepStrictEqual([result.sent, result.attempts, result.listings], [20_000, 20_000, 1])
+        assert.isBelow(result.largest, 450 * megabyte)
+      })
+    )
+  }
+
+  test(
+    "what does not fit the second bound either is left to the server and listed again, without loss",
+    Effect.gen(function* () {
+      const result = yield* run({ COUNT: "8000", OVERFLOW: String(megabyte), WORK: "reply", ACKS: "socket" })
+      assert.deepStrictEqual([result.sent, result.attempts], [8000, 8000])
+      assert.isAbove(result.listings, 1)
+    })
+  )
+
+  test(
+    "200 000 pending and a handler of 1 ms",
+    Effect.gen(function* () {
+      const result = yield* run({ COUNT: "200000", OVERFLOW: String(64 * megabyte), WORK: "wait", ACKS: "socket" })
+      assert.isBelow(result.largest, 700 * megabyte)
+    })
+  )
+})
