@@ -36,10 +36,10 @@ export const eventually = <R>(condition: Effect.Effect<boolean, never, R>) =>
   )
 
 /** Runs a program of this repository as a user would: a process of its own, with an environment of its own. */
-export const program = (path: string, env: Record<string, string>) =>
+export const program = (path: string, env: Record<string, string>, args: ReadonlyArray<string> = []) =>
   ChildProcess.make(
     process.execPath,
-    ["--conditions=effect-blaze-source", fileURLToPath(new URL(`../${path}`, import.meta.url))],
+    ["--conditions=effect-blaze-source", fileURLToPath(new URL(`../${path}`, import.meta.url)), ...args],
     { env: { NO_COLOR: "1", ...env }, stdin: "ignore" }
   )
 

@@ -1,7 +1,8 @@
 /**
  * The gzip codec on Node's zlib, about half the time of the portable one.
  *
- * Guarantee: the same as `Gzip`: it accepts and refuses exactly the same frames.
+ * Guarantee: the same as `Gzip`. What it accepts the portable codec accepts too, and reads alike; it refuses one thing more, a stored
+ * block whose length and its complement disagree, where the portable one lets the checksum decide.
  *
  * @since 0.1.0
  */
