@@ -97,6 +97,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
   let resultWeight = 0
   let failure: Cause.Cause<E | E2 | Cause.Done> | undefined
   let workers = 0
+  let busy = 0
   let taken = 0
   let takenWeight = 0
   let done = false
@@ -144,7 +145,9 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         return
       }
       const element = MutableList.take(lane.waiting) as A
+      busy++
       const exit = yield* Effect.exit(Effect.suspend(() => f(element)))
+      busy--
       finish(lane)
       if (Exit.isSuccess(exit)) {
         results.push(exit.value)
@@ -180,7 +183,9 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         takenWeight += weight(element)
       }
       taken += elements.length
-      for (let missing = Math.min(concurrency - workers, ready.length); missing > 0; missing--) {
+      // A worker that is not busy has been started and will look at the queue.
+      const unattended = ready.length - (workers - busy)
+      for (let missing = Math.min(concurrency - workers, unattended); missing > 0; missing--) {
         workers++
         yield* Effect.forkIn(worker, workerScope)
       }

@@ -10,11 +10,13 @@ import {
   Fiber,
   Layer,
   Logger,
+  Metric,
   Option,
   References,
   Schedule,
   Scope,
-  Stream
+  Stream,
+  SubscriptionRef
 } from "effect"
 import { Acks, Blaze, BlazeSocket, Bot, Deferral, Delivery, Gzip, Ids, Keyed, Message, Outgoing } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
@@ -272,6 +274,66 @@ describe("Bot", () => {
       assert.include(lines[0], id)
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])))
   })
+
+  it.effect("spends no fork on a message without a timeout, and one with", () =>
+    Effect.gen(function* () {
+      let started = 0
+      const counting = Effect.provideService(Metric.FiberRuntimeMetrics, {
+        recordFiberStart: () => void started++,
+        recordFiberEnd: () => {}
+      })
+      const alice = yield* BlazeTest.user("alice")
+      const count = 500
+      const forks = (bot: Effect.Effect<void, unknown, Blaze.Blaze>) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(counting(bot))
+          yield* BlazeTest.settle
+          started = 0
+          for (let n = 0; n < count; n++) yield* alice.say("hi")
+          yield* BlazeTest.settle
+          const forked = started
+          yield* Fiber.interrupt(fiber)
+          return forked
+        })
+      // A worker takes one message after the other; a few are begun and end as the load comes and goes.
+      assert.isBelow(yield* forks(Bot.run(() => Effect.void)), 10)
+      const timed = yield* forks(Bot.run(() => Effect.void, { timeout: "1 second" }))
+      assert.isAtLeast(timed, count)
+      assert.isBelow(timed, count + 10)
+      const blaze = yield* Blaze.Blaze
+      const pipeline = blaze.deliveries.pipe(Stream.runForEach((delivery) => delivery.ack))
+      assert.isBelow(yield* forks(pipeline), 10)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("a frame that stays bad is passed over after three connections, and what follows it is handled", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const blaze = yield* Blaze.Blaze
+      yield* BlazeTest.settle
+      // The first message of every listing is damaged, for ever.
+      yield* server.inject({ _tag: "CorruptPush" }, 4)
+      const poison = yield* alice.say("poison")
+      for (let step = 0; step < 3; step++) yield* pass(5)
+      const seen: Array<string> = []
+      yield* Effect.forkChild(Bot.run((delivery) => Effect.sync(() => seen.push(textOf(delivery)))))
+      yield* alice.say("good")
+      yield* pass(1)
+      assert.deepStrictEqual(seen, ["good"])
+      assert.deepStrictEqual(yield* bot.pending, [poison])
+      assert.strictEqual(yield* bot.handshakes, 4)
+      const status = yield* SubscriptionRef.get(blaze.status)
+      assert(status._tag === "Connected")
+      assert.strictEqual(status.badFrames, 1)
+      // Something new was handed out, so patience begins anew.
+      yield* server.inject({ _tag: "CorruptPush" })
+      yield* bot.cut
+      for (let minute = 0; minute < 3; minute++) yield* pass(60)
+      assert.deepStrictEqual(seen, ["good", "poison"])
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provideService(References.MinimumLogLevel, "None"))
+  )
 
   it.effect("a handler that defers or acknowledges by itself has decided", () =>
     Effect.gen(function* () {
