@@ -29,15 +29,24 @@ export const make = (target: number) =>
       let delayUntil = 0
 
       const forward = (pair: Pair, from: Socket, to: Socket) => {
-        // Chunks leave in the order in which they came, whatever each has to wait.
-        let earliest = 0
-        from.on("data", (chunk) => {
-          if (pair.silent) return
+        // One queue and one timer: chunks leave in the order in which they came, as TCP has it, whatever each has to wait.
+        const queue: Array<{ readonly at: number; readonly chunk: Buffer }> = []
+        let waiting = false
+        const flush = () => {
+          waiting = false
+          while (queue.length > 0 && queue[0]!.at <= Date.now()) {
+            const { chunk } = queue.shift()!
+            if (!pair.silent && to.writable) to.write(chunk)
+          }
+          if (queue.length === 0) return
+          waiting = true
+          setTimeout(flush, queue[0]!.at - Date.now())
+        }
+        from.on("data", (chunk: Buffer) => {
           const now = Date.now()
-          const at = Math.max(stalledUntil, earliest, now < delayUntil ? now + delay : now)
-          earliest = at
-          if (at <= now) to.write(chunk)
-          else setTimeout(() => pair.silent || to.writable === false || to.write(chunk), at - now)
+          const at = Math.max(stalledUntil, now < delayUntil ? now + delay : now, queue.at(-1)?.at ?? 0)
+          queue.push({ at, chunk })
+          if (!waiting) flush()
         })
         from.on("error", () => {})
         from.on("close", () => {
