@@ -40,7 +40,7 @@ export const make = (target: number) =>
           }
           if (queue.length === 0) return
           waiting = true
-          setTimeout(flush, queue[0]!.at - Date.now())
+          setTimeout(flush, Math.max(1, queue[0]!.at - Date.now()))
         }
         from.on("data", (chunk: Buffer) => {
           const now = Date.now()
