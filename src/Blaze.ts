@@ -147,11 +147,11 @@ const make = Effect.gen(function* () {
   const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
     "conversation" in to ? Effect.succeed(to.conversation) : hash(Ids.contactConversation(userId, to.user))
 
-  const attempt = Effect.fnUntraced(function* (kind: Quota.Kind, params: Record<string, unknown>) {
+  const createMessage = Effect.fnUntraced(function* (kind: Quota.Kind, params: unknown) {
     // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
     yield* connection.ready
     if (yield* quota.take(userId, kind)) telemetry.measure(metrics.sendWaits, 1)
-    yield* connection.requestNow(Envelope.Action.createMessage, params)
+    return yield* connection.requestNow(Envelope.Action.createMessage, params)
   })
 
   const sendTo = Effect.fnUntraced(function* (
@@ -168,7 +168,7 @@ const make = Effect.gen(function* () {
         recipientId: "user" in to ? to.user : undefined
       })
     )
-    yield* attempt(kind, params).pipe(
+    yield* createMessage(kind, params).pipe(
       Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.sends, 1, exit._tag))),
       Effect.retry({ schedule: retry, while: (error) => error.isRetryable })
     )
@@ -301,7 +301,10 @@ const make = Effect.gen(function* () {
       const id = options?.id ?? ((yield* random.uuidV4()) as Ids.MessageId)
       return yield* sendTo("announcement", to, yield* conversationOf(to), Outgoing.fromContent(content), id)
     }),
-    request: connection.request,
+    request: (action, params) =>
+      action === Envelope.Action.createMessage
+        ? createMessage("announcement", params)
+        : connection.request(action, params),
     status: connection.status,
     drain: Effect.gen(function* () {
       yield* connection.endArrival
