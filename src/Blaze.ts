@@ -342,10 +342,10 @@ export type Platform =
  * @category layers
  * @since 0.1.0
  */
-export interface Ports<E, R> {
+export interface Ports<DedupServices, QuotaServices> {
   readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
-  readonly dedup?: Layer.Layer<Dedup.Dedup, E, R> | undefined
-  readonly quota?: Layer.Layer<Quota.Quota, E, R> | undefined
+  readonly dedup?: Layer.Layer<Dedup.Dedup, never, DedupServices> | undefined
+  readonly quota?: Layer.Layer<Quota.Quota, never, QuotaServices> | undefined
 }
 
 /**
@@ -354,11 +354,11 @@ export interface Ports<E, R> {
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = <E = never, R = never>(
-  ports: Ports<E, R>
-): Layer.Layer<Blaze, E | BlazeError.BlazeError, R | Platform> => {
+export const layerWith = <DedupServices = never, QuotaServices = never>(
+  ports: Ports<DedupServices, QuotaServices>
+): Layer.Layer<Blaze, BlazeError.BlazeError, DedupServices | QuotaServices | Platform> => {
   const { acks = Acks.layerRest, dedup = Dedup.layerMemory, quota = Quota.layerMemory } = ports
-  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, E, R> = Layer.merge(dedup, quota)
+  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, never, DedupServices | QuotaServices> = Layer.merge(dedup, quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
   return Layer.effect(Blaze, make).pipe(
     Layer.provide(Acks.layer.pipe(Layer.provide(acks))),

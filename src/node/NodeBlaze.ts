@@ -69,15 +69,15 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
  * @category layers
  * @since 0.1.0
  */
-export const layer = <E = never, R = never>(
+export const layer = <DedupServices = never, QuotaServices = never>(
   signer: SignerLayer,
-  ports: Blaze.Ports<E, R> = {}
-): Layer.Layer<Blaze.Blaze, E | BlazeError.BlazeError, R> =>
+  ports: Blaze.Ports<DedupServices, QuotaServices> = {}
+): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices> =>
   Blaze.layerWith(ports).pipe(
     Layer.provide(MixinApi.layer),
     Layer.provide([signer, layerHttp]),
     Layer.provide(layerPlatform)
-  ) as Layer.Layer<Blaze.Blaze, E | BlazeError.BlazeError, R>
+  ) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices>
 
 // BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
 const layerAddresses = Layer.unwrap(
