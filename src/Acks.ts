@@ -109,20 +109,21 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
 export class Acks extends Context.Service<
   Acks,
   {
-    /** Acknowledges a message with the next batch; waits while too many are under way. */
+    /** Acknowledges a message with the next batch. It never waits: it is called where nothing can be interrupted. */
     readonly offer: (id: Ids.MessageId) => Effect.Effect<void>
+    /** Waits while too many acknowledgements are under way: for whoever hands out messages. */
+    readonly room: Effect.Effect<void>
     /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
     readonly flush: Effect.Effect<void>
   }
 >()("effect-blaze/Acks") {}
 
-const queueSize = 10_000
+/** How many acknowledgements may be under way before no further message is handed out. */
+const maximumUnderWay = 10_000
 const batchesAtOnce = 4
 
-/** The codes for a request that the server does not take as it is: unreadable, too large, an invalid field (a message id). */
-const refusalCodes: ReadonlySet<number> = new Set([400, 413, 10002])
-
-const isRefusal = ({ reason }: BlazeError.BlazeError) => reason._tag === "ApiFailure" && refusalCodes.has(reason.code)
+// The server does not take the request as it is: unreadable, too large, an invalid field (a message id).
+const isRefusal = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && !error.isRetryable
 
 /**
  * @category layers
@@ -139,12 +140,20 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const flushTimeout = Duration.fromInputUnsafe(yield* FlushTimeout)
     const { telemetry } = connection
     const { metrics } = Telemetry
-    const queue = yield* Queue.bounded<Ids.MessageId, Cause.Done>(queueSize)
+    const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
     const unconfirmed = new Set<Ids.MessageId>()
     const closing = yield* Deferred.make<void>()
 
+    let waiter: (() => void) | undefined
+    const hasRoom = () => unconfirmed.size < maximumUnderWay || Deferred.isDoneUnsafe(closing)
+
     const done = (ids: ReadonlyArray<Ids.MessageId>) => {
       for (const id of ids) unconfirmed.delete(id)
+      if (hasRoom()) {
+        const current = waiter
+        waiter = undefined
+        current?.()
+      }
       telemetry.measure(metrics.acksPending, unconfirmed.size)
     }
 
@@ -152,7 +161,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const pause = (delay: Duration.Duration) => Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
 
     const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
-      const step = yield* Schedule.toStep(retry)
+      let step = yield* Schedule.toStep(retry)
       for (let failures = 1; ; failures++) {
         const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
         const result = yield* Effect.result(
@@ -161,9 +170,13 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
         if (Result.isSuccess(result)) return
         const error = result.failure
         if (error.isFatal || isRefusal(error) || last) return yield* error
-        const next = yield* Effect.exit(step(telemetry.now(), error))
-        if (Exit.isFailure(next)) return yield* error
-        const [, delay] = next.value
+        let next = yield* Effect.exit(step(telemetry.now(), error))
+        if (Exit.isFailure(next)) {
+          // There is no last time: a schedule that ends begins again.
+          step = yield* Schedule.toStep(retry)
+          next = yield* Effect.exit(step(telemetry.now(), error))
+        }
+        const delay = Exit.isSuccess(next) ? next.value[1] : closingDelay
         // At the first failure, and ever more rarely after it: 1, 2, 4, 8, ...
         if ((failures & (failures - 1)) === 0) {
           yield* Effect.logWarning(
@@ -217,6 +230,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
 
     const flush = Effect.gen(function* () {
       yield* Deferred.succeed(closing, undefined)
+      waiter?.()
       yield* Queue.end(queue)
       const deadline = Duration.isZero(flushTimeout)
         ? Effect.repeat(Effect.yieldNow, { times: turns })
@@ -227,18 +241,22 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
         yield* Effect.logWarning(
           `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].join(", ")}`
         )
-        unconfirmed.clear()
+        done([...unconfirmed])
       }
     })
     yield* Effect.addFinalizer(() => flush)
 
     return Acks.of({
       offer: (id) =>
-        Effect.suspend(() => {
+        Effect.sync(() => {
+          if (!Queue.offerUnsafe(queue, id)) return
           unconfirmed.add(id)
           telemetry.measure(metrics.acksPending, unconfirmed.size)
-          return Effect.asVoid(Queue.offer(queue, id))
         }),
+      room: Effect.callback<void>((resume) => {
+        if (hasRoom()) return resume(Effect.void)
+        waiter = () => resume(Effect.void)
+      }),
       flush
     })
   })

@@ -128,6 +128,8 @@ const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 
 const lookPeriod = "15 seconds"
 const unsettledAfter = 5 * 60_000
+/** How long a message that found no room among the deferred stays on the server before all are listed again, in milliseconds. */
+const relistPeriod = 10 * 60_000
 const maximumLogged = 20
 
 const make = Effect.gen(function* () {
@@ -178,6 +180,10 @@ const make = Effect.gen(function* () {
   // Insertion order is the order of handing out, so the oldest comes first.
   const open = new Map<Ids.MessageId, { readonly message: Message.Message; readonly since: number; warned: boolean }>()
 
+  // A message was deferred that found no room: it is on the server only, which has to be asked for it.
+  let forgotten = false
+  let listed = telemetry.now()
+
   const deferral = yield* Deferral.make((message) => {
     dedup.settle(message.id, "Forgotten")
     connection.offer([message], "last")
@@ -190,6 +196,7 @@ const make = Effect.gen(function* () {
         if (outcome._tag === "Defer") {
           return Effect.map(deferral.defer(message), (kept) => {
             dedup.settle(message.id, kept ? "Deferred" : "Forgotten")
+            forgotten ||= !kept
             telemetry.measure(metrics.deferred, deferral.size())
           })
         }
@@ -209,6 +216,14 @@ const make = Effect.gen(function* () {
 
   const look = Effect.gen(function* () {
     const now = telemetry.now()
+    const [first] = open.values()
+    const pending = Date.parse((first?.message ?? connection.oldest())?.createdAt ?? "")
+    telemetry.measure(metrics.oldestPending, Number.isFinite(pending) ? Math.max(0, (now - pending) / 1000) : 0)
+    if (forgotten && now - listed >= relistPeriod) {
+      forgotten = false
+      listed = now
+      yield* Effect.ignore(connection.request(Envelope.Action.listPendingMessages))
+    }
     const [oldest] = open.values()
     telemetry.measure(metrics.open, open.size)
     telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
@@ -255,6 +270,7 @@ const make = Effect.gen(function* () {
 
   const receive = Effect.gen(function* () {
     while (true) {
+      yield* acks.room
       yield* connection.arrival
       const { again, deliveries } = yield* admit
       yield* Effect.forEach(again, acks.offer, { discard: true })

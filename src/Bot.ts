@@ -187,13 +187,15 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
 
   yield* Effect.gen(function* () {
     const interrupted: Array<string> = []
-    yield* Effect.addFinalizer(() =>
-      interrupted.length === 0
+    yield* Effect.addFinalizer(() => {
+      telemetry.measure(metrics.handlersRunning, 0)
+      telemetry.measure(metrics.oldestHandler, 0)
+      return interrupted.length === 0
         ? Effect.void
         : Effect.logWarning(
             `These handlers did not finish in time and were interrupted; their messages will come back: ${interrupted.slice(0, 20).join(", ")}`
           )
-    )
+    })
     const running = yield* makeSweeper(telemetry, timeout)
 
     const attempt = (
@@ -225,7 +227,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           Effect.matchCauseEffect({
             onSuccess: Effect.succeed,
             onFailure: (cause) =>
-              onFailure(delivery, cause).pipe(
+              Effect.suspend(() => onFailure(delivery, cause)).pipe(
                 Effect.catchCause((cause) =>
                   Effect.as(
                     Effect.logError(`onFailure failed for message ${delivery.message.id}.`, cause),
@@ -237,7 +239,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           Effect.onExit((exit) =>
             Effect.sync(() => {
               running.delete(delivery)
-              if (Exit.isFailure(exit)) interrupted.push(delivery.message.id)
+              if (Exit.isFailure(exit) && interrupted.length < 1000) interrupted.push(delivery.message.id)
               const outcome = Exit.isFailure(exit)
                 ? "interrupted"
                 : exit.value === Delivery.Defer
@@ -303,6 +305,7 @@ export const layer = <E, R, R2 = never>(
   Layer.effectDiscard(
     run(handler, options).pipe(
       Effect.catch((error) => Effect.logError(error.message)),
+      Effect.catchDefect((defect) => Effect.logFatal("The bot has ended with a defect.", defect)),
       Effect.forkScoped
     )
   )

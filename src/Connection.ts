@@ -98,6 +98,8 @@ export class Connection extends Context.Service<
     readonly ready: Effect.Effect<void, BlazeError.BlazeError>
     /** Hands messages out again, before or behind those that wait. */
     readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
+    /** The message that has waited longest. */
+    readonly oldest: () => Message.Message | undefined
     /** Something new was handed out: the connection is of use. */
     readonly progressed: () => void
     readonly telemetry: Telemetry.Telemetry
@@ -134,6 +136,7 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }, 
       add(again)
       for (const message of waiting) messages.push(message)
     },
+    oldest: () => messages[0],
     hasRoom: () => messages.length < size.messages && bytes < size.bytes,
     onRoom: (callback: () => void) => {
       onRoom = callback
@@ -317,6 +320,7 @@ export const layer: Layer.Layer<
         ),
       ready: Effect.asVoid(current),
       offer: inbox.offer,
+      oldest: inbox.oldest,
       progressed: () => {
         barren = 0
       },

@@ -116,11 +116,15 @@ class HandledId extends Persistable.Class<{ payload: { readonly id: Ids.MessageI
   success: Schema.Void
 }) {}
 
+/** How long a store may take. It is asked where nothing can be interrupted. */
+const storeTimeout = "2 seconds"
+
 /** How often a store that fails is asked again before the bot goes on without its answer. */
 const storeRetry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
 
 const persevere = <A, E>(effect: Effect.Effect<A, E>, fallback: A, problem: string): Effect.Effect<A> =>
   effect.pipe(
+    Effect.timeout(storeTimeout),
     Effect.retry(storeRetry),
     Effect.catch(() => Effect.as(Effect.logError(problem), fallback))
   )
@@ -151,7 +155,9 @@ export const layerPersistence = (options: {
 
       return Dedup.of({
         admit: Effect.fnUntraced(function* (ids) {
-          const unknown = ids.filter((id) => states.get(id) === undefined)
+          // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
+          const before = ids.map(states.get)
+          const unknown = ids.filter((_, index) => before[index] === undefined)
           const found = Arr.isReadonlyArrayNonEmpty(unknown)
             ? yield* persevere(
                 store.getMany(unknown.map((id) => new HandledId({ id }))),
@@ -160,7 +166,9 @@ export const layerPersistence = (options: {
               )
             : []
           const handled = new Set(unknown.filter((_, index) => found[index] !== undefined))
-          return ids.map((id) => states.get(id) ?? (handled.has(id) ? "Handled" : states.open(id)))
+          return ids.map(
+            (id, index) => states.get(id) ?? before[index] ?? (handled.has(id) ? "Handled" : states.open(id))
+          )
         }),
         settle: states.settle,
         record: (ids) =>

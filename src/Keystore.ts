@@ -97,7 +97,7 @@ const ed25519 = Effect.fnUntraced(
 )
 
 const rsa = Effect.fnUntraced(
-  function* (_field: string, pem: string) {
+  function* (field: string, pem: string) {
     // Dashboards wrote the line ends as CRLF, and people paste them into environments as a literal \n.
     const normalised =
       pem
@@ -108,7 +108,9 @@ const rsa = Effect.fnUntraced(
     const privateKey = yield* KeyFormat.decodePrivate(KeyFormat.pem(format), Signature.rsaPkcs1v15Sha512, normalised)
     // Decoding looks at the frame of the key only; signing finds out whether what is inside is a key.
     const signature = yield* Signature.Signature
-    yield* signature.sign(privateKey, new Uint8Array(1))
+    yield* Effect.catchDefect(signature.sign(privateKey, new Uint8Array(1)), () =>
+      Effect.fail(invalid(field, "an RSA key that can sign, of 1024 bits or more"))
+    )
     return Key.make({ _tag: "Rsa", privateKey })
   },
   (effect, field) =>

@@ -78,6 +78,10 @@ export interface Session {
 
 const closed = BlazeError.make(new BlazeError.Closed({}))
 
+const notReading = BlazeError.make(
+  new BlazeError.ConnectionLost({ code: 1006, detail: "the server does not read what we write" })
+)
+
 const messageActions: ReadonlySet<string> = new Set([
   Envelope.Action.createMessage,
   Envelope.Action.createCall,
@@ -111,6 +115,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const { inbox, random, telemetry, userId, wire } = options
   const { metrics } = Telemetry
   const timeout = yield* RequestTimeout
+  const stalled = yield* Deferred.make<never, BlazeError.BlazeError>()
   const overflowSize = yield* OverflowSize
   const traced = yield* Telemetry.Traced
   const pending = new Map<string, Deferred.Deferred<unknown, BlazeError.BlazeError>>()
@@ -269,12 +274,15 @@ export const make = Effect.fnUntraced(function* (options: {
             : Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the answer to ${action}` })))
       })
     }
-    return yield* wire
-      .send({ id, action, params })
-      .pipe(
-        Effect.andThen(Effect.suspend(() => answered(maximumPeriods))),
-        Effect.ensuring(Effect.sync(() => pending.delete(id)))
-      )
+    // A write waits while the server does not read; one that waits for so long is the end of the connection.
+    const written = Effect.timeoutOrElse(wire.send({ id, action, params }), {
+      duration: timeout,
+      orElse: () => Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
+    })
+    return yield* written.pipe(
+      Effect.andThen(Effect.suspend(() => answered(maximumPeriods))),
+      Effect.ensuring(Effect.sync(() => pending.delete(id)))
+    )
   })
 
   const request = (action: string, params?: unknown) =>
@@ -305,7 +313,7 @@ export const make = Effect.fnUntraced(function* (options: {
     request: traced
       ? (action, params) => Effect.withSpan(request(action, params), Telemetry.span.request, { attributes: { action } })
       : request,
-    ended: Effect.raceFirst(Fiber.join(reader), Fiber.join(relister))
+    ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), Deferred.await(stalled)])
   }
 })
 

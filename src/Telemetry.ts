@@ -45,6 +45,7 @@ export const metrics = {
   inbox: gauge("blaze_inbox_messages", "Messages that wait for the handlers"),
   open: gauge("blaze_open_messages", "Messages that were handed out and are not settled"),
   oldestOpen: gauge("blaze_oldest_open_seconds", "Time since the oldest unsettled message was handed out"),
+  oldestPending: gauge("blaze_oldest_pending_seconds", "Time since the oldest message that waits or runs was written"),
   deferred: gauge("blaze_deferred_messages", "Messages that are put aside to be offered again"),
   handlerTime: histogram("blaze_handler_seconds", "Time of a handler with its retries, by outcome", seconds),
   handlersRunning: gauge("blaze_handlers_running", "Handlers that run now"),

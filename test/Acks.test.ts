@@ -12,6 +12,7 @@ const api = (code: number) => BlazeError.fromApi({ code })
 const scene = Effect.fnUntraced(function* (options?: {
   readonly maximum?: number
   readonly flushTimeout?: number
+  readonly retry?: Schedule.Schedule<unknown>
   readonly answer?: (ids: ReadonlyArray<string>) => Effect.Effect<void, BlazeError.BlazeError>
 }) {
   const calls: Array<ReadonlyArray<number>> = []
@@ -34,7 +35,7 @@ const scene = Effect.fnUntraced(function* (options?: {
     Layer.provide(BlazeTest.layerSocket),
     Layer.provide([
       Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
-      Layer.succeed(Acks.Retry, Schedule.spaced("1 second")),
+      Layer.succeed(Acks.Retry, options?.retry ?? Schedule.spaced("1 second")),
       Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
     ])
   )
@@ -115,17 +116,40 @@ describe("Acks", () => {
   )
 
   test(
-    "suspends whoever offers when too many are under way",
+    "has no room for more messages while too many acknowledgements are under way, and never makes an offer wait",
     Effect.gen(function* () {
-      const { answer, close, offer } = yield* scene({ flushTimeout: 0 })
-      answer.now = () => Effect.never
-      const fiber = yield* Effect.forkChild(offer(...Array.from({ length: 12_000 }, (_, n) => n)))
-      yield* pass(1000)
-      yield* pass(1000)
-      assert.isUndefined(fiber.pollUnsafe())
-      yield* Fiber.interrupt(fiber)
+      const { answer, close, offer, run } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(...Array.from({ length: 12_000 }, (_, n) => n))
+      const room = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+      yield* pass(3000)
+      assert.isUndefined(room.pollUnsafe())
       answer.now = () => Effect.void
-      yield* Effect.forkChild(close)
+      for (let second = 0; second < 40; second++) yield* pass(1000)
+      yield* Fiber.join(room)
+      answer.now = () => Effect.never
+      yield* offer(...Array.from({ length: 12_000 }, (_, n) => 20_000 + n))
+      const late = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+      yield* pass(0)
+      assert.isUndefined(late.pollUnsafe())
+      yield* close // and nobody is left waiting
+      yield* Fiber.join(late)
+    })
+  )
+
+  test(
+    "begins a schedule anew that comes to its end",
+    Effect.gen(function* () {
+      const { answer, calls, close, offer } = yield* scene({
+        retry: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 }))
+      })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1)
+      for (let second = 0; second < 10; second++) yield* pass(1000)
+      assert.isAtLeast(calls.length, 9)
+      answer.now = () => Effect.void
+      yield* pass(1000)
+      yield* close
     })
   )
 
@@ -166,7 +190,7 @@ describe("Acks", () => {
     Effect.gen(function* () {
       const { answer, calls, close, logs, offer } = yield* scene()
       let code = 0
-      answer.now = () => Effect.fail(api([403, 404, 502, 503, 504, 520, 408, 429, 7000][code++ % 9]!))
+      answer.now = () => Effect.fail(api([500, 502, 503, 504, 520, 408, 429, 7000, 7001][code++ % 9]!))
       yield* offer(1)
       for (let second = 0; second < 40; second++) yield* pass(1000)
       assert.isAtLeast(calls.length, 38)
@@ -178,7 +202,7 @@ describe("Acks", () => {
     })
   )
 
-  for (const code of [400, 413]) {
+  for (const code of [400, 403, 404, 413]) {
     test(
       `halves a batch that is refused with ${code}`,
       Effect.gen(function* () {

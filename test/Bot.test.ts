@@ -18,7 +18,20 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Acks, Blaze, BlazeSocket, Bot, Deferral, Delivery, Gzip, Ids, Keyed, Message, Outgoing } from "effect-blaze"
+import {
+  Acks,
+  Blaze,
+  BlazeSocket,
+  Bot,
+  Connection,
+  Deferral,
+  Delivery,
+  Gzip,
+  Ids,
+  Keyed,
+  Message,
+  Outgoing
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
@@ -333,6 +346,96 @@ describe("Bot", () => {
       for (let minute = 0; minute < 3; minute++) yield* pass(60)
       assert.deepStrictEqual(seen, ["good", "poison"])
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("ends within its time though thousands of acknowledgements cannot be sent", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const alice = yield* BlazeTest.user("alice")
+      yield* server.inject({ _tag: "FailRest", status: 500, body: "" }, Infinity)
+      for (let n = 0; n < 11_000; n++) yield* alice.say("hi")
+      const fiber = yield* Effect.forkChild(Bot.run(() => Effect.void))
+      for (let second = 0; second < 5; second++) yield* pass(1)
+      yield* Fiber.interrupt(fiber)
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("an onFailure that throws defers its message and ends nothing", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Account
+      const id = yield* alice.say("first")
+      yield* alice.say("second")
+      yield* Effect.forkChild(
+        Bot.run((delivery) => (textOf(delivery) === "first" ? Effect.fail("no") : Effect.void), {
+          retry: Schedule.recurs(0),
+          onFailure: () => {
+            throw new Error("boom")
+          }
+        })
+      )
+      yield* pass(1)
+      assert.deepStrictEqual(yield* bot.pending, [id])
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("asks the server for what found no room among the deferred, though the connection never ends", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Account
+      const runs = new Map<string, number>()
+      yield* Effect.gen(function* () {
+        for (const text of ["one", "two", "three"]) yield* alice.say(text)
+        yield* Effect.forkChild(
+          Bot.run((delivery) =>
+            Effect.sync(() => {
+              const count = (runs.get(textOf(delivery)) ?? 0) + 1
+              runs.set(textOf(delivery), count)
+              return count === 1 ? Delivery.Defer : Delivery.Ack
+            })
+          )
+        )
+        for (let minute = 0; minute < 25; minute++) yield* pass(60)
+        assert.deepStrictEqual([...runs.values()], [2, 2, 2])
+        assert.deepStrictEqual(yield* bot.pending, [])
+        assert.strictEqual(yield* bot.handshakes, 1)
+      }).pipe(
+        Effect.provide(
+          client.pipe(
+            Layer.provide(
+              Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 minute"), messages: 1, bytes: 1_000_000 })
+            )
+          )
+        )
+      )
+    }).pipe(Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+
+  it.effect("a handler that stops for 10 minutes loses nothing, over a connection that ends meanwhile", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Account
+      const seen: Array<string> = []
+      const texts = Array.from({ length: 3000 }, (_, n) => `${n}`)
+      const small = client.pipe(Layer.provide(Layer.succeed(Connection.InboxSize, { messages: 100, bytes: 1_000_000 })))
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(
+          Bot.run(
+            (delivery) =>
+              Effect.suspend(() => (seen.push(textOf(delivery)) === 1 ? Effect.sleep("10 minutes") : Effect.void)),
+            { inFlight: { messages: 50, bytes: 1_000_000 } }
+          )
+        )
+        for (const text of texts) yield* alice.say(text)
+        for (let minute = 0; minute < 5; minute++) yield* pass(60)
+        yield* bot.close(1001)
+        for (let minute = 0; minute < 4; minute++) yield* pass(60)
+        assert.strictEqual(seen.length, 1)
+        for (let minute = 0; minute < 3; minute++) yield* pass(60)
+        assert.deepStrictEqual(seen, texts)
+        assert.deepStrictEqual(yield* bot.pending, [])
+      }).pipe(Effect.provide(small))
+    }).pipe(Effect.provide(BlazeTest.layerServer), Effect.provideService(References.MinimumLogLevel, "None"))
   )
 
   it.effect("a handler that defers or acknowledges by itself has decided", () =>

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer, References } from "effect"
 import { Dedup, Ids } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 
@@ -80,6 +81,54 @@ describe("Dedup", () => {
     }).pipe(
       Effect.provide(Dedup.layerMemory.pipe(Layer.provide(Layer.succeed(Dedup.Memory, { size: 3, age: "7 days" }))))
     )
+  )
+
+  it.effect("what is confirmed while the store is read is still handled", () =>
+    Effect.gen(function* () {
+      const reading = yield* Deferred.make<void>()
+      const slow = Layer.effect(
+        Persistence.Persistence,
+        Effect.map(Persistence.Persistence, (persistence) =>
+          Persistence.Persistence.of({
+            make: (options) =>
+              Effect.map(persistence.make(options), (store) => ({
+                ...store,
+                getMany: (keys) => Effect.andThen(Deferred.await(reading), store.getMany(keys))
+              }))
+          })
+        )
+      ).pipe(Layer.provide(Persistence.layerMemory))
+      yield* Effect.gen(function* () {
+        const dedup = yield* Dedup.Dedup
+        const first = yield* Effect.forkChild(dedup.admit([id(1)]))
+        yield* BlazeTest.settle
+        yield* Deferred.succeed(reading, undefined)
+        yield* Fiber.join(first)
+        dedup.settle(id(1), "Handled")
+        yield* dedup.record([id(1)])
+        const again = yield* Effect.forkChild(dedup.admit([id(1), id(2)]), { startImmediately: true })
+        yield* dedup.confirm([id(1)])
+        assert.deepStrictEqual(yield* Fiber.join(again), ["Handled", "New"])
+      }).pipe(Effect.provide(Dedup.layerPersistence({ storeId: "test" }).pipe(Layer.provide(slow))))
+    })
+  )
+
+  it.effect("a store that does not answer does not stop the bot for ever", () =>
+    Effect.gen(function* () {
+      const silent = Layer.succeed(Persistence.Persistence, {
+        make: () => Effect.succeed({ getMany: () => Effect.never, setMany: () => Effect.never } as never)
+      })
+      const verdicts = yield* Effect.flatMap(Dedup.Dedup, (dedup) => dedup.admit([id(1)])).pipe(
+        Effect.provide(Dedup.layerPersistence({ storeId: "test" }).pipe(Layer.provide(silent))),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      for (let second = 0; second < 20; second++) {
+        yield* TestClock.adjust("1 second")
+        yield* BlazeTest.settle
+      }
+      assert.deepStrictEqual(yield* Fiber.join(verdicts), ["New"])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
   )
 
   it.effect("a store remembers over a restart", () =>

@@ -2,6 +2,7 @@ import { NodeCrypto, NodeFileSystem } from "@effect/platform-node"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Redacted } from "effect"
 import { BlazeError, Keystore } from "effect-blaze"
+import { generateKeyPairSync } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -100,6 +101,18 @@ describe("Keystore", () => {
         private_key: "-----BEGIN PRIVATE KEY-----\nMIIC5ec4e7==\n-----END PRIVATE KEY-----"
       },
       /: private_key must be an RSA private key as PEM/
+    ],
+    "an RSA key that is too short to sign": [
+      {
+        client_id: userId,
+        session_id: sessionId,
+        private_key: generateKeyPairSync("rsa", {
+          modulusLength: 512,
+          privateKeyEncoding: { type: "pkcs1", format: "pem" },
+          publicKeyEncoding: { type: "pkcs1", format: "pem" }
+        }).privateKey
+      },
+      /: private_key must be an RSA key that can sign/
     ],
     "an OAuth authorization": [
       { app_id: userId, scope: "PROFILE:READ", authorization_id: sessionId, session_private_key: seed },

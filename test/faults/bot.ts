@@ -32,6 +32,7 @@ const program = Effect.gen(function* () {
     record("H", process.memoryUsage().heapUsed)
   }
 
+  const acks = (yield* Config.String("ACKS")) === "socket" ? Acks.layerSocket : Acks.layerRest
   const attempts = new Map<string, number>()
   let handled = 0
 
@@ -55,9 +56,19 @@ const program = Effect.gen(function* () {
       if (luck < 20) return yield* Effect.interrupt
       if (luck < 25) return Delivery.Defer
       if (luck < 30) return yield* Effect.never // until the timeout
-      if (luck < 300) yield* delivery.reply(`to ${id}`)
+      if (luck < 100) {
+        // Twice at once, and to somebody by name: one answer all the same.
+        const twice = [delivery.reply(`to ${id}`), delivery.reply(`to ${id}`)]
+        yield* Effect.all(twice, { concurrency: 2 })
+        yield* delivery.send({ user: delivery.message.senderId }, `sent for ${id}`)
+        record("D", `${id}/${yield* delivery.derive("payment")}`)
+      } else if (luck < 300) yield* delivery.reply(`to ${id}`)
       else if (luck < 400) yield* Effect.sleep("2 millis")
       if (luck < 40) return yield* Effect.fail("after the answer")
+      if (luck < 45 && attempt === 1) {
+        yield* delivery.reply(`please wait, ${id}`)
+        return yield* Effect.fail("after the first words")
+      }
       record("S", id)
       attempts.delete(id)
       if (++handled === measureAfter) heap()
@@ -90,7 +101,7 @@ const program = Effect.gen(function* () {
     onFailure: () => Effect.succeed(Delivery.Defer)
   }).pipe(
     Effect.provideService(Keyed.Grace, "2 seconds"),
-    Effect.provide(NodeBlaze.layer(Signer.layerConfig).pipe(Layer.provide([addresses, soon]))),
+    Effect.provide(NodeBlaze.layer(Signer.layerConfig, { acks }).pipe(Layer.provide([addresses, soon]))),
     Effect.ensuring(Effect.sync(heap))
   )
 })

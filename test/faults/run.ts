@@ -20,7 +20,7 @@ const seed = Number(args.seed ?? Date.now() % 1_000_000)
 const total = Number(args.messages ?? 100_000)
 const conversations = 200
 /** The first messages of a lifetime after which its heap is measured for the first time. */
-const measureAfter = Math.min(10_000, Math.floor(total / 20))
+const measureAfter = Math.min(10_000, Math.floor(total / 10))
 const faultCount = Math.max(60, Math.ceil(total / 180))
 const maximumPending = 2000
 
@@ -95,6 +95,8 @@ const main = Effect.gen(function* () {
   let twice = 0
   let disorder = 0
   let rejections = 0
+  let effects = 0
+  const derivedIds = new Map<string, string>()
   let acknowledged = 0
   let redelivered = 0
   let lifetime = 0
@@ -120,7 +122,11 @@ const main = Effect.gen(function* () {
           if (place[1] <= (lastAttempt.get(key) ?? -1)) disorder++
           lastAttempt.set(key, Math.max(place[1], lastAttempt.get(key) ?? -1))
         } else if (what === "H") heaps.push([Number(life), Number(value)])
-        else if (what === "U") rejections++
+        else if (what === "D") {
+          const [id = "", derived] = value.split("/")
+          if ((derivedIds.get(id) ?? derived) !== derived) effects++
+          derivedIds.set(id, derived!)
+        } else if (what === "U") rejections++
       }
     }
   }
@@ -157,7 +163,8 @@ const main = Effect.gen(function* () {
             LIFETIME: String(lifetime),
             SEED: String(seed),
             RECORD: record,
-            MEASURE_AFTER: String(measureAfter)
+            MEASURE_AFTER: String(measureAfter),
+            ACKS: seed % 2 === 0 ? "socket" : "rest"
           },
           stdin: "ignore",
           stdout: "inherit",
@@ -260,7 +267,8 @@ const main = Effect.gen(function* () {
     ["lifetimes", lifetime, undefined],
     ["connections", yield* bot.handshakes, undefined],
     ["answers", answers.size, undefined],
-    ["faults", faults, undefined],
+    ["faults", faults, total < 100_000 || faults >= 500],
+    ["side effects with more than one id", effects, effects === 0],
     ...[...counts].map(([kind, count]) => [`  ${kind}`, count, undefined] as const),
     ["seconds", seconds.toFixed(1), undefined]
   ]
