@@ -176,6 +176,8 @@ const copyTree = () => {
   return tree
 }
 
+const running = new Set<number>()
+
 type Verdict = "killed" | "survived" | "timed out"
 
 /** Runs some tests in a tree. A process that hangs is killed with all that it has started. */
@@ -194,11 +196,13 @@ const run = async (tree: string, tests: ReadonlyArray<string>): Promise<Verdict>
     ],
     { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } }
   )
+  running.add(child.pid!)
   let output = ""
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()))
   const waiting = new AbortController()
   const ended = new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? 1)))
+  void ended.then(() => running.delete(child.pid!))
   const late = sleep(timeout, undefined, { signal: waiting.signal }).catch(() => undefined)
   const code = await Promise.race([ended, late])
   waiting.abort()
@@ -270,6 +274,13 @@ const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boole
 const names = positionals.length > 0 ? positionals : Object.keys(rooms)
 for (const name of names) if (rooms[name] === undefined) throw new Error(`There is no room ${name}.`)
 const trees = Array.from({ length: Number(args.jobs) }, copyTree)
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    for (const pid of running) process.kill(-pid, "SIGKILL")
+    for (const tree of trees) rmSync(tree, { recursive: true, force: true })
+    process.exit(1)
+  })
+}
 const weak: Array<string> = []
 try {
   for (const name of names) if (!(await assess(name, trees))) weak.push(name)
