@@ -191,7 +191,7 @@ const run = async (tree: string, tests: ReadonlyArray<string>): Promise<Verdict>
       "--config=test/vitest.config.ts",
       "--bail=1",
       "--reporter=dot",
-      `--testTimeout=${timeout / 3}`,
+      `--testTimeout=${timeout / 6}`,
       ...files
     ],
     { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } }
