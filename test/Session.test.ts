@@ -1,6 +1,6 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, Queue, Result, type Scope } from "effect"
+import { Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
 import { BlazeError, type BlazeSocket, type Envelope, Ids, type Message, Session, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
@@ -50,6 +50,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   const inbox = {
     waiting: [] as Array<Message.Message>,
     receipts: [] as Array<number>,
+    asked: 0,
     onRoom: () => {},
     onReceipts: () => {}
   }
@@ -91,7 +92,10 @@ const scene = Effect.fnUntraced(function* (options?: {
         for (const { message_id } of views) inbox.receipts.push(number(message_id))
         inbox.onReceipts()
       },
-      hasRoom: () => inbox.waiting.length < knobs.room,
+      hasRoom: () => {
+        inbox.asked++
+        return inbox.waiting.length < knobs.room
+      },
       onRoom: (callback) => void (inbox.onRoom = callback)
     },
     passOverBadFrames: options?.passOver ?? false,
@@ -158,13 +162,14 @@ const reasonOf = (exit: Exit.Exit<unknown, BlazeError.BlazeError> | undefined) =
 describe("requests", () => {
   test("the listing goes first, and the session is there when it is answered", () =>
     Effect.gen(function* () {
-      const { arrive, sent, session } = yield* scene({ listings: "ignored" })
+      const { arrive, messages, sent, session } = yield* scene({ listings: "ignored" })
       assert.deepStrictEqual(
         sent.map(({ action }) => action),
         [list]
       )
       yield* arrive(push(1))
       assert.isUndefined(session.pollUnsafe())
+      assert.deepStrictEqual(messages(), [1])
       yield* arrive(frame({ id: sent[0]!.id, action: list }))
       assert.isDefined(session.pollUnsafe())
     }))
@@ -250,6 +255,15 @@ describe("requests", () => {
         sent.map(({ action }) => action),
         [list, "ONE"]
       )
+    }))
+
+  test("the end of the scope ends what was asked for as Closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { request } = yield* Scope.provide(scene(), scope)
+      const one = yield* request("ONE")
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(reasonOf(yield* Fiber.join(one.fiber))._tag, "Closed")
     }))
 
   test("a request whose time is over while more than a megabyte came in has another 5 seconds, twelve times at most", () =>
@@ -375,11 +389,14 @@ describe("what arrives", () => {
 describe("room", () => {
   test("while the inbox is full and no request is out nothing is read", () =>
     Effect.gen(function* () {
-      const { arrive, messages, takeSettled, unread } = yield* scene({ room: 1 })
+      const { arrive, inbox, messages, takeSettled, unread } = yield* scene({ room: 1 })
       yield* arrive(push(1))
       yield* arrive(push(2))
+      const { asked } = inbox
       yield* arrive(push(3))
       assert.strictEqual(yield* unread, 2)
+      // It waits, and does not look again and again.
+      assert.strictEqual(inbox.asked, asked)
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.strictEqual(yield* unread, 0)
       assert.deepStrictEqual(messages(), [2, 3])
