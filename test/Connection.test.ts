@@ -160,6 +160,19 @@ describe("status", () => {
       assert.strictEqual(statuses.at(-1), "Stopped InvalidSetting")
     })
   )
+
+  test(
+    "an ERROR frame with 401 is explained with the server's time",
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      yield* server.inject({ _tag: "ErrorFrame", code: 401 })
+      yield* server.setClockOffset("20 minutes")
+      const { connection } = yield* scene()
+      const status = yield* SubscriptionRef.get(connection.status)
+      assert(status._tag === "Stopped" && status.reason.reason._tag === "Unauthorized")
+      assert.strictEqual(status.reason.reason.clockDifference, -20 * 60 * 1000)
+    })
+  )
 })
 
 describe("bad frames", () => {
@@ -307,7 +320,7 @@ describe("the inbox", () => {
 
   for (const [name, inbox] of [
     ["messages", { messages: 2, bytes: Infinity }],
-    ["bytes", { messages: Infinity, bytes: 2 * text(1).size }]
+    ["bytes", { messages: Infinity, bytes: text(1).size + 1 }]
   ] as const) {
     test(
       `reading pauses when there are too many ${name}, and goes on when they are taken`,
@@ -392,7 +405,8 @@ describe("requests", () => {
       yield* connection.requestNow("LIST_PENDING_MESSAGES")
       yield* bot.cut
       yield* BlazeTest.settle
-      assert.strictEqual(endOf(yield* Effect.exit(connection.requestNow("LIST_PENDING_MESSAGES"))), "ConnectionLost")
+      const error = yield* Effect.flip(connection.requestNow("LIST_PENDING_MESSAGES"))
+      assert(error.reason._tag === "ConnectionLost" && error.reason.code === 1006)
       const fiber = yield* Effect.forkChild(connection.request("LIST_PENDING_MESSAGES"))
       yield* BlazeTest.settle
       assert.isUndefined(fiber.pollUnsafe())
