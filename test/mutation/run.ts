@@ -20,7 +20,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   Connection: [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
   Reconnect: [["Reconnect", "defaults"]],
   Frame: [["Frame", "defaults"]],
-  Gzip: [["Frame"]],
+  Gzip: [["Gzip"], ["Frame"]],
   Signer: [["Signer", "defaults"]],
   Keystore: [["Keystore"]]
 }
