@@ -195,7 +195,7 @@ const run = async (tree: string, tests: ReadonlyArray<string>): Promise<Verdict>
       "--bail=1",
       `--testNamePattern=^(?!.*${slow})`,
       "--reporter=dot",
-      `--testTimeout=${timeout / 6}`,
+      `--testTimeout=${timeout / 3}`,
       ...files
     ],
     { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } }
