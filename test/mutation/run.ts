@@ -74,6 +74,12 @@ const isObservation = (node: Node): boolean =>
   node.callee.property.type === "Identifier" &&
   (node.callee.property.name === "measure" || /^log([A-Z]|$)/.test(node.callee.property.name))
 
+// An effect that does nothing else.
+const measures = (node: Node) => {
+  const [only] = node.type === "CallExpression" ? node.arguments : []
+  return only?.type === "ArrowFunctionExpression" && isObservation(only.body)
+}
+
 const mutantsOf = (file: string, source: string): ReadonlyArray<Mutant> => {
   const { errors, program } = parseSync(file, source)
   if (errors.length > 0) throw new Error(`${file} cannot be parsed`)
@@ -128,7 +134,7 @@ const mutantsOf = (file: string, source: string): ReadonlyArray<Mutant> => {
         if (parent.type === "IfStatement" || parent.type === "ForOfStatement") replace(node, ";")
         break
       case "ArrowFunctionExpression":
-        if (node.expression && node.body.type !== "Literal" && !isObservation(node.body)) {
+        if (node.expression && node.body.type !== "Literal" && !isObservation(node.body) && !measures(node.body)) {
           replace(node.body, "undefined")
         }
         break
