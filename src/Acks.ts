@@ -170,13 +170,10 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
         if (Result.isSuccess(result)) return
         const error = result.failure
         if (error.isFatal || isRefusal(error) || last) return yield* error
-        let next = yield* Effect.exit(step(telemetry.now(), error))
-        if (Exit.isFailure(next)) {
-          // There is no last time: a schedule that ends begins again.
-          step = yield* Schedule.toStep(retry)
-          next = yield* Effect.exit(step(telemetry.now(), error))
-        }
-        const delay = Exit.isSuccess(next) ? next.value[1] : closingDelay
+        const next = yield* Effect.exit(step(telemetry.now(), error))
+        // There is no last time: a schedule that comes to its end begins anew.
+        if (Exit.isFailure(next)) step = yield* Schedule.toStep(retry)
+        const delay = Exit.isSuccess(next) ? next.value[1] : restartDelay
         // At the first failure, and ever more rarely after it: 1, 2, 4, 8, ...
         if ((failures & (failures - 1)) === 0) {
           yield* Effect.logWarning(
@@ -263,6 +260,9 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
 )
 
 const closingDelay = Duration.millis(500)
+
+/** The pause before a retry schedule begins anew, which may be one that does not wait at all. */
+const restartDelay = Duration.seconds(30)
 
 /** How many turns of the scheduler a try has whose deadline is zero: enough for whatever answers without waiting for time. */
 const turns = 100

@@ -13,6 +13,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   readonly maximum?: number
   readonly flushTimeout?: number
   readonly retry?: Schedule.Schedule<unknown>
+  readonly dedup?: Layer.Layer<Dedup.Dedup>
   readonly answer?: (ids: ReadonlyArray<string>) => Effect.Effect<void, BlazeError.BlazeError>
 }) {
   const calls: Array<ReadonlyArray<number>> = []
@@ -31,7 +32,7 @@ const scene = Effect.fnUntraced(function* (options?: {
       })
     ),
     Layer.provideMerge(Connection.layer),
-    Layer.provideMerge(Dedup.layerMemory),
+    Layer.provideMerge(options?.dedup ?? Dedup.layerMemory),
     Layer.provide(BlazeTest.layerSocket),
     Layer.provide([
       Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
@@ -102,12 +103,7 @@ describe("Acks", () => {
       answer.now = (ids) => (ids.includes(id(5)) ? Effect.fail(api(10002)) : Effect.void)
       yield* offer(1, 2, 3, 4, 5, 6, 7, 8)
       yield* pass(0)
-      const taken = calls.filter((ns) => !ns.includes(5)).flat()
-      assert.deepStrictEqual(taken.toSorted(), [1, 2, 3, 4, 6, 7, 8])
-      assert.deepStrictEqual(
-        calls.findLast((ns) => ns.includes(5)),
-        [5]
-      )
+      assert.deepStrictEqual(calls, [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8]])
       assert.strictEqual(logs.length, 1)
       assert.include(logs[0], id(5))
       yield* close
@@ -138,17 +134,18 @@ describe("Acks", () => {
   )
 
   test(
-    "begins a schedule anew that comes to its end",
+    "begins a schedule anew that comes to its end, half a minute later",
     Effect.gen(function* () {
-      const { answer, calls, close, offer } = yield* scene({
-        retry: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 }))
-      })
+      const { answer, calls, close, offer } = yield* scene({ retry: Schedule.recurs(1) })
       answer.now = () => Effect.fail(api(500))
       yield* offer(1)
-      for (let second = 0; second < 10; second++) yield* pass(1000)
-      assert.isAtLeast(calls.length, 9)
+      yield* pass(29_000)
+      assert.strictEqual(calls.length, 2)
+      yield* pass(2000)
+      assert.strictEqual(calls.length, 4)
       answer.now = () => Effect.void
-      yield* pass(1000)
+      yield* pass(30_000)
+      assert.strictEqual(calls.length, 5)
       yield* close
     })
   )
@@ -258,6 +255,130 @@ describe("Acks", () => {
       const closing = yield* Effect.forkChild(close)
       for (let second = 0; second < 11; second++) yield* pass(1000)
       yield* Fiber.join(closing)
+    })
+  )
+
+  test(
+    "sends four batches at once and no more, and those behind one that fails go on",
+    Effect.gen(function* () {
+      const { answer, calls, close, offer } = yield* scene({ maximum: 1, flushTimeout: 0 })
+      answer.now = () => Effect.never
+      yield* offer(1, 2, 3, 4, 5, 6)
+      yield* pass(1000)
+      assert.deepStrictEqual(calls, [[1], [2], [3], [4]])
+      yield* close
+      const other = yield* scene({ maximum: 1, flushTimeout: 0 })
+      other.answer.now = (ids) => (ids.includes(id(1)) ? Effect.never : Effect.void)
+      yield* other.offer(...Array.from({ length: 40 }, (_, n) => n + 1))
+      yield* pass(1000)
+      assert.strictEqual(other.calls.length, 40)
+      yield* other.close
+    })
+  )
+
+  test(
+    "an id is recorded before its acknowledgement and confirmed after it, when it is taken or dropped, and not before",
+    Effect.gen(function* () {
+      const steps: Array<string> = []
+      const step = (name: string) => (ids: ReadonlyArray<string>) =>
+        Effect.sync(() => void steps.push(`${name} ${ids.map((id) => Number(id.slice(-12))).join()}`))
+      const { answer, close, offer } = yield* scene({
+        dedup: Layer.succeed(Dedup.Dedup, {
+          admit: () => Effect.succeed([]),
+          settle: () => {},
+          record: step("record"),
+          confirm: step("confirm")
+        })
+      })
+      answer.now = step("send")
+      yield* offer(1, 2)
+      yield* pass(1000)
+      assert.deepStrictEqual(steps.splice(0), ["record 1,2", "send 1,2", "confirm 1,2"])
+      answer.now = () => Effect.fail(api(10002))
+      yield* offer(3)
+      yield* pass(1000)
+      assert.deepStrictEqual(steps.splice(0), ["record 3", "confirm 3"])
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(4)
+      yield* pass(1000)
+      assert.deepStrictEqual(steps, ["record 4"])
+      answer.now = () => Effect.void
+      yield* close
+    })
+  )
+
+  test(
+    "what is left at the end is told once, is not halved, and is not tried after it",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, offer, run } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1, 2)
+      yield* pass(1000)
+      yield* run(Effect.flatMap(Acks.Acks, ({ flush }) => flush))
+      yield* close
+      assert.deepStrictEqual(calls, [
+        [1, 2],
+        [1, 2]
+      ])
+      // What flush told went to its caller's logger; the end of the scope does not tell it again.
+      assert.deepStrictEqual(
+        logs.map((line) => line.includes("not acknowledged in time")),
+        [false]
+      )
+      yield* pass(60_000)
+      assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  test(
+    "at the end it tries every half second until the deadline, then no more, and tells of a single id too",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, offer } = yield* scene({ flushTimeout: 2000 })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(1)
+      yield* pass(1000)
+      const closing = yield* Effect.forkChild(close)
+      yield* pass(0)
+      assert.strictEqual(calls.length, 2)
+      yield* pass(499)
+      assert.strictEqual(calls.length, 2)
+      yield* pass(1)
+      assert.strictEqual(calls.length, 3)
+      yield* pass(1500)
+      yield* Fiber.join(closing)
+      const tried = calls.length
+      assert.include(logs.at(-1), `not acknowledged in time, and will come back: ${id(1)}`)
+      yield* pass(60_000)
+      assert.strictEqual(calls.length, tried)
+    })
+  )
+
+  test(
+    "over the socket a frame has at most 80, whatever the size of a batch",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(
+        Acks.layer.pipe(
+          Layer.provide(Acks.layerSocket),
+          Layer.provide(Connection.layer),
+          Layer.provide([Dedup.layerMemory, BlazeTest.layerSocket]),
+          Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+        ),
+        scope
+      )
+      yield* BlazeTest.settle
+      const acks = yield* Effect.provideContext(Acks.Acks, context)
+      for (let n = 1; n <= 161; n++) yield* acks.offer(id(n))
+      yield* pass(0)
+      yield* pass(1000)
+      assert.deepStrictEqual(
+        (yield* bot.acknowledged).map((ids) => ids.length),
+        [80, 80, 1]
+      )
+      const [requests] = yield* bot.requests
+      assert.deepStrictEqual(new Set(requests?.slice(1)), new Set(["ACKNOWLEDGE_MESSAGE_RECEIPTS"]))
+      yield* Scope.close(scope, Exit.void)
     })
   )
 })

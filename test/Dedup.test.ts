@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, References } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger, References } from "effect"
 import { Dedup, Ids } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
@@ -148,4 +148,96 @@ describe("Dedup", () => {
       assert.deepStrictEqual(yield* life((dedup) => dedup.admit([id(1), id(2)])), ["Handled", "New"])
     }).pipe(Effect.provide(Persistence.layerMemory))
   )
+
+  it.effect("what is confirmed again is young again", () =>
+    Effect.gen(function* () {
+      const dedup = yield* Dedup.Dedup
+      yield* dedup.admit([id(1), id(2)])
+      yield* dedup.confirm([id(1)])
+      yield* dedup.confirm([id(2)])
+      yield* dedup.confirm([id(1)])
+      yield* dedup.confirm([id(3)])
+      assert.deepStrictEqual(yield* dedup.admit([id(3), id(1), id(2)]), ["Handled", "Handled", "New"])
+    }).pipe(
+      Effect.provide(Dedup.layerMemory.pipe(Layer.provide(Layer.succeed(Dedup.Memory, { size: 2, age: "7 days" }))))
+    )
+  )
+
+  const failure = Effect.fail(new Persistence.PersistenceError({ message: "no store" }))
+
+  /** A store that fails so many times, and what was asked of it. */
+  const flaky = (failures: number) => {
+    const calls = { reads: 0, writes: 0 }
+    const logs: Array<string> = []
+    const layer = Layer.mergeAll(
+      Dedup.layerPersistence({ storeId: "test" }).pipe(
+        Layer.provide(
+          Layer.effect(
+            Persistence.Persistence,
+            Effect.map(Persistence.Persistence, ({ make }) =>
+              Persistence.Persistence.of({
+                make: (options) =>
+                  Effect.map(make(options), (store) => ({
+                    ...store,
+                    getMany: (keys) => Effect.suspend(() => (++calls.reads > failures ? store.getMany(keys) : failure)),
+                    setMany: (entries) =>
+                      Effect.suspend(() => (++calls.writes > failures ? store.setMany(entries) : failure))
+                  }))
+              })
+            )
+          )
+        ),
+        Layer.provide(Persistence.layerMemory)
+      ),
+      Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
+    )
+    return { calls, logs, layer }
+  }
+
+  const inTime = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+    const fiber = yield* Effect.forkChild(effect)
+    yield* BlazeTest.settle
+    yield* TestClock.adjust("10 seconds")
+    return yield* Fiber.join(fiber)
+  })
+
+  it.effect("a store is asked only about ids that are not at hand", () => {
+    const { calls, layer } = flaky(0)
+    return Effect.gen(function* () {
+      const dedup = yield* Dedup.Dedup
+      yield* dedup.admit([id(1)])
+      yield* dedup.admit([id(1)])
+      assert.strictEqual(calls.reads, 1)
+      dedup.settle(id(1), "Handled")
+      yield* dedup.record([id(1)])
+      yield* dedup.confirm([id(1)])
+      // What is confirmed is no longer held in memory.
+      assert.deepStrictEqual(yield* dedup.admit([id(1)]), ["Handled"])
+      assert.strictEqual(calls.reads, 2)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("a store that fails five times is asked again, and nothing is logged", () => {
+    const { calls, layer, logs } = flaky(5)
+    return Effect.gen(function* () {
+      const dedup = yield* Dedup.Dedup
+      assert.deepStrictEqual(yield* inTime(dedup.admit([id(1)])), ["New"])
+      yield* inTime(dedup.record([id(1)]))
+      assert.deepStrictEqual(calls, { reads: 6, writes: 6 })
+      assert.deepStrictEqual(logs, [])
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("without a store that answers the bot goes on: a message counts as new, and that is logged", () => {
+    const { calls, layer, logs } = flaky(Infinity)
+    return Effect.gen(function* () {
+      const dedup = yield* Dedup.Dedup
+      assert.deepStrictEqual(yield* inTime(dedup.admit([id(1), id(2)])), ["New", "New"])
+      yield* inTime(dedup.record([id(1)]))
+      assert.deepStrictEqual(calls, { reads: 6, writes: 6 })
+      assert.strictEqual(logs.length, 2)
+      assert.include(logs[0], "cannot be read")
+      assert.include(logs[1], "cannot be written")
+    }).pipe(Effect.provide(layer))
+  })
 })

@@ -36,7 +36,17 @@ for (const [codec, layer] of Object.entries(codecs)) {
     }
 
     it("refuses a text frame", () => {
-      assert.isTrue(Result.isFailure(withFrame((frame) => frame.decode('{"id":"1","action":"ERROR"}'))))
+      const result = withFrame((frame) => frame.decode('{"id":"1","action":"ERROR"}'))
+      assert(Result.isFailure(result))
+      assert.include(result.failure.message, "a text frame")
+    })
+
+    it("refuses what is not UTF-8, though it would make an envelope", () => {
+      const text = Buffer.from('{"id":"1","action":"?"}')
+      text[text.indexOf("?")] = 0xff
+      const result = withFrame((frame) => frame.decode(new Uint8Array(gzipSync(text))))
+      assert(Result.isFailure(result))
+      assert.include(result.failure.message, "not UTF-8")
     })
 
     it("stops at the limit, whatever the frame claims", () => {

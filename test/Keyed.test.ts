@@ -298,4 +298,114 @@ describe("Keyed.mapEffect", () => {
       assert.isTrue(yield* Deferred.isDone(interrupted))
     })
   )
+
+  it.effect("one element that is being worked on has the grace too", () =>
+    Effect.gen(function* () {
+      let finished = false
+      const fiber = yield* Stream.make(1).pipe(
+        Keyed.mapEffect(
+          () =>
+            Effect.andThen(
+              Effect.sleep("10 seconds"),
+              Effect.sync(() => (finished = true))
+            ),
+          {
+            key: (n) => n,
+            concurrency: 2
+          }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(interruption)
+      assert.isTrue(finished)
+    })
+  )
+
+  it.effect("begins nothing new after a failure", () =>
+    Effect.gen(function* () {
+      const begun: Array<number> = []
+      const exit = yield* Stream.range(1, 10).pipe(
+        Keyed.mapEffect(
+          (n) => {
+            begun.push(n)
+            return n === 2 ? Effect.fail("two") : Effect.succeed(n)
+          },
+          { key: (n) => n, concurrency: 1 }
+        ),
+        Stream.runDrain,
+        Effect.exit
+      )
+      assert.deepStrictEqual(exit, Exit.fail("two"))
+      assert.deepStrictEqual(begun, [1, 2])
+    })
+  )
+
+  it.effect("loses nothing to a consumer that is slower than the work", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Stream.range(1, 30).pipe(
+        Keyed.mapEffect((n) => Effect.as(Effect.sleep(n % 7), n), { key: (n) => n, concurrency: 3 }),
+        Stream.mapEffect((n) => Effect.as(Effect.sleep(10), n)),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      for (let step = 0; step < 400; step++) {
+        yield* Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+        yield* TestClock.adjust(1)
+      }
+      assert.deepStrictEqual(
+        (yield* Fiber.join(fiber)).toSorted((a, b) => a - b),
+        Array.range(1, 30)
+      )
+    })
+  )
+
+  it.effect("takes exactly as much weight again as was passed on", () =>
+    Effect.gen(function* () {
+      let pulled = 0
+      const doors = yield* Effect.forEach(Array.range(0, 20), () => Deferred.make<void>())
+      const fiber = yield* Stream.range(1, 20).pipe(
+        Stream.rechunk(1),
+        Stream.tap(() => Effect.sync(() => pulled++)),
+        Keyed.mapEffect((n) => Deferred.await(doors[n]!), {
+          key: (n) => n,
+          concurrency: 20,
+          weight: () => 1,
+          inFlightWeight: 3
+        }),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, 0),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      assert.strictEqual(pulled, 3)
+      for (let n = 1; n <= 5; n++) {
+        yield* Deferred.succeed(doors[n]!, undefined)
+        yield* BlazeTest.settle
+        assert.strictEqual(pulled, 3 + n)
+      }
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("10 000 elements may be in flight, and weigh nothing, when nothing else is said", () =>
+    Effect.gen(function* () {
+      let pulled = 0
+      const fiber = yield* Stream.range(1, 20_000).pipe(
+        Stream.rechunk(100),
+        Stream.tap(() => Effect.sync(() => pulled++)),
+        Keyed.mapEffect(() => Effect.never, { key: (n) => n % 3, concurrency: 4, inFlightWeight: 1 }),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, 0),
+        Effect.forkChild
+      )
+      yield* Effect.repeat(BlazeTest.settle, { times: 5 })
+      assert.strictEqual(pulled, 10_000)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
 })

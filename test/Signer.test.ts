@@ -84,6 +84,26 @@ describe("Signer", () => {
     }
   }
 
+  it.effect("signs in the name of the keystore's bot, whether that comes as JSON or is at hand", () =>
+    Effect.gen(function* () {
+      const { keystore: shape } = tokens[0]!.input
+      const keystore = yield* Keystore.fromUnknown(
+        shape["authorization_id"] ? { ...shape, session_id: shape["authorization_id"], authorization_id: null } : shape
+      )
+      const json = JSON.stringify({
+        app_id: keystore.userId,
+        session_id: keystore.sessionId,
+        session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"
+      })
+      for (const layer of [Signer.layer(keystore), Signer.layerString(json)]) {
+        const signer = yield* Effect.provide(Signer.Signer, layer, { local: true })
+        assert.strictEqual(signer.userId, keystore.userId)
+        const token = decode(Redacted.value(yield* signer.token({ method: "GET", uri: "/", body: "" })))
+        assert.strictEqual(token.sid, keystore.sessionId)
+      }
+    }).pipe(Effect.provide(NodeCrypto.layer))
+  )
+
   it.effect("never makes the same token twice, and shows none", () =>
     Effect.gen(function* () {
       const signer = yield* Effect.flatMap(Keystore.fromUnknown(tokens[0]!.input.keystore), Signer.make)

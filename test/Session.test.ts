@@ -1,0 +1,589 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, type Message, Session, Telemetry } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { SecureRandom } from "effect/crypto"
+import { TestClock } from "effect/testing"
+
+const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
+const alice = "773e5e77-4107-45c2-b648-8fc722ed77f5"
+const list = "LIST_PENDING_MESSAGES"
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+const frame = (envelope: object) => encoder.encode(JSON.stringify(envelope))
+const bad = encoder.encode("bad")
+
+const view = (n: number, more: object = {}) => ({
+  message_id: `00000000-0000-0000-0000-${String(n).padStart(12, "0")}`,
+  user_id: alice,
+  category: "PLAIN_TEXT",
+  data: "aGVsbG8",
+  ...more
+})
+const push = (n: number, more: object = {}, action = "CREATE_MESSAGE") =>
+  frame({ id: `push ${n}`, action, data: view(n, more) })
+
+/** A push that is no message, of so many bytes. */
+const ballast = (bytes: number) => {
+  const empty = frame({ id: "ballast", action: "NOTHING", data: "" }).length
+  return frame({ id: "ballast", action: "NOTHING", data: "x".repeat(bytes - empty) })
+}
+
+const lost = BlazeError.make(new BlazeError.ConnectionLost({ code: 1006 }))
+
+const number = (id: string) => Number(id.slice(-12))
+
+/** A wire and an inbox that a test holds at both ends. By itself the wire answers listings and nothing else. */
+const scene = Effect.fnUntraced(function* (options?: {
+  readonly room?: number
+  readonly overflow?: number
+  readonly passOver?: boolean
+  readonly traced?: boolean
+  readonly listings?: "answered" | "ignored"
+}) {
+  const queue = yield* Queue.unbounded<Uint8Array, BlazeError.BlazeError>()
+  const sent: Array<Envelope.Request> = []
+  const spans: Array<string> = []
+  const passedOver: Array<BlazeError.BlazeError> = []
+  const inbox = {
+    waiting: [] as Array<Message.Message>,
+    receipts: [] as Array<number>,
+    asked: 0,
+    onRoom: () => {},
+    onReceipts: () => {}
+  }
+  const knobs = {
+    room: options?.room ?? Infinity,
+    listings: options?.listings ?? "answered",
+    send: Effect.void as Effect.Effect<void, BlazeError.BlazeError>
+  }
+  const wire: BlazeSocket.Wire = {
+    socket: undefined as never,
+    envelopes: undefined as never,
+    receive: Queue.takeAll(queue),
+    decode: (frame) => {
+      try {
+        return Result.succeed(JSON.parse(decoder.decode(frame as Uint8Array)))
+      } catch {
+        return Result.fail(BlazeError.make(new BlazeError.BadInput({ problem: "a bad frame" })))
+      }
+    },
+    send: (request) =>
+      Effect.gen(function* () {
+        sent.push(request)
+        const span = yield* Effect.option(Effect.currentSpan)
+        if (Option.isSome(span)) spans.push(span.value.name)
+        if (request.action === list && knobs.listings === "answered") {
+          Queue.offerUnsafe(queue, frame({ id: request.id, action: list }))
+        }
+        yield* knobs.send
+      })
+  }
+  const session = yield* Session.make({
+    wire,
+    userId: me,
+    random: yield* SecureRandom.SecureRandom,
+    telemetry: yield* Telemetry.make(me),
+    inbox: {
+      messages: (messages) => void inbox.waiting.push(...messages),
+      receipts: (views) => {
+        for (const { message_id } of views) inbox.receipts.push(number(message_id))
+        inbox.onReceipts()
+      },
+      hasRoom: () => {
+        inbox.asked++
+        return inbox.waiting.length < knobs.room
+      },
+      onRoom: (callback) => void (inbox.onRoom = callback)
+    },
+    passOverBadFrames: options?.passOver ?? false,
+    onPassedOver: (problem) => passedOver.push(problem)
+  }).pipe(
+    Effect.provideService(Session.OverflowSize, options?.overflow ?? 1_000_000),
+    Effect.provideService(Telemetry.Traced, options?.traced ?? false),
+    Effect.forkScoped
+  )
+  yield* BlazeTest.settle
+
+  const arrive = (...frames: ReadonlyArray<Uint8Array>) =>
+    Effect.suspend(() => {
+      for (const frame of frames) Queue.offerUnsafe(queue, frame)
+      return BlazeTest.settle
+    })
+  const take = () => {
+    const taken = inbox.waiting
+    inbox.waiting = []
+    inbox.onRoom()
+    return taken.map(({ id }) => number(id))
+  }
+  const request = (action: string) =>
+    Effect.gen(function* () {
+      const current = yield* Fiber.join(session)
+      const fiber = yield* Effect.forkChild(Effect.exit(current.request(action)))
+      yield* BlazeTest.settle
+      return { fiber, id: sent.at(-1)!.id }
+    })
+  const messages = () => inbox.waiting.map(({ id }) => number(id))
+  return {
+    arrive,
+    end: Effect.andThen(Queue.fail(queue, lost), BlazeTest.settle),
+    ended: Effect.flip(Effect.flatMap(Fiber.join(session), ({ ended }) => ended)),
+    inbox,
+    knobs,
+    listings: () => sent.filter(({ action }) => action === list).length,
+    messages,
+    passedOver,
+    request,
+    sent,
+    session,
+    spans,
+    take,
+    takeSettled: Effect.suspend(() => {
+      const taken = take()
+      return Effect.as(BlazeTest.settle, taken)
+    }),
+    /** How many frames arrived that nobody has read. */
+    unread: Queue.size(queue)
+  }
+})
+
+const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
+
+const test = (name: string, body: () => Effect.Effect<void, unknown, Scope.Scope | SecureRandom.SecureRandom>) =>
+  it.effect(name, () => body().pipe(Effect.provide(NodeCrypto.layerSecureRandom)))
+
+const reasonOf = (exit: Exit.Exit<unknown, BlazeError.BlazeError> | undefined) => {
+  assert(exit !== undefined && Exit.isFailure(exit))
+  return Option.getOrThrow(Exit.findErrorOption(exit)).reason
+}
+
+describe("requests", () => {
+  test("the listing goes first, and the session is there when it is answered", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, sent, session } = yield* scene({ listings: "ignored" })
+      assert.deepStrictEqual(
+        sent.map(({ action }) => action),
+        [list]
+      )
+      yield* arrive(push(1))
+      assert.isUndefined(session.pollUnsafe())
+      assert.deepStrictEqual(messages(), [1])
+      yield* arrive(frame({ id: sent[0]!.id, action: list }))
+      assert.isDefined(session.pollUnsafe())
+    }))
+
+  test("a listing that is not answered in 5 seconds fails", () =>
+    Effect.gen(function* () {
+      const { session } = yield* scene({ listings: "ignored" })
+      yield* pass(4999)
+      assert.isUndefined(session.pollUnsafe())
+      yield* pass(1)
+      assert.strictEqual(reasonOf(session.pollUnsafe())._tag, "Timeout")
+    }))
+
+  test("answers find their requests by id, whatever their order", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, request } = yield* scene()
+      const one = yield* request("ONE")
+      const two = yield* request("TWO")
+      assert.notStrictEqual(one.id, two.id)
+      yield* arrive(frame({ id: two.id, action: "TWO", data: view(2) }))
+      assert.isUndefined(one.fiber.pollUnsafe())
+      assert.deepStrictEqual(yield* Fiber.join(two.fiber), Exit.succeed(view(2)))
+      yield* arrive(frame({ id: one.id, action: "ONE", data: 1 }))
+      assert.deepStrictEqual(yield* Fiber.join(one.fiber), Exit.succeed(1))
+      assert.deepStrictEqual(messages(), [])
+    }))
+
+  test("an answer is no message, though it looks like one", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, request } = yield* scene()
+      const { id } = yield* request("CREATE_MESSAGE")
+      yield* arrive(frame({ id, action: "CREATE_MESSAGE", data: view(1) }))
+      assert.deepStrictEqual(messages(), [])
+    }))
+
+  test("an error is the answer of its request alone", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, request } = yield* scene()
+      const one = yield* request("ONE")
+      const two = yield* request("TWO")
+      yield* arrive(frame({ id: one.id, action: "ONE", error: { code: 20116 } }), push(1))
+      assert.strictEqual(reasonOf(yield* Fiber.join(one.fiber))._tag, "ApiFailure")
+      assert.isUndefined(two.fiber.pollUnsafe())
+      assert.deepStrictEqual(messages(), [1])
+    }))
+
+  test("an error that nobody waits for is nothing, whatever data it carries", () =>
+    Effect.gen(function* () {
+      const { arrive, messages } = yield* scene()
+      yield* arrive(frame({ id: "?", action: "CREATE_MESSAGE", data: view(1), error: { code: 20116 } }), push(2))
+      assert.deepStrictEqual(messages(), [2])
+    }))
+
+  test("a 401 ends the connection, whether it answers a request or not, and whatever else was asked for", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, messages, request } = yield* scene()
+      const one = yield* request("ONE")
+      const two = yield* request("TWO")
+      yield* arrive(frame({ id: one.id, action: "ONE", error: { code: 401 } }), push(1))
+      assert.strictEqual((yield* ended).reason._tag, "Unauthorized")
+      assert.strictEqual(reasonOf(yield* Fiber.join(one.fiber))._tag, "Unauthorized")
+      assert.strictEqual(reasonOf(yield* Fiber.join(two.fiber))._tag, "Unauthorized")
+      assert.deepStrictEqual(messages(), [])
+    }))
+
+  test("an ERROR frame ends the connection, though its code is not the end of the bot", () =>
+    Effect.gen(function* () {
+      const { arrive, ended } = yield* scene()
+      yield* arrive(frame({ id: "?", action: "ERROR", error: { code: 7000 } }))
+      assert.strictEqual((yield* ended).reason._tag, "ApiFailure")
+    }))
+
+  test("the end of the connection is the end of what was asked for, and of what is asked for after it", () =>
+    Effect.gen(function* () {
+      const { end, ended, request, sent } = yield* scene()
+      const { fiber } = yield* request("ONE")
+      yield* end
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "ConnectionLost")
+      assert.strictEqual((yield* ended).reason._tag, "ConnectionLost")
+      const late = yield* request("TWO")
+      assert.strictEqual(reasonOf(yield* Fiber.join(late.fiber))._tag, "ConnectionLost")
+      assert.deepStrictEqual(
+        sent.map(({ action }) => action),
+        [list, "ONE"]
+      )
+    }))
+
+  test("the end of the scope ends what was asked for as Closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { request } = yield* Scope.provide(scene(), scope)
+      const one = yield* request("ONE")
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(reasonOf(yield* Fiber.join(one.fiber))._tag, "Closed")
+    }))
+
+  test("a request whose time is over while more than a megabyte came in has another 5 seconds, twelve times at most", () =>
+    Effect.gen(function* () {
+      const { arrive, request } = yield* scene()
+      const { fiber } = yield* request("ONE")
+      for (let period = 1; period < 12; period++) {
+        yield* arrive(ballast(512 * 1024))
+        yield* pass(2500)
+        yield* arrive(ballast(512 * 1024))
+        yield* pass(2500)
+        assert.isUndefined(fiber.pollUnsafe())
+      }
+      yield* arrive(ballast(2 * 1024 * 1024))
+      yield* pass(4999)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* pass(1)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+    }))
+
+  test("what came in before a request, or less than a megabyte, gives it no more time", () =>
+    Effect.gen(function* () {
+      const { arrive, request } = yield* scene()
+      yield* arrive(ballast(2 * 1024 * 1024))
+      const { fiber } = yield* request("ONE")
+      yield* arrive(ballast(1024 * 1024 - 1))
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+    }))
+
+  test("a request that cannot be written fails with the reason, and is not waited for", () =>
+    Effect.gen(function* () {
+      const { arrive, knobs, messages, request, unread } = yield* scene({ room: 1 })
+      knobs.send = Effect.fail(lost)
+      const { fiber } = yield* request("ONE")
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "ConnectionLost")
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      assert.deepStrictEqual(messages(), [1])
+      assert.strictEqual(yield* unread, 1)
+    }))
+
+  test("each request has a span when Traced is set, and none otherwise", () =>
+    Effect.gen(function* () {
+      const traced = yield* scene({ traced: true })
+      yield* traced.request("ONE")
+      assert.deepStrictEqual(traced.spans, [Telemetry.span.request])
+      const plain = yield* scene()
+      yield* plain.request("ONE")
+      assert.deepStrictEqual(plain.spans, [])
+    }))
+})
+
+describe("what arrives", () => {
+  test("messages, calls and krakens come out in order, and nothing else does", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, messages } = yield* scene()
+      yield* arrive(
+        push(1),
+        push(2, {}, "CREATE_CALL"),
+        push(3, {}, "SOMETHING_NEW"),
+        frame({ id: "x", action: "CREATE_MESSAGE" }),
+        frame({ id: "x", action: "CREATE_MESSAGE", data: null }),
+        frame({ id: "x", action: "CREATE_MESSAGE", data: {} }),
+        push(4, {}, "CREATE_KRAKEN")
+      )
+      assert.deepStrictEqual(messages(), [1, 2, 4])
+      assert.deepStrictEqual(inbox.receipts, [])
+    }))
+
+  test("a view with a field of the wrong type comes out as Unknown", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox } = yield* scene()
+      yield* arrive(push(1, { data: 5 }), push(2))
+      assert.deepStrictEqual(
+        inbox.waiting.map(({ _tag }) => _tag),
+        ["Unknown", "Text"]
+      )
+    }))
+
+  test("a receipt is known by its action or by the source of its view", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, messages } = yield* scene()
+      yield* arrive(
+        push(1, {}, "ACKNOWLEDGE_MESSAGE_RECEIPT"),
+        push(2, { source: "ACKNOWLEDGE_MESSAGE_RECEIPT" }),
+        push(3, { source: "CREATE_MESSAGE" })
+      )
+      assert.deepStrictEqual(inbox.receipts, [1, 2])
+      assert.deepStrictEqual(messages(), [3])
+    }))
+
+  test("the late answer to a request that timed out is no message: its user is the bot", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, request } = yield* scene()
+      const { fiber, id } = yield* request("CREATE_MESSAGE")
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+      yield* arrive(frame({ id, action: "CREATE_MESSAGE", data: view(1, { user_id: me }) }), push(2))
+      assert.deepStrictEqual(messages(), [2])
+    }))
+
+  test("after a bad frame nothing of this connection comes out, of the same pull or a later one", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, messages, passedOver } = yield* scene()
+      yield* arrive(push(1), bad, push(2))
+      yield* arrive(push(3))
+      assert.deepStrictEqual(messages(), [1])
+      assert.strictEqual((yield* ended).reason._tag, "BadInput")
+      assert.strictEqual(passedOver.length, 0)
+    }))
+
+  test("a bad frame that is passed over is told, and the rest goes on", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, passedOver } = yield* scene({ passOver: true })
+      yield* arrive(push(1), bad, push(2))
+      yield* arrive(push(3))
+      assert.deepStrictEqual(messages(), [1, 2, 3])
+      assert.strictEqual(passedOver.length, 1)
+    }))
+})
+
+describe("room", () => {
+  test("while the inbox is full and no request is out nothing is read", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, messages, takeSettled, unread } = yield* scene({ room: 1 })
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      const { asked } = inbox
+      yield* arrive(push(3))
+      assert.strictEqual(yield* unread, 2)
+      // It waits, and does not look again and again.
+      assert.strictEqual(inbox.asked, asked)
+      assert.deepStrictEqual(yield* takeSettled, [1])
+      assert.strictEqual(yield* unread, 0)
+      assert.deepStrictEqual(messages(), [2, 3])
+    }))
+
+  test("while a request is out it reads on: the answer comes, the messages are kept and come first, in order", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, messages, request, takeSettled, unread } = yield* scene({ room: 1 })
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      assert.strictEqual(yield* unread, 1)
+      const { fiber, id } = yield* request("ONE")
+      assert.strictEqual(yield* unread, 0)
+      const window = push(3)
+      yield* arrive(window)
+      // What arrives is a window on a buffer that is used again.
+      window.fill(0)
+      yield* arrive(push(9, { source: "ACKNOWLEDGE_MESSAGE_RECEIPT" }))
+      assert.deepStrictEqual(inbox.receipts, [9])
+      yield* arrive(frame({ id, action: "ONE", data: 1 }))
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Exit.succeed(1))
+      yield* arrive(push(4))
+      assert.strictEqual(yield* unread, 1)
+      assert.deepStrictEqual(messages(), [1])
+      assert.deepStrictEqual(yield* takeSettled, [1])
+      // All that was kept comes at once; the inbox is full again and the next one stays where it is.
+      assert.deepStrictEqual(messages(), [2, 3])
+      assert.strictEqual(yield* unread, 1)
+      assert.deepStrictEqual(yield* takeSettled, [2, 3])
+      assert.deepStrictEqual(messages(), [4])
+    }))
+
+  test("a request that timed out is no longer a reason to read on", () =>
+    Effect.gen(function* () {
+      const { arrive, request, unread } = yield* scene({ room: 1 })
+      const { fiber } = yield* request("ONE")
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      assert.strictEqual(yield* unread, 0)
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+      yield* arrive(push(3))
+      yield* arrive(push(4))
+      assert.strictEqual(yield* unread, 1)
+    }))
+
+  test("what was kept is handed over 256 at a time, and what is pushed in between comes behind it", () =>
+    Effect.gen(function* () {
+      const { arrive, knobs, messages, request, takeSettled } = yield* scene({ room: 1 })
+      yield* request("ONE")
+      yield* arrive(push(0))
+      yield* arrive(...Array.from({ length: 300 }, (_, n) => push(n + 1)))
+      knobs.room = Infinity
+      assert.deepStrictEqual(yield* takeSettled, [0])
+      assert.strictEqual(messages().length, 256)
+      yield* arrive(push(301))
+      assert.strictEqual(messages().length, 256)
+      const first = yield* takeSettled
+      assert.deepStrictEqual(
+        [...first, ...messages()],
+        Array.from({ length: 301 }, (_, n) => n + 1)
+      )
+    }))
+
+  test("what was kept is gone with the connection: the server lists it to the next one", () =>
+    Effect.gen(function* () {
+      const { arrive, end, messages, request, takeSettled } = yield* scene({ room: 1 })
+      yield* request("ONE")
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      yield* end
+      assert.deepStrictEqual(yield* takeSettled, [1])
+      assert.deepStrictEqual(messages(), [])
+    }))
+})
+
+describe("overflow", () => {
+  const full = Effect.gen(function* () {
+    const size = push(2).length + push(3).length
+    const all = yield* scene({ room: 1, overflow: size })
+    const asked = yield* all.request("ONE")
+    yield* all.arrive(push(1))
+    yield* all.arrive(push(2), push(3))
+    return { ...all, asked }
+  })
+
+  test("up to its size pushes are kept, and nothing is listed again", () =>
+    Effect.gen(function* () {
+      const { knobs, listings, messages, takeSettled } = yield* full
+      knobs.room = Infinity
+      assert.deepStrictEqual(yield* takeSettled, [1])
+      assert.deepStrictEqual(messages(), [2, 3])
+      assert.strictEqual(listings(), 1)
+    }))
+
+  test("beyond it pushes are refused, with all that follows them, until a new listing is answered", () =>
+    Effect.gen(function* () {
+      const { arrive, asked, knobs, listings, messages, sent, takeSettled } = yield* full
+      knobs.listings = "ignored"
+      yield* arrive(push(4), push(5))
+      assert.deepStrictEqual(yield* takeSettled, [1])
+      assert.deepStrictEqual(messages(), [2, 3])
+      // Full again, so that there is no sense in a listing yet.
+      assert.strictEqual(listings(), 1)
+      yield* arrive(push(6))
+      knobs.room = Infinity
+      assert.deepStrictEqual(yield* takeSettled, [2, 3])
+      assert.strictEqual(listings(), 2)
+      const again = sent.at(-1)!
+      assert.strictEqual(again.action, list)
+      // Neither room nor the answer to something else is an answer to the listing.
+      yield* arrive(push(7), frame({ id: asked.id, action: "ONE" }), push(8))
+      assert.deepStrictEqual(messages(), [])
+      yield* arrive(push(9), frame({ id: again.id, action: list }), push(4), push(5))
+      assert.deepStrictEqual(messages(), [4, 5])
+      yield* arrive(push(6), push(7))
+      assert.deepStrictEqual(messages(), [4, 5, 6, 7])
+      yield* takeSettled
+      assert.strictEqual(listings(), 2)
+    }))
+
+  test("a refusal after a new listing makes another one", () =>
+    Effect.gen(function* () {
+      const { arrive, knobs, listings, messages, request, takeSettled } = yield* full
+      yield* arrive(push(4))
+      knobs.room = Infinity
+      yield* takeSettled
+      assert.strictEqual(listings(), 2)
+      yield* arrive(push(4))
+      assert.deepStrictEqual(messages(), [2, 3, 4])
+      knobs.room = 1
+      yield* request("TWO")
+      yield* arrive(push(5), push(6))
+      yield* arrive(push(7))
+      knobs.room = Infinity
+      yield* takeSettled
+      assert.strictEqual(listings(), 3)
+      yield* arrive(push(7))
+      assert.deepStrictEqual(messages(), [5, 6, 7])
+    }))
+
+  test("a refusal in the same breath as the answer to a new listing is not forgotten", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, knobs, listings, sent, take, takeSettled } = yield* full
+      knobs.listings = "ignored"
+      yield* arrive(push(4))
+      knobs.room = Infinity
+      yield* takeSettled
+      yield* takeSettled
+      assert.strictEqual(listings(), 2)
+      knobs.room = 0
+      // There is room again before anybody but the reader has had a turn.
+      inbox.onReceipts = () => {
+        knobs.room = Infinity
+        take()
+      }
+      yield* arrive(
+        frame({ id: sent.at(-1)!.id, action: list }),
+        push(5, { data: "x".repeat(1000) }),
+        push(6, { source: "ACKNOWLEDGE_MESSAGE_RECEIPT" })
+      )
+      assert.strictEqual(listings(), 3)
+    }))
+
+  test("a new listing that is refused leaves the pushes refused and ends the connection", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, knobs, messages, sent, takeSettled } = yield* full
+      knobs.listings = "ignored"
+      yield* arrive(push(4))
+      knobs.room = Infinity
+      yield* takeSettled
+      yield* takeSettled
+      yield* arrive(frame({ id: sent.at(-1)!.id, action: list, error: { code: 7000 } }))
+      yield* arrive(push(5))
+      assert.deepStrictEqual(messages(), [])
+      assert.strictEqual((yield* ended).reason._tag, "ApiFailure")
+    }))
+
+  test("a new listing that is never answered ends the connection", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, knobs, takeSettled } = yield* full
+      knobs.listings = "ignored"
+      yield* arrive(push(4))
+      knobs.room = Infinity
+      yield* takeSettled
+      const end = yield* Effect.forkChild(ended)
+      yield* pass(5000)
+      assert.strictEqual((yield* Fiber.join(end)).reason._tag, "Timeout")
+    }))
+})

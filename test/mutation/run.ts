@@ -1,0 +1,304 @@
+// npm run test:mutation -- [Room ...] [--sample N] [--seed N] [--jobs N] [--timeout SECONDS]
+//
+// Would the tests notice? Changes one small thing at a time in a room of a copy of this tree and runs the tests that concern that room.
+// A room passes when they notice at least 80 % of its mutants; one that makes them hang is noticed, and listed.
+import { parseSync, type Node } from "oxc-parser"
+import { spawn } from "node:child_process"
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { availableParallelism, tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+
+/** The tests of a room, in the order in which they are asked; the ones of a later row only about what survived the row before. */
+const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
+  Acks: [["Acks", "defaults"], ["Bot"]],
+  Keyed: [["Keyed", "defaults"]],
+  Dedup: [["Dedup", "defaults"], ["Bot"]],
+  Session: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
+  Connection: [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
+  Reconnect: [["Reconnect", "defaults"]],
+  Frame: [["Frame", "defaults"]],
+  Gzip: [["Gzip"], ["Frame"]],
+  Signer: [["Signer", "defaults"]],
+  Keystore: [["Keystore"]]
+}
+
+/** A test that takes seconds by itself. */
+const slow = "a bomb of many megabytes"
+
+const { positionals, values: args } = parseArgs({
+  allowPositionals: true,
+  options: {
+    sample: { type: "string" },
+    seed: { type: "string", default: "1" },
+    jobs: { type: "string", default: String(availableParallelism()) },
+    timeout: { type: "string", default: "30" }
+  }
+})
+const threshold = 80
+const sample = Number(args.sample ?? Infinity)
+const timeout = Number(args.timeout) * 1000
+
+interface Mutant {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+const swaps: Readonly<Record<string, string>> = {
+  "===": "!==",
+  "!==": "===",
+  "<": "<=",
+  "<=": "<",
+  ">": ">=",
+  ">=": ">",
+  "&&": "||",
+  "||": "&&",
+  "+": "-",
+  "-": "+",
+  "+=": "-=",
+  "-=": "+=",
+  "++": "--",
+  "--": "++"
+}
+
+const isText = (node: Node) =>
+  node.type === "TemplateLiteral" || (node.type === "Literal" && typeof node.value === "string")
+
+// What is measured or logged is no behaviour that these tests are about.
+const isObservation = (node: Node): boolean =>
+  node.type === "CallExpression" &&
+  node.callee.type === "MemberExpression" &&
+  node.callee.property.type === "Identifier" &&
+  (node.callee.property.name === "measure" || /^log([A-Z]|$)/.test(node.callee.property.name))
+
+// An effect that does nothing else.
+const measures = (node: Node) => {
+  const [only] = node.type === "CallExpression" ? node.arguments : []
+  return only?.type === "ArrowFunctionExpression" && isObservation(only.body)
+}
+
+const mutantsOf = (file: string, source: string): ReadonlyArray<Mutant> => {
+  const { errors, program } = parseSync(file, source)
+  if (errors.length > 0) throw new Error(`${file} cannot be parsed`)
+  const mutants = new Map<string, Mutant>()
+  const text = (node: Node) => source.slice(node.start, node.end)
+  const add = (start: number, end: number, replacement: string) => {
+    const mutated = source.slice(0, start) + replacement + source.slice(end)
+    if (!mutants.has(mutated)) mutants.set(mutated, { start, end, text: replacement })
+  }
+  const replace = (node: Node, replacement: string) => add(node.start, node.end, replacement)
+  const swap = (operator: string, from: number, to: number) => {
+    const other = swaps[operator]
+    const at = source.indexOf(operator, from)
+    if (other !== undefined && at >= 0 && at < to) add(at, at + operator.length, other)
+  }
+  const negate = (node: Node) => {
+    if (node.type === "Literal") return
+    if (node.type === "BinaryExpression" && /^[!=]==$/.test(node.operator)) return
+    replace(node, node.type === "UnaryExpression" && node.operator === "!" ? text(node.argument) : `!(${text(node)})`)
+  }
+
+  const mutate = (node: Node, parent: Node) => {
+    switch (node.type) {
+      case "BinaryExpression":
+      case "LogicalExpression":
+        if (node.operator === "??") replace(node, text(node.left))
+        else if (!isText(node.left) && !isText(node.right)) swap(node.operator, node.left.end, node.right.start)
+        break
+      case "AssignmentExpression":
+        if (!isText(node.right)) swap(node.operator, node.left.end, node.right.start)
+        break
+      case "UpdateExpression":
+        swap(node.operator, node.start, node.end)
+        break
+      case "UnaryExpression":
+        if (node.operator === "!") replace(node, text(node.argument))
+        break
+      case "Literal":
+        if (typeof node.value === "boolean") replace(node, String(!node.value))
+        if (typeof node.value === "number") replace(node, String(node.value + 1))
+        break
+      case "IfStatement":
+      case "WhileStatement":
+      case "ConditionalExpression":
+        negate(node.test)
+        break
+      case "ExpressionStatement":
+        if (!("directive" in node && node.directive) && !isObservation(bare(node.expression))) replace(node, "void 0")
+        break
+      case "ReturnStatement":
+        // One that ends its function early.
+        if (parent.type === "IfStatement" || parent.type === "ForOfStatement") replace(node, ";")
+        break
+      case "ArrowFunctionExpression":
+        if (node.expression && node.body.type !== "Literal" && !isObservation(node.body) && !measures(node.body)) {
+          replace(node.body, "undefined")
+        }
+        break
+    }
+  }
+
+  const bare = (node: Node): Node => (node.type === "YieldExpression" && node.argument ? node.argument : node)
+
+  const visit = (value: unknown, parent: Node): void => {
+    if (Array.isArray(value)) return value.forEach((one) => visit(one, parent))
+    if (typeof value !== "object" || value === null || !("type" in value)) return
+    const node = value as Node
+    if (/^(Import|ExportAll)/.test(node.type) || isObservation(node)) return
+    if (node.type.startsWith("TS") && !/^TS(As|NonNull|Satisfies)Expression$/.test(node.type)) return
+    mutate(node, parent)
+    for (const [name, child] of Object.entries(node)) if (name !== "typeAnnotation") visit(child, node)
+  }
+  visit(program.body, program)
+  return [...mutants.values()].toSorted((a, b) => a.start - b.start)
+}
+
+let state = Number(args.seed)
+const random = () => {
+  state = (state + 0x6d2b79f5) | 0
+  let t = Math.imul(state ^ (state >>> 15), 1 | state)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+const some = (mutants: ReadonlyArray<Mutant>): ReadonlyArray<Mutant> => {
+  if (mutants.length <= sample) return mutants
+  const chosen = mutants.map((mutant) => ({ mutant, at: random() })).toSorted((a, b) => a.at - b.at)
+  return chosen.slice(0, sample).map(({ mutant }) => mutant)
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const parts = ["src", "test", "docs", "package.json", "tsconfig.json"]
+
+const copyTree = () => {
+  const tree = mkdtempSync(join(tmpdir(), "effect-blaze-mutation-"))
+  for (const part of parts) {
+    cpSync(join(root, part), join(tree, part), {
+      recursive: true,
+      filter: (path) => !path.slice(root.length).includes("node_modules")
+    })
+  }
+  symlinkSync(join(root, "node_modules"), join(tree, "node_modules"))
+  return tree
+}
+
+const running = new Set<number>()
+
+type Verdict = "killed" | "survived" | "timed out"
+
+/** Runs some tests in a tree. A process that hangs is killed with all that it has started. */
+const run = async (tree: string, tests: ReadonlyArray<string>): Promise<Verdict> => {
+  const files = tests.map((test) => `test/${test}.test.ts`)
+  const child = spawn(
+    process.execPath,
+    [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--config=test/vitest.config.ts",
+      "--bail=1",
+      `--testNamePattern=^(?!.*${slow})`,
+      "--reporter=dot",
+      `--testTimeout=${timeout / 3}`,
+      ...files
+    ],
+    { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } }
+  )
+  running.add(child.pid!)
+  let output = ""
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()))
+  const waiting = new AbortController()
+  const ended = new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? 1)))
+  void ended.then(() => running.delete(child.pid!))
+  const late = sleep(timeout, undefined, { signal: waiting.signal }).catch(() => undefined)
+  const code = await Promise.race([ended, late])
+  waiting.abort()
+  if (code === undefined) {
+    process.kill(-child.pid!, "SIGKILL")
+    await ended
+    return "timed out"
+  }
+  if (code === 0) return "survived"
+  return /Test timed out in/.test(output) ? "timed out" : "killed"
+}
+
+const judge = async (tree: string, room: string, source: string, mutant: Mutant): Promise<Verdict> => {
+  const path = join(tree, "src", `${room}.ts`)
+  writeFileSync(path, source.slice(0, mutant.start) + mutant.text + source.slice(mutant.end))
+  try {
+    for (const tests of rooms[room]!) {
+      const verdict = await run(tree, tests)
+      if (verdict !== "survived") return verdict
+    }
+    return "survived"
+  } finally {
+    writeFileSync(path, source)
+  }
+}
+
+const brief = (text: string) => {
+  const line = text.replaceAll(/\s+/g, " ").trim()
+  return line.length > 70 ? `${line.slice(0, 67)}...` : line
+}
+
+const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boolean> => {
+  const source = readFileSync(join(root, "src", `${room}.ts`), "utf8")
+  const all = mutantsOf(`${room}.ts`, source)
+  const chosen = some(all)
+  for (const tests of rooms[room]!) {
+    const verdict = await run(trees[0]!, tests)
+    if (verdict !== "survived") throw new Error(`${tests.join(", ")}: ${verdict} without a mutant`)
+  }
+  const verdicts = new Map<Mutant, Verdict>()
+  const waiting = [...chosen]
+  await Promise.all(
+    trees.map(async (tree) => {
+      for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+        verdicts.set(mutant, await judge(tree, room, source, mutant))
+      }
+    })
+  )
+  const of = (verdict: Verdict) => chosen.filter((mutant) => verdicts.get(mutant) === verdict)
+  const survived = of("survived")
+  const timedOut = of("timed out")
+  const score = ((chosen.length - survived.length) / Math.max(1, chosen.length)) * 100
+  console.log(
+    `${room}: ${of("killed").length} killed, ${timedOut.length} timed out, ${survived.length} survived of ${chosen.length}` +
+      `${chosen.length < all.length ? ` (out of ${all.length}, seed ${args.seed})` : ""}: ${score.toFixed(1)} %`
+  )
+  for (const [title, mutants] of [
+    ["survived", survived],
+    ["timed out", timedOut]
+  ] as const) {
+    for (const mutant of mutants.toSorted((a, b) => a.start - b.start)) {
+      const line = source.slice(0, mutant.start).split("\n").length
+      const original = source.slice(mutant.start, mutant.end)
+      console.log(`  ${title}: src/${room}.ts:${line}: ${brief(original)} -> ${brief(mutant.text)}`)
+    }
+  }
+  return score >= threshold
+}
+
+const names = positionals.length > 0 ? positionals : Object.keys(rooms)
+for (const name of names) if (rooms[name] === undefined) throw new Error(`There is no room ${name}.`)
+const trees = Array.from({ length: Number(args.jobs) }, copyTree)
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    for (const pid of running) process.kill(-pid, "SIGKILL")
+    for (const tree of trees) rmSync(tree, { recursive: true, force: true })
+    process.exit(1)
+  })
+}
+const weak: Array<string> = []
+try {
+  for (const name of names) if (!(await assess(name, trees))) weak.push(name)
+} finally {
+  for (const tree of trees) rmSync(tree, { recursive: true, force: true })
+}
+if (weak.length > 0) {
+  console.log(`Under ${threshold} %: ${weak.join(", ")}`)
+  process.exitCode = 1
+}
