@@ -183,6 +183,21 @@ describe("requests", () => {
       assert.strictEqual(reasonOf(session.pollUnsafe())._tag, "Timeout")
     }))
 
+  test("a write that waits for a request's time, because the server does not read, ends the connection", () =>
+    Effect.gen(function* () {
+      const { ended, knobs, request } = yield* scene()
+      knobs.send = Effect.never
+      const { fiber } = yield* request("CREATE_MESSAGE")
+      yield* TestClock.adjust("4 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      const exit = yield* Fiber.join(fiber)
+      assert(Exit.isFailure(exit))
+      const error = yield* ended
+      assert.include(error.message, "the server does not read what we write")
+      assert.isTrue(error.isRetryable)
+    }))
+
   test("answers find their requests by id, whatever their order", () =>
     Effect.gen(function* () {
       const { arrive, messages, request } = yield* scene()
