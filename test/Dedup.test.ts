@@ -86,6 +86,7 @@ describe("Dedup", () => {
   it.effect("what is confirmed while the store is read is still handled", () =>
     Effect.gen(function* () {
       const reading = yield* Deferred.make<void>()
+      const gate = { now: Effect.void as Effect.Effect<void> }
       const slow = Layer.effect(
         Persistence.Persistence,
         Effect.map(Persistence.Persistence, (persistence) =>
@@ -93,21 +94,21 @@ describe("Dedup", () => {
             make: (options) =>
               Effect.map(persistence.make(options), (store) => ({
                 ...store,
-                getMany: (keys) => Effect.andThen(Deferred.await(reading), store.getMany(keys))
+                getMany: (keys) => Effect.andThen(gate.now, store.getMany(keys))
               }))
           })
         )
       ).pipe(Layer.provide(Persistence.layerMemory))
       yield* Effect.gen(function* () {
         const dedup = yield* Dedup.Dedup
-        const first = yield* Effect.forkChild(dedup.admit([id(1)]))
-        yield* BlazeTest.settle
-        yield* Deferred.succeed(reading, undefined)
-        yield* Fiber.join(first)
+        yield* dedup.admit([id(1)])
         dedup.settle(id(1), "Handled")
         yield* dedup.record([id(1)])
-        const again = yield* Effect.forkChild(dedup.admit([id(1), id(2)]), { startImmediately: true })
+        gate.now = Deferred.await(reading)
+        const again = yield* Effect.forkChild(dedup.admit([id(1), id(2)]))
+        yield* BlazeTest.settle
         yield* dedup.confirm([id(1)])
+        yield* Deferred.succeed(reading, undefined)
         assert.deepStrictEqual(yield* Fiber.join(again), ["Handled", "New"])
       }).pipe(Effect.provide(Dedup.layerPersistence({ storeId: "test" }).pipe(Layer.provide(slow))))
     })
