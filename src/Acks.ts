@@ -68,6 +68,10 @@ export class Transport extends Context.Service<
   {
     /** The most that one call takes. */
     readonly maximum: number
+    /** How many calls may be under way. */
+    readonly atOnce: number
+    /** Its answers come over the socket, behind the messages that the server has written before. */
+    readonly behindMessages: boolean
     readonly acknowledge: (
       messages: ReadonlyArray<Envelope.Acknowledgement>
     ) => Effect.Effect<void, BlazeError.BlazeError>
@@ -82,8 +86,16 @@ export class Transport extends Context.Service<
  */
 export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
   Transport,
-  Effect.map(MixinApi.MixinApi, ({ acknowledge }) => ({ maximum: MixinApi.maximumAcknowledgements, acknowledge }))
+  Effect.map(MixinApi.MixinApi, ({ acknowledge }) => ({
+    maximum: MixinApi.maximumAcknowledgements,
+    atOnce: 16,
+    behindMessages: false,
+    acknowledge
+  }))
 )
+
+/** How many acknowledgements may be under way before no further message is handed out. */
+const maximumUnderWay = 32_000
 
 /** How many messages one frame may acknowledge. Source: the comment of a Go client about the server's limit. */
 const maximumPerFrame = 80
@@ -98,7 +110,11 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
   Transport,
   Effect.map(Connection.Connection, ({ request }) => ({
     maximum: maximumPerFrame,
-    acknowledge: (messages) => Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }))
+    // Their answers stand in the stream behind all that the server has pushed before: enough of them must be under way.
+    atOnce: Math.ceil(maximumUnderWay / maximumPerFrame),
+    behindMessages: true,
+    acknowledge: (messages) =>
+      Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }, { patient: true }))
   }))
 )
 
@@ -110,17 +126,13 @@ export class Acks extends Context.Service<
   Acks,
   {
     /** Acknowledges a message with the next batch. It never waits: it is called where nothing can be interrupted. */
-    readonly offer: (id: Ids.MessageId) => Effect.Effect<void>
+    readonly offer: (id: Ids.MessageId) => void
     /** Waits while too many acknowledgements are under way: for whoever hands out messages. */
     readonly room: Effect.Effect<void>
     /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
     readonly flush: Effect.Effect<void>
   }
 >()("effect-blaze/Acks") {}
-
-/** How many acknowledgements may be under way before no further message is handed out. */
-const maximumUnderWay = 10_000
-const batchesAtOnce = 4
 
 // The server does not take the request as it is: unreadable, too large, an invalid field (a message id).
 const isRefusal = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && !error.isRetryable
@@ -174,10 +186,11 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
         // There is no last time: a schedule that comes to its end begins anew.
         if (Exit.isFailure(next)) step = yield* Schedule.toStep(retry)
         const delay = Exit.isSuccess(next) ? next.value[1] : restartDelay
-        // At the first failure, and ever more rarely after it: 1, 2, 4, 8, ...
-        if ((failures & (failures - 1)) === 0) {
+        // The first of those that fail at the same time speaks for all of them, ever more rarely: after 1, 2, 4, 8, ... failures.
+        spokesman ??= ids
+        if (spokesman === ids && (failures & (failures - 1)) === 0) {
           yield* Effect.logWarning(
-            `${ids.length} messages are not acknowledged yet (try ${failures}). ${error.message}`
+            `${unconfirmed.size} messages are not acknowledged yet (try ${failures}). ${error.message}`
           )
         }
         // While closing there is a deadline, and no sense in a long wait.
@@ -185,8 +198,11 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
       }
     })
 
+    let spokesman: ReadonlyArray<Ids.MessageId> | undefined
+
     const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
       const result = yield* Effect.result(persist(ids))
+      if (spokesman === ids) spokesman = undefined
       if (Result.isSuccess(result)) {
         yield* dedup.confirm(ids)
         return done(ids)
@@ -211,6 +227,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
       Effect.suspend(() => {
         const began = telemetry.now()
         telemetry.measure(metrics.ackBatch, ids.length)
+        telemetry.measure(metrics.acksPending, unconfirmed.size)
         return Effect.ensuring(
           Effect.andThen(dedup.record(ids), acknowledge(ids)),
           Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
@@ -220,7 +237,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
     const worker = yield* Stream.fromQueue(queue).pipe(
       Stream.groupedWithin(Math.min(batch.size, transport.maximum), batch.within),
-      Stream.mapEffect(send, { concurrency: batchesAtOnce, unordered: true }),
+      Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
       Stream.runDrain,
       Effect.forkDetach
     )
@@ -243,17 +260,17 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     })
     yield* Effect.addFinalizer(() => flush)
 
+    const awaitRoom = Effect.callback<void>((resume) => {
+      if (hasRoom()) return resume(Effect.void)
+      waiter = () => resume(Effect.void)
+    })
+    const room = transport.behindMessages ? connection.urgently(awaitRoom) : awaitRoom
+
     return Acks.of({
-      offer: (id) =>
-        Effect.sync(() => {
-          if (!Queue.offerUnsafe(queue, id)) return
-          unconfirmed.add(id)
-          telemetry.measure(metrics.acksPending, unconfirmed.size)
-        }),
-      room: Effect.callback<void>((resume) => {
-        if (hasRoom()) return resume(Effect.void)
-        waiter = () => resume(Effect.void)
-      }),
+      offer: (id) => {
+        if (Queue.offerUnsafe(queue, id)) unconfirmed.add(id)
+      },
+      room: Effect.suspend(() => (hasRoom() ? Effect.void : room)),
       flush
     })
   })

@@ -9,12 +9,13 @@
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -37,6 +38,7 @@ import * as Quota from "./Quota.ts"
 import * as Reconnect from "./Reconnect.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Underway from "./Underway.ts"
 
 /**
  * When a send that may be tried again is: full jitter up to 250 ms, doubled up to 10 s, ten times.
@@ -136,7 +138,7 @@ const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acks.Acks
   const dedup = yield* Dedup.Dedup
-  const random = yield* SecureRandom.SecureRandom
+  const randomId = yield* Ids.makeRandom
   const digest = yield* Digest.Digest
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
@@ -149,36 +151,49 @@ const make = Effect.gen(function* () {
   const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
     "conversation" in to ? Effect.succeed(to.conversation) : hash(Ids.contactConversation(userId, to.user))
 
-  const createMessage = Effect.fnUntraced(function* (kind: Quota.Kind, params: unknown) {
-    // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
-    yield* connection.ready
-    if (yield* quota.take(userId, kind)) telemetry.measure(metrics.sendWaits, 1)
-    return yield* connection.requestNow(Envelope.Action.createMessage, params)
-  })
+  // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
+  const createMessage = (kind: Quota.Kind, params: unknown) =>
+    Effect.andThen(
+      connection.ready,
+      Effect.flatMap(quota.take(userId, kind), (waited) => {
+        if (waited) telemetry.measure(metrics.sendWaits, 1)
+        return connection.requestNow(Envelope.Action.createMessage, params)
+      })
+    )
 
-  const sendTo = Effect.fnUntraced(function* (
+  // As Effect.retry, which sets up its schedule before there is a failure.
+  const persist = (attempt: Effect.Effect<unknown, BlazeError.BlazeError>) =>
+    Effect.catch(attempt, (error) => {
+      let known: Effect.Effect<never, BlazeError.BlazeError> | undefined = Effect.fail(error)
+      const again = Effect.suspend(() => {
+        const first = known
+        known = undefined
+        return first ?? attempt
+      })
+      return Effect.retry(again, { schedule: retry, while: (error) => error.isRetryable })
+    })
+
+  const sendTo = (
     kind: Quota.Kind,
     to: Delivery.Recipient,
     conversationId: Ids.ConversationId,
     content: Outgoing.Outgoing,
     messageId: Ids.MessageId
-  ) {
-    const params = yield* Effect.fromResult(
-      Outgoing.toParams(content, {
-        conversationId,
-        messageId,
-        recipientId: "user" in to ? to.user : undefined
-      })
-    )
-    yield* createMessage(kind, params).pipe(
-      Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.sends, 1, exit._tag))),
-      Effect.retry({ schedule: retry, while: (error) => error.isRetryable })
-    )
-    return messageId
-  })
+  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
+    const params = Outgoing.toParams(content, {
+      conversationId,
+      messageId,
+      recipientId: "user" in to ? to.user : undefined
+    })
+    if (Result.isFailure(params)) return Effect.fail(params.failure)
+    const attempt = Effect.onExit(createMessage(kind, params.success), (exit) => {
+      telemetry.measure(metrics.sends, 1, exit._tag)
+      return Effect.void
+    })
+    return Effect.as(persist(attempt), messageId)
+  }
 
-  // Insertion order is the order of handing out, so the oldest comes first.
-  const open = new Map<Ids.MessageId, { readonly message: Message.Message; readonly since: number; warned: boolean }>()
+  const open = Underway.make<Message.Message>()
 
   // A message was deferred that found no room: it is on the server only, which has to be asked for it.
   let forgotten = false
@@ -190,48 +205,54 @@ const make = Effect.gen(function* () {
   })
 
   const actions: Delivery.Actions = {
-    settle: (message, outcome) =>
+    ack: (entry) => {
+      const message = open.end(entry)
+      if (message === undefined) return
+      const { id } = message
+      deferral.forget(id)
+      dedup.settle(id, "Handled")
+      acks.offer(id)
+    },
+    defer: (entry) =>
       Effect.suspend(() => {
-        if (!open.delete(message.id)) return Effect.void
-        if (outcome._tag === "Defer") {
-          return Effect.map(deferral.defer(message), (kept) => {
-            dedup.settle(message.id, kept ? "Deferred" : "Forgotten")
-            forgotten ||= !kept
-            telemetry.measure(metrics.deferred, deferral.size())
-          })
-        }
-        deferral.forget(message.id)
-        dedup.settle(message.id, "Handled")
-        return acks.offer(message.id)
+        const message = open.end(entry)
+        if (message === undefined) return Effect.void
+        return Effect.map(deferral.defer(message), (kept) => {
+          dedup.settle(message.id, kept ? "Deferred" : "Forgotten")
+          forgotten ||= !kept
+          telemetry.measure(metrics.deferred, deferral.size())
+        })
       }),
-    answer: Effect.fnUntraced(function* (message, to, content, options) {
-      const outgoing = Outgoing.fromContent(content)
-      const conversationId = yield* conversationOf(to)
-      const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
-      const id = yield* hash(Ids.derive("answer", message.id, conversationId, ...said))
-      return yield* sendTo("answer", to, conversationId, outgoing, id as Ids.MessageId)
-    }),
-    derive: (message, name) => hash(Ids.derive("derive", message.id, name))
+    answer: (message, to, content, options) =>
+      Effect.suspend(() => {
+        const outgoing = Outgoing.fromContent(content)
+        const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
+        return Effect.flatMap(conversationOf(to), (conversationId) =>
+          Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
+            sendTo("answer", to, conversationId, outgoing, id as Ids.MessageId)
+          )
+        )
+      }),
+    derive: (message, name) => Ids.deriveWith(digest, ["derive", message.id, name])
   }
 
   const look = Effect.gen(function* () {
     const now = telemetry.now()
-    const [first] = open.values()
-    const pending = Date.parse((first?.message ?? connection.oldest())?.createdAt ?? "")
+    const pending = Date.parse((open.oldest()?.value ?? connection.oldest())?.createdAt ?? "")
     telemetry.measure(metrics.oldestPending, Number.isFinite(pending) ? Math.max(0, (now - pending) / 1000) : 0)
     if (forgotten && now - listed >= relistPeriod) {
       forgotten = false
       listed = now
       yield* Effect.ignore(connection.request(Envelope.Action.listPendingMessages))
     }
-    const [oldest] = open.values()
-    telemetry.measure(metrics.open, open.size)
+    const oldest = open.oldest()
+    telemetry.measure(metrics.open, open.size())
     telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     telemetry.measure(metrics.deferred, deferral.size())
     const late: Array<Ids.MessageId> = []
-    for (const [id, entry] of open) {
+    for (const entry of open.entries()) {
       if (now - entry.since < unsettledAfter || late.length >= maximumLogged) break
-      if (!entry.warned) late.push(id)
+      if (!entry.warned) late.push(entry.value!.id)
       entry.warned = true
     }
     if (late.length > 0) {
@@ -251,6 +272,7 @@ const make = Effect.gen(function* () {
       const deliveries: Array<Delivery.Delivery> = []
       const again: Array<Ids.MessageId> = []
       const since = telemetry.now()
+      let backlogged = 0
       for (let index = 0; index < messages.length; index++) {
         const message = messages[index]!
         const verdict = verdicts[index]!
@@ -259,10 +281,10 @@ const make = Effect.gen(function* () {
           if (verdict === "Handled") again.push(message.id)
           continue
         }
-        if (message.fromBacklog) telemetry.measure(metrics.backlogged, 1)
-        open.set(message.id, { message, since, warned: false })
-        deliveries.push(new Delivery.Delivery(message, actions))
+        if (message.fromBacklog) backlogged++
+        deliveries.push(new Delivery.Delivery(message, open.begin(message, since), actions))
       }
+      if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
       if (deliveries.length > 0) connection.progressed()
       return { deliveries, again }
     })
@@ -273,15 +295,14 @@ const make = Effect.gen(function* () {
       yield* acks.room
       yield* connection.arrival
       const { again, deliveries } = yield* admit
-      yield* Effect.forEach(again, acks.offer, { discard: true })
+      again.forEach(acks.offer)
       if (Arr.isArrayNonEmpty(deliveries)) return deliveries
     }
   })
 
   // A consumer begins with what the one before it left unsettled.
   const takeOver = Effect.sync(() => {
-    const left = [...open.values()].map(({ message }) => message)
-    open.clear()
+    const left = [...open.entries()].map((entry) => open.end(entry)!)
     for (const { id } of left) dedup.settle(id, "Forgotten")
     if (left.length > 0) connection.offer(left, "first")
   })
@@ -307,14 +328,14 @@ const make = Effect.gen(function* () {
   return Blaze.of({
     userId,
     deliveries,
-    receipts: Stream.fromPubSub(connection.receipts).pipe(
+    receipts: connection.receipts.pipe(
       Stream.map((view) => ({
         messageId: view.message_id as Ids.MessageId,
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),
     send: Effect.fnUntraced(function* (to, content, options) {
-      const id = options?.id ?? ((yield* random.uuidV4()) as Ids.MessageId)
+      const id = options?.id ?? ((yield* randomId) as Ids.MessageId)
       return yield* sendTo("announcement", to, yield* conversationOf(to), Outgoing.fromContent(content), id)
     }),
     request: (action, params) =>
@@ -328,7 +349,12 @@ const make = Effect.gen(function* () {
         const done = yield* Effect.timeoutOption(Deferred.await(consumer), drainTimeout)
         if (Option.isNone(done)) {
           yield* Effect.logWarning(
-            `These messages were not handled when the time to drain was over, and will come back: ${[...open.keys()].slice(0, maximumLogged).join(", ")}`
+            `These messages were not handled when the time to drain was over, and will come back: ${Array.from(
+              open.entries(),
+              ({ value }) => value!.id
+            )
+              .slice(0, maximumLogged)
+              .join(", ")}`
           )
         }
       }
@@ -376,10 +402,13 @@ export const layerWith = <DedupServices = never, QuotaServices = never>(
   const { acks = Acks.layerRest, dedup = Dedup.layerMemory, quota = Quota.layerMemory } = ports
   const own: Layer.Layer<Dedup.Dedup | Quota.Quota, never, DedupServices | QuotaServices> = Layer.merge(dedup, quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
-  return Layer.effect(Blaze, make).pipe(
-    Layer.provide(Acks.layer.pipe(Layer.provide(acks))),
-    Layer.provide(connection),
-    Layer.provide(own)
+  // Fresh, so that two bots in one application have all of this twice.
+  return Layer.fresh(
+    Layer.effect(Blaze, make).pipe(
+      Layer.provide(Acks.layer.pipe(Layer.provide(acks))),
+      Layer.provide(connection),
+      Layer.provide(own)
+    )
   )
 }
 

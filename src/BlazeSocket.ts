@@ -98,6 +98,8 @@ export interface Dialed {
   readonly signsOfLife: () => number
   /** Reading is paused, so that silence says nothing about the peer. */
   readonly isPaused: () => boolean
+  /** So much is unsent that a write would wait. */
+  readonly isSaturated: () => boolean
 }
 
 /**
@@ -133,6 +135,8 @@ export interface Wire {
   /** Everything that arrives, decoded; it fails with the reason when the connection ends, and at the first bad frame. */
   readonly envelopes: Stream.Stream<Envelope.Incoming, BlazeError.BlazeError>
   readonly send: (envelope: Envelope.Request) => Effect.Effect<void, BlazeError.BlazeError>
+  /** So much is unsent that `send` would wait. */
+  readonly isSaturated: () => boolean
 }
 
 /**
@@ -251,7 +255,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
               telemetry.measure(Telemetry.metrics.framesSent, 1)
               telemetry.measure(Telemetry.metrics.bytesSent, bytes.length)
               return Effect.catch(writer.write(bytes), fail)
-            })
+            }),
+          isSaturated: dialed.isSaturated
         }
         return wire
       })

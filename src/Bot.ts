@@ -22,6 +22,7 @@ import * as Delivery from "./Delivery.ts"
 import * as Keyed from "./Keyed.ts"
 import type * as Message from "./Message.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Underway from "./Underway.ts"
 
 /**
  * What is done with a message. What it gives is ignored, but for `Delivery.Defer`, which leaves the message unacknowledged.
@@ -106,12 +107,11 @@ const defaults = {
 const slowAfter = 60_000
 
 interface Running {
-  readonly began: number
+  readonly delivery: Delivery.Delivery
   /** When this try has to be over. */
   deadline: number
   /** Ends this try. */
   expire: (() => void) | undefined
-  warned: boolean
 }
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
@@ -120,18 +120,19 @@ const makeSweeper = Effect.fnUntraced(function* (
   timeout: Duration.Duration | undefined
 ) {
   const { metrics } = Telemetry
-  const running = new Map<Delivery.Delivery, Running>()
+  const running = Underway.make<Running>()
   const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
 
   const sweep = Effect.gen(function* () {
     const now = telemetry.now()
-    const [oldest] = running.values()
-    telemetry.measure(metrics.handlersRunning, running.size)
-    telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.began) / 1000)
+    const oldest = running.oldest()
+    telemetry.measure(metrics.handlersRunning, running.size())
+    telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     const slow: Array<string> = []
-    for (const [delivery, entry] of running) {
-      if (now >= entry.deadline) entry.expire?.()
-      if (!entry.warned && now - entry.began >= slowAfter) {
+    for (const entry of running.entries()) {
+      const { deadline, delivery, expire } = entry.value!
+      if (now >= deadline) expire?.()
+      if (!entry.warned && now - entry.since >= slowAfter) {
         entry.warned = true
         slow.push(delivery.message.id)
       }
@@ -142,8 +143,23 @@ const makeSweeper = Effect.fnUntraced(function* (
       )
     }
   })
-  yield* sweep.pipe(Effect.delay(period), Effect.forever, Effect.forkScoped)
-  return running
+  // While nothing runs there is nothing to look at, and an idle bot costs no timer.
+  let wake: (() => void) | undefined
+  const busy = Effect.callback<void>((resume) => {
+    if (running.size() > 0) resume(Effect.void)
+    else wake = () => resume(Effect.void)
+  })
+  yield* Effect.andThen(busy, sweep.pipe(Effect.delay(period))).pipe(Effect.forever, Effect.forkScoped)
+  return {
+    ...running,
+    begin: (handling: Running) => {
+      const entry = running.begin(handling, telemetry.now())
+      const current = wake
+      wake = undefined
+      current?.()
+      return entry
+    }
+  }
 })
 
 /**
@@ -198,56 +214,60 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
     })
     const running = yield* makeSweeper(telemetry, timeout)
 
-    const attempt = (
-      delivery: Delivery.Delivery,
-      entry: Running
-    ): Effect.Effect<unknown, E | Cause.TimeoutError, R> => {
-      const once = Effect.suspend(() => handler(delivery))
+    const attempt = (handling: Running): Effect.Effect<unknown, E | Cause.TimeoutError, R> => {
+      const once = Effect.suspend(() => handler(handling.delivery))
       if (timeout === undefined) return once
       return Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(once, { startImmediately: true })
         let expired = false
-        entry.deadline = telemetry.now() + timeoutMillis
-        entry.expire = () => {
+        handling.deadline = telemetry.now() + timeoutMillis
+        handling.expire = () => {
           expired = true
           fiber.interruptUnsafe()
         }
         const exit = yield* Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber))
-        entry.deadline = Infinity
+        handling.deadline = Infinity
         if (expired && Exit.isFailure(exit)) return yield* new Cause.TimeoutError("the handler took too long")
         return yield* exit
       })
     }
 
+    // As Effect.retry, but for defects and interruptions of the handler too, and free of cost for one that succeeds.
+    const persevere = Effect.fnUntraced(function* (handling: Running, cause: Cause.Cause<E | Cause.TimeoutError>) {
+      const { delivery } = handling
+      const step = yield* Schedule.toStep(retry)
+      let last = cause
+      while (true) {
+        const error = Option.getOrUndefined(Cause.findErrorOption(last)) as E | Cause.TimeoutError
+        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, error))
+        if (Exit.isFailure(next)) break
+        yield* Effect.sleep(next.value[1])
+        const exit = yield* Effect.exit(attempt(handling))
+        if (Exit.isSuccess(exit)) return exit.value
+        last = exit.cause
+      }
+      return yield* Effect.suspend(() => onFailure(delivery, last)).pipe(
+        Effect.catchCause((cause) =>
+          Effect.as(Effect.logError(`onFailure failed for message ${delivery.message.id}.`, cause), Delivery.Defer)
+        )
+      )
+    })
+
     const handle = (delivery: Delivery.Delivery): Effect.Effect<unknown, never, R | R2> =>
       Effect.suspend(() => {
-        const entry: Running = { began: telemetry.now(), deadline: Infinity, expire: undefined, warned: false }
-        running.set(delivery, entry)
-        return persevere(attempt(delivery, entry), retry).pipe(
-          Effect.matchCauseEffect({
-            onSuccess: Effect.succeed,
-            onFailure: (cause) =>
-              Effect.suspend(() => onFailure(delivery, cause)).pipe(
-                Effect.catchCause((cause) =>
-                  Effect.as(
-                    Effect.logError(`onFailure failed for message ${delivery.message.id}.`, cause),
-                    Delivery.Defer
-                  )
-                )
-              )
-          }),
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              running.delete(delivery)
-              if (Exit.isFailure(exit) && interrupted.length < 1000) interrupted.push(delivery.message.id)
-              const outcome = Exit.isFailure(exit)
-                ? "interrupted"
-                : exit.value === Delivery.Defer
-                  ? "deferred"
-                  : "acknowledged"
-              telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.began) / 1000, outcome)
-            })
-          )
+        const handling: Running = { delivery, deadline: Infinity, expire: undefined }
+        const entry = running.begin(handling)
+        // The acknowledgement is in the exit, so that no interruption comes between it and the handler's success.
+        return Effect.onExit(
+          Effect.catchCause(attempt(handling), (cause) => persevere(handling, cause)),
+          (exit) => {
+            running.end(entry)
+            const deferred = Exit.isFailure(exit) || exit.value === Delivery.Defer
+            if (Exit.isFailure(exit) && interrupted.length < 1000) interrupted.push(delivery.message.id)
+            const outcome = Exit.isFailure(exit) ? "interrupted" : deferred ? "deferred" : "acknowledged"
+            telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
+            return deferred ? delivery.defer : delivery.ack
+          }
         )
       })
 
@@ -255,7 +275,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
       Effect.withSpan(handle(delivery), Telemetry.span.handle, { attributes: { messageId: delivery.message.id } })
 
     yield* blaze.deliveries.pipe(
-      Keyed.mapEffect(Delivery.handle(traced ? spanned : handle), {
+      Keyed.mapEffect(traced ? spanned : handle, {
         key: ({ message }) => message.conversationId,
         concurrency: options.concurrency ?? defaults.concurrency,
         inFlight: inFlight.messages,
@@ -266,27 +286,6 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
     )
   }).pipe(Effect.scoped)
 })
-
-// As Effect.retry, but for defects and interruptions of the handler too, and free of cost for one that succeeds.
-const persevere = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  schedule: Schedule.Schedule<unknown, E>
-): Effect.Effect<A, E, R> =>
-  Effect.catchCause(effect, (cause) =>
-    Effect.gen(function* () {
-      const step = yield* Schedule.toStep(schedule)
-      let last = cause
-      while (true) {
-        const error = Option.getOrUndefined(Cause.findErrorOption(last)) as E
-        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, error))
-        if (Exit.isFailure(next)) return yield* Effect.failCause(last)
-        yield* Effect.sleep(next.value[1])
-        const exit = yield* Effect.exit(effect)
-        if (Exit.isSuccess(exit)) return exit.value
-        last = exit.cause
-      }
-    })
-  )
 
 /**
  * Runs a handler in the background of a larger application, for as long as its scope is open.

@@ -21,6 +21,7 @@ import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
@@ -83,17 +84,20 @@ export class Connection extends Context.Service<
   Connection,
   {
     /** Sends a request on the current session, or on the next one if it comes in time, and gives the `data` of its answer. */
-    readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    readonly request: Session.Request
     /** Waits until there are messages; for one consumer. Fails once the connection has stopped and all are taken. */
     readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
     /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
     readonly take: () => ReadonlyArray<Message.Message>
     /** Ends `arrival` at once; what was not taken stays with the server. The connection goes on. */
     readonly endArrival: Effect.Effect<void>
-    readonly receipts: PubSub.PubSub<Envelope.MessageView>
+    /** What becomes of the bot's own messages; the last 1 024 are kept for a slow subscriber. */
+    readonly receipts: Stream.Stream<Envelope.MessageView>
     readonly status: SubscriptionRef.SubscriptionRef<Status>
     /** Fails at once when there is no session now. */
-    readonly requestNow: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    readonly requestNow: Session.Request
+    /** While this waits for what stands behind the messages reading goes on, room or not. */
+    readonly urgently: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Waits until there is a session, for as long as an answer may take. */
     readonly ready: Effect.Effect<void, BlazeError.BlazeError>
     /** Hands messages out again, before or behind those that wait. */
@@ -115,6 +119,7 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }, 
   let taker: (() => void) | undefined
   let stopped: BlazeError.BlazeError | undefined
   let ended = false
+  let urgent = 0
   const notify = () => {
     const current = taker
     taker = undefined
@@ -140,6 +145,11 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }, 
     hasRoom: () => messages.length < size.messages && bytes < size.bytes,
     onRoom: (callback: () => void) => {
       onRoom = callback
+    },
+    isUrgent: () => urgent > 0,
+    urge: (by: number) => {
+      urgent += by
+      onRoom?.()
     },
     stop: (reason: BlazeError.BlazeError) => {
       stopped = reason
@@ -200,7 +210,16 @@ export const layer: Layer.Layer<
     const stableAfter = Duration.toMillis(policy.stableAfter)
 
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
-    const receipts = yield* PubSub.sliding<Envelope.MessageView>(receiptsKept)
+    // Made for the first subscriber: most bots have none.
+    let receipts: PubSub.PubSub<Envelope.MessageView> | undefined
+    const subscribed = Effect.suspend(() =>
+      receipts === undefined
+        ? Effect.map(PubSub.sliding<Envelope.MessageView>(receiptsKept), (made) => (receipts ??= made))
+        : Effect.succeed(receipts)
+    )
+    const publish = (views: ReadonlyArray<Envelope.MessageView>) => {
+      if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
+    }
     const tolerance = yield* BadFrameTolerance
     const requestTimeout = yield* Session.RequestTimeout
     const telemetry = yield* Telemetry.make(userId)
@@ -221,7 +240,7 @@ export const layer: Layer.Layer<
         wire,
         userId,
         random,
-        inbox: { ...inbox, receipts: (views) => views.forEach((view) => PubSub.publishUnsafe(receipts, view)) },
+        inbox: { ...inbox, receipts: publish },
         telemetry,
         passOverBadFrames: barren >= tolerance,
         onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem)
@@ -287,12 +306,13 @@ export const layer: Layer.Layer<
       }
     })
 
-    const current = Effect.suspend(() => Deferred.await(session)).pipe(
-      Effect.timeoutOrElse({
-        duration: requestTimeout,
-        orElse: () => Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: "waiting for a connection" })))
-      })
-    )
+    const noConnection = BlazeError.make(new BlazeError.Timeout({ operation: "waiting for a connection" }))
+    const current = Effect.suspend(() => {
+      const awaited = Deferred.await(session)
+      return Deferred.isDoneUnsafe(session)
+        ? awaited
+        : Effect.timeoutOrElse(awaited, { duration: requestTimeout, orElse: () => Effect.fail(noConnection) })
+    })
 
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
@@ -311,14 +331,28 @@ export const layer: Layer.Layer<
     )
 
     return Connection.of({
-      request: (action, params) => Effect.flatMap(current, (session) => session.request(action, params)),
-      requestNow: (action, params) =>
+      request: (action, params, options) =>
+        Effect.flatMap(current, (session) => session.request(action, params, options)),
+      requestNow: (action, params, options) =>
         Effect.suspend(() =>
           Deferred.isDoneUnsafe(session)
-            ? Effect.flatMap(Deferred.await(session), (current) => current.request(action, params))
+            ? Effect.flatMap(Deferred.await(session), (current) => current.request(action, params, options))
             : Effect.fail(notConnected)
         ),
       ready: Effect.asVoid(current),
+      urgently: (effect) =>
+        Effect.suspend(() => {
+          let urged = 0
+          const urge = (by: number) =>
+            Effect.sync(() => {
+              urged += by
+              inbox.urge(by)
+            })
+          return Effect.ensuring(
+            Effect.andThen(urge(1), effect),
+            Effect.suspend(() => urge(-urged))
+          )
+        }),
       offer: inbox.offer,
       oldest: inbox.oldest,
       progressed: () => {
@@ -328,7 +362,7 @@ export const layer: Layer.Layer<
       arrival: inbox.arrival,
       take: inbox.take,
       endArrival: Effect.sync(inbox.end),
-      receipts,
+      receipts: Stream.unwrap(Effect.map(subscribed, (made) => Stream.fromPubSub(made))),
       status,
       stop: (reason) => Effect.asVoid(Deferred.fail(stopping, reason))
     })

@@ -57,23 +57,16 @@ export class Dedup extends Context.Service<
   }
 >()("effect-blaze/Dedup") {}
 
-// The states that end with the process. What remembers the handled ids for longer comes as `isHandled`.
-const makeStates = () => {
-  const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled">()
-  return {
-    get: (id: Ids.MessageId) => states.get(id),
-    open: (id: Ids.MessageId): Verdict => {
-      states.set(id, "Open")
-      return "New"
-    },
-    forget: (id: Ids.MessageId) => void states.delete(id),
-    settle: (id: Ids.MessageId, state: "Handled" | "Deferred" | "Forgotten") => {
-      if (!states.has(id)) return
-      if (state === "Forgotten") states.delete(id)
-      else states.set(id, state)
-    }
-  }
+interface Confirmation {
+  readonly ids: ReadonlyArray<Ids.MessageId>
+  readonly at: number
+  readonly number: number
 }
+
+const passedConfirmation: Confirmation = { ids: [], at: 0, number: 0 }
+
+/** How much may be listed that is remembered no longer, and is not worth a walk through all that is. */
+const slack = 10_000
 
 /**
  * Remembers in memory; after a restart everything is new.
@@ -86,26 +79,72 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
   Effect.gen(function* () {
     const memory = yield* Memory
     const age = Duration.toMillis(memory.age)
-    const states = makeStates()
-    // Insertion order is the order of confirmation, so the oldest come first.
-    const confirmed = new Map<Ids.MessageId, number>()
+    // One look-up tells all of an id: a number is that of its confirmation.
+    const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled" | number>()
+    // Confirmed together, forgotten one by one in the order of confirmation.
+    let confirmations: Array<Confirmation> = []
+    let first = 0
+    let passed = 0
+    let latest = 0
+    let remembered = 0
+    let listed = 0
+
+    // One that was confirmed again since then is remembered from then on.
+    const isCurrent = (id: Ids.MessageId, { number }: Confirmation) => states.get(id) === number
+
+    const forgetOldest = (now: number) => {
+      for (; first < confirmations.length; first++, passed = 0) {
+        const oldest = confirmations[first]!
+        for (; passed < oldest.ids.length; passed++, listed--) {
+          const id = oldest.ids[passed]!
+          if (!isCurrent(id, oldest)) continue
+          if (remembered <= memory.size && now - oldest.at < age) return
+          states.delete(id)
+          remembered--
+        }
+        confirmations[first] = passedConfirmation
+      }
+    }
+
+    // What is confirmed again and again is listed as often, until it outweighs what is remembered.
+    const compact = () => {
+      confirmations = confirmations.slice(first).flatMap((confirmation) => {
+        const ids = confirmation.ids.filter((id) => isCurrent(id, confirmation))
+        return ids.length === 0 ? [] : [{ ...confirmation, ids }]
+      })
+      first = 0
+      passed = 0
+      listed = remembered
+    }
 
     return Dedup.of({
       admit: (ids) =>
-        Effect.sync(() => ids.map((id) => states.get(id) ?? (confirmed.has(id) ? "Handled" : states.open(id)))),
-      settle: states.settle,
+        Effect.sync(() =>
+          ids.map((id) => {
+            const state = states.get(id)
+            if (state !== undefined) return typeof state === "number" ? "Handled" : state
+            states.set(id, "Open")
+            return "New"
+          })
+        ),
+      settle: (id, state) => {
+        const before = states.get(id)
+        if (before === undefined || typeof before === "number") return
+        if (state === "Forgotten") states.delete(id)
+        else states.set(id, state)
+      },
       record: () => Effect.void,
       confirm: (ids) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
+          const number = ++latest
           for (const id of ids) {
-            states.forget(id)
-            confirmed.delete(id)
-            confirmed.set(id, now)
+            if (typeof states.get(id) !== "number") remembered++
+            states.set(id, number)
           }
-          for (const [id, at] of confirmed) {
-            if (confirmed.size <= memory.size && now - at < age) break
-            confirmed.delete(id)
-          }
+          confirmations.push({ ids, at: now, number })
+          listed += ids.length
+          forgetOldest(now)
+          if (listed > 2 * remembered + slack || first > slack) compact()
         })
     })
   })
@@ -151,12 +190,17 @@ export const layerPersistence = (options: {
       const { age } = yield* Memory
       const persistence = yield* Persistence.Persistence
       const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
-      const states = makeStates()
+      // The states that end with the process.
+      const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled">()
+      const open = (id: Ids.MessageId): Verdict => {
+        states.set(id, "Open")
+        return "New"
+      }
 
       return Dedup.of({
         admit: Effect.fnUntraced(function* (ids) {
           // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
-          const before = ids.map(states.get)
+          const before = ids.map((id) => states.get(id))
           const unknown = ids.filter((_, index) => before[index] === undefined)
           const found = Arr.isReadonlyArrayNonEmpty(unknown)
             ? yield* persevere(
@@ -166,18 +210,20 @@ export const layerPersistence = (options: {
               )
             : []
           const handled = new Set(unknown.filter((_, index) => found[index] !== undefined))
-          return ids.map(
-            (id, index) => states.get(id) ?? before[index] ?? (handled.has(id) ? "Handled" : states.open(id))
-          )
+          return ids.map((id, index) => states.get(id) ?? before[index] ?? (handled.has(id) ? "Handled" : open(id)))
         }),
-        settle: states.settle,
+        settle: (id, state) => {
+          if (!states.has(id)) return
+          if (state === "Forgotten") states.delete(id)
+          else states.set(id, state)
+        },
         record: (ids) =>
           persevere(
             store.setMany(ids.map((id) => [new HandledId({ id }), Exit.void] as const)),
             undefined,
             "The store of handled messages cannot be written; messages that come back may be handled again."
           ),
-        confirm: (ids) => Effect.sync(() => ids.forEach(states.forget))
+        confirm: (ids) => Effect.sync(() => ids.forEach((id) => states.delete(id)))
       })
     })
   )

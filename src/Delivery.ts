@@ -15,6 +15,7 @@ import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
+import type * as Underway from "./Underway.ts"
 
 /**
  * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
@@ -52,13 +53,22 @@ export const Ack: Outcome = { _tag: "Ack" }
 export const Defer: Outcome = { _tag: "Defer" }
 
 /**
+ * A message that was handed out and is not settled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Open = Underway.Entry<Message.Message>
+
+/**
  * What a delivery asks of the bot it belongs to.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Actions {
-  readonly settle: (message: Message.Message, outcome: Outcome) => Effect.Effect<void>
+  readonly ack: (open: Open) => void
+  readonly defer: (open: Open) => Effect.Effect<void>
   readonly answer: (
     message: Message.Message,
     to: Recipient,
@@ -81,21 +91,23 @@ export interface Actions {
  */
 export class Delivery<out M extends Message.Message = Message.Message> {
   readonly message: M
+  readonly #open: Open
   readonly #actions: Actions
 
-  constructor(message: M, actions: Actions) {
+  constructor(message: M, open: Open, actions: Actions) {
     this.message = message
+    this.#open = open
     this.#actions = actions
   }
 
   /** Done: the server is told with the next batch, and the message does not come back. */
   get ack(): Effect.Effect<void> {
-    return this.#actions.settle(this.message, Ack)
+    return Effect.sync(() => this.#actions.ack(this.#open))
   }
 
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again by `Deferral.Policy`. */
   get defer(): Effect.Effect<void> {
-    return this.#actions.settle(this.message, Defer)
+    return this.#actions.defer(this.#open)
   }
 
   /**

@@ -59,7 +59,9 @@ const bad = (problem: string) => Result.fail(BlazeError.make(new BlazeError.BadI
 const notBinary = bad("a text frame")
 const notUtf8 = bad("a frame that is not UTF-8")
 const notJson = bad("a frame that is not JSON")
-const notEnvelope = bad("a frame that is not an envelope with id and action")
+const notEnvelope = BlazeError.make(
+  new BlazeError.BadInput({ problem: "a frame that is not an envelope with id and action" })
+)
 
 const encoder = new TextEncoder()
 
@@ -90,8 +92,7 @@ export const layer: Layer.Layer<Frame, never, Gzip.Gzip> = Layer.effect(
         } catch {
           return notJson
         }
-        const envelope = Envelope.decodeIncoming(json)
-        return Result.isSuccess(envelope) ? Result.succeed(envelope.success) : notEnvelope
+        return Result.mapError(Envelope.decodeIncoming(json), () => notEnvelope)
       },
       encode: (envelope) => gzip(encoder.encode(JSON.stringify(envelope)))
     })

@@ -23,7 +23,7 @@ export class Gzip extends Context.Service<
   Gzip,
   {
     readonly gzip: (bytes: Uint8Array) => Uint8Array
-    /** Fails with `BadInput`. `maximumSize` is in bytes and counts what comes out. */
+    /** Fails with `BadInput`. `maximumSize` is in bytes and counts what comes out, which is good until the next call. */
     readonly gunzip: (frame: Uint8Array, maximumSize: number) => Result.Result<Uint8Array, BlazeError.BlazeError>
   }
 >()("effect-blaze/Gzip") {}
@@ -41,6 +41,14 @@ export const tooLarge = (maximumSize: number): Result.Result<never, BlazeError.B
 
 /** The smallest gzip member there is: header, an empty block, trailer. RFC 1952. */
 export const minimumFrameSize = 20
+
+/**
+ * From how many bytes on a frame is compressed: a shorter one, which is mostly ids, would lose a quarter of its length for two thirds
+ * of the time it takes to send it. A gzip stream of stored blocks is one like any other.
+ *
+ * @since 0.1.0
+ */
+export const worthCompressing = 1024
 
 /**
  * The length that a frame's last member claims. Untrusted: it sizes a buffer and is compared with the truth afterwards.
@@ -131,7 +139,7 @@ const gunzipMembers = (frame: Uint8Array, maximumSize: number): Result.Result<Ui
  * @since 0.1.0
  */
 export const layerFflate: Layer.Layer<Gzip> = Layer.succeed(Gzip, {
-  gzip: (bytes) => gzipSync(bytes, { level: 1, mtime: 0 }),
+  gzip: (bytes) => gzipSync(bytes, { level: bytes.length < worthCompressing ? 0 : 1, mtime: 0 }),
   gunzip: (frame, maximumSize) => {
     if (frame.length < minimumFrameSize - 2 || frame[0] !== 0x1f || frame[1] !== 0x8b || frame[2] !== 8) return damaged
     const plain = claimedSize(frame) <= maximumSize ? gunzipPlain(frame) : undefined

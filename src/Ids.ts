@@ -7,8 +7,8 @@
  * @since 0.1.0
  */
 import * as Digest from "effect/crypto/Digest"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Schema from "effect/Schema"
 
 const uuid = Schema.String.check(
@@ -49,13 +49,48 @@ export type MessageId = typeof MessageId.Type
 
 const encoder = new TextEncoder()
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
 const uuidFromBytes = (digest: Uint8Array, version: number): string => {
-  const bytes = digest.slice(0, 16)
-  bytes[6] = (bytes[6]! & 0x0f) | (version << 4)
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80
-  const hex = Hex.encode(bytes)
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  let id = ""
+  for (let index = 0; index < 16; index++) {
+    let byte = digest[index]!
+    if (index === 6) byte = (byte & 0x0f) | (version << 4)
+    if (index === 8) byte = (byte & 0x3f) | 0x80
+    id += index === 4 || index === 6 || index === 8 || index === 10 ? `-${hex[byte]}` : hex[byte]
+  }
+  return id
 }
+
+const pooled = 256
+
+/**
+ * Makes random UUIDs (version 4). Their bytes are drawn 256 ids at a time, since the platform takes longer to be asked than to answer.
+ *
+ * @category random ids
+ * @since 0.1.0
+ */
+export const makeRandom: Effect.Effect<Effect.Effect<string>, never, SecureRandom.SecureRandom> = Effect.map(
+  SecureRandom.SecureRandom,
+  (random) => {
+    let pool: Uint8Array = new Uint8Array(0)
+    let used = 0
+    // Looked at and taken in one step: between two, another fiber may take the last.
+    const take: Effect.Effect<string> = Effect.suspend(() => {
+      if (used < pool.length) {
+        const bytes = pool.subarray(used, used + 16)
+        used += 16
+        return Effect.succeed(uuidFromBytes(bytes, 4))
+      }
+      return Effect.flatMap(random.randomBytes(16 * pooled), (bytes) => {
+        pool = bytes
+        used = 0
+        return take
+      })
+    })
+    return take
+  }
+)
 
 const nameUuid = Effect.fnUntraced(function* (name: string) {
   const digest = yield* Digest.Digest
@@ -144,13 +179,19 @@ const namespace = Uint8Array.of(
  * @category derived ids
  * @since 0.1.0
  */
-export const derive = Effect.fnUntraced(function* (
-  ...parts: Array<string>
-): Effect.fn.Return<string, never, Digest.Digest> {
-  const digest = yield* Digest.Digest
+export const derive = (...parts: Array<string>): Effect.Effect<string, never, Digest.Digest> =>
+  Effect.flatMap(Digest.Digest, (digest) => deriveWith(digest, parts))
+
+/**
+ * As `derive`, for who has the `Digest` at hand.
+ *
+ * @category derived ids
+ * @since 0.1.0
+ */
+export const deriveWith = (digest: Digest.Digest["Service"], parts: ReadonlyArray<string>): Effect.Effect<string> => {
   const name = encoder.encode(parts.map((part) => `${part.length}:${part}`).join(""))
   const bytes = new Uint8Array(namespace.length + name.length)
   bytes.set(namespace)
   bytes.set(name, namespace.length)
-  return uuidFromBytes(yield* digest.digest(Digest.sha1, bytes), 5)
-})
+  return Effect.map(digest.digest(Digest.sha1, bytes), (hashed) => uuidFromBytes(hashed, 5))
+}

@@ -47,9 +47,15 @@ export interface Options<A> {
   readonly inFlightWeight?: number | undefined
 }
 
+interface Waiting<A> {
+  readonly element: A
+  next: Waiting<A> | undefined
+}
+
 interface Lane<A> {
   readonly key: unknown
-  readonly waiting: MutableList.MutableList<A>
+  first: Waiting<A> | undefined
+  last: Waiting<A> | undefined
 }
 
 /**
@@ -112,6 +118,17 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
     current?.()
   }
 
+  // What completes in one go is passed on in one go.
+  let notifying = false
+  const notifySoon = () => {
+    if (notifying || consumer === undefined) return
+    notifying = true
+    queueMicrotask(() => {
+      notifying = false
+      notify()
+    })
+  }
+
   const fail = (cause: Cause.Cause<E | E2 | Cause.Done>) => {
     failure ??= cause
     stopping = true
@@ -120,18 +137,31 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
 
   const add = (element: A) => {
     const id = key(element)
-    let lane = lanes.get(id)
+    const waiting: Waiting<A> = { element, next: undefined }
+    const lane = lanes.get(id)
     if (lane === undefined) {
-      lane = { key: id, waiting: MutableList.make() }
-      lanes.set(id, lane)
-      MutableList.append(ready, lane)
+      const made = { key: id, first: waiting, last: waiting }
+      lanes.set(id, made)
+      MutableList.append(ready, made)
+      return
     }
-    MutableList.append(lane.waiting, element)
+    if (lane.last === undefined) lane.first = waiting
+    else lane.last.next = waiting
+    lane.last = waiting
+  }
+
+  // What was taken is not linked to what follows it: else one that lives long would keep all later ones from being collected soon.
+  const takeFrom = (lane: Lane<A>): A => {
+    const waiting = lane.first!
+    lane.first = waiting.next
+    waiting.next = undefined
+    if (lane.first === undefined) lane.last = undefined
+    return waiting.element
   }
 
   // A lane stays in the map while its last element runs, so that the next one of its key lines up behind it.
   const finish = (lane: Lane<A>) => {
-    if (lane.waiting.length === 0) lanes.delete(lane.key)
+    if (lane.first === undefined) lanes.delete(lane.key)
     else MutableList.append(ready, lane)
   }
 
@@ -142,9 +172,10 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         // In the same breath as the look at the queue: else an element that comes in between would find no worker.
         workers--
         if (workers === 0 && stopping) Deferred.doneUnsafe(idle, Effect.void)
+        // It ends, and with it whatever its elements have forked: a worker that waited here would keep that alive.
         return
       }
-      const element = MutableList.take(lane.waiting) as A
+      const element = takeFrom(lane)
       busy++
       const exit = yield* Effect.exit(Effect.suspend(() => f(element)))
       busy--
@@ -152,7 +183,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
       if (Exit.isSuccess(exit)) {
         results.push(exit.value)
         resultWeight += weight(element)
-        notify()
+        notifySoon()
       } else fail(exit.cause)
     }
   })
@@ -183,11 +214,10 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
         takenWeight += weight(element)
       }
       taken += elements.length
-      // A worker that is not busy has been started and will look at the queue.
-      const unattended = ready.length - (workers - busy)
-      for (let missing = Math.min(concurrency - workers, unattended); missing > 0; missing--) {
+      // One that does not wait for anything drains the queue at once, and is the only one.
+      while (workers < concurrency && ready.length > workers - busy) {
         workers++
-        yield* Effect.forkIn(worker, workerScope)
+        yield* Effect.forkIn(worker, workerScope, { startImmediately: true })
       }
       while (isFull()) yield* awaitRoom
     }

@@ -17,9 +17,9 @@ import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -147,9 +147,11 @@ const unreachable = (error: HttpClientError.HttpClientError, host: string): Blaz
   return BlazeError.make(new BlazeError.Unreachable({ host, problem: code }))
 }
 
+const unreadable = bad("an answer that could not be read")
 const tooLarge = bad(`an answer of more than ${maximumAnswerSize} bytes`)
 
 const decodeError = Schema.decodeUnknownResult(ErrorAnswer)
+const decodeUser = Schema.decodeUnknownEffect(User)
 
 const isOk = (status: number) => status >= 200 && status < 300
 
@@ -171,35 +173,41 @@ export const readAnswer = Effect.fnUntraced(function* (answer: {
 }): Effect.fn.Return<unknown, BlazeError.BlazeError> {
   const { body, serverTime, status } = answer
   if (status === 401) return yield* unauthorized(serverTime)
-  const refused = BlazeError.fromApi({ code: status, status })
+  const refused = () => BlazeError.fromApi({ code: status, status })
   let json: unknown = {}
   try {
     if (body.trim() !== "") json = JSON.parse(body)
   } catch {
-    return yield* isOk(status) ? bad("an answer that is not JSON") : refused
+    return yield* isOk(status) ? bad("an answer that is not JSON") : refused()
   }
   const failed = decodeError(json)
   if (Result.isSuccess(failed)) {
     const error = Envelope.toBlazeError(failed.success.error)
     return yield* error.reason._tag === "Unauthorized" ? unauthorized(serverTime) : error
   }
-  if (!isOk(status)) return yield* refused
+  if (!isOk(status)) return yield* refused()
   return Predicate.hasProperty(json, "data") ? json.data : null
 })
 
-const normalise = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
-  const requestId = response.headers["x-request-id"]
-  if (requestId !== undefined && requestId !== response.request.headers["x-request-id"]) {
-    return yield* bad("the answer to another request")
-  }
-  const body = yield* response.stream.pipe(
-    Stream.mapError(() => bad("an answer that could not be read")),
+// Where the transport itself holds the body to a length, a stream would only count again.
+const isShort = ({ headers }: HttpClientResponse.HttpClientResponse) =>
+  Number(headers["content-length"] ?? Infinity) <= maximumAnswerSize && headers["content-encoding"] === undefined
+
+const readBounded = (response: HttpClientResponse.HttpClientResponse) =>
+  response.stream.pipe(
+    Stream.mapError(() => unreadable),
     Stream.limitBytes(maximumAnswerSize, () => Stream.fail(tooLarge)),
     Stream.decodeText(),
     Stream.mkString
   )
-  const data = yield* readAnswer({ status: response.status, body, serverTime: serverTime(response.headers) })
-  return HttpClientResponse.fromWeb(response.request, Response.json({ data }))
+
+const read = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
+  const requestId = response.headers["x-request-id"]
+  if (requestId !== undefined && requestId !== response.request.headers["x-request-id"]) {
+    return yield* bad("the answer to another request")
+  }
+  const body = yield* isShort(response) ? Effect.mapError(response.text, () => unreadable) : readBounded(response)
+  return yield* readAnswer({ status: response.status, body, serverTime: serverTime(response.headers) })
 })
 
 const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
@@ -243,19 +251,22 @@ export const layer: Layer.Layer<
       httpClient: HttpClient.transformResponse(
         signed,
         (response: Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>) =>
-          Effect.flatMap(
-            Effect.mapError(response, (error) => unreachable(error, host)),
-            normalise
-          )
+          Effect.mapError(response, (error) => unreachable(error, host))
       )
     })
 
     return MixinApi.of({
       acknowledge: (messages) =>
         Effect.asVoid(
-          run("waiting for the answer to POST /acknowledgements", client.acknowledge({ payload: messages }))
+          run(
+            "waiting for the answer to POST /acknowledgements",
+            Effect.flatMap(client.acknowledge({ payload: messages, responseMode: "response-only" }), read)
+          )
         ),
-      me: Effect.map(run("waiting for the answer to GET /me", client.me()), (answer) => answer.data),
+      me: run(
+        "waiting for the answer to GET /me",
+        client.me({ responseMode: "response-only" }).pipe(Effect.flatMap(read), Effect.flatMap(decodeUser))
+      ),
       serverTime: run(
         "waiting for the server's time",
         Effect.map(signed.execute(HttpClientRequest.get("/me")), (response) => serverTime(response.headers))

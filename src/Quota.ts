@@ -65,7 +65,9 @@ export const layer: Layer.Layer<Quota, never, RateLimiter.RateLimiter> = Layer.e
   Quota,
   Effect.gen(function* () {
     const limiter = yield* RateLimiter.RateLimiter
-    const { answerShare, messages, window } = yield* Limit
+    const limit = yield* Limit
+    const { answerShare, messages } = limit
+    const window = Duration.fromInputUnsafe(limit.window)
     const consume = (key: string, limit: number) =>
       limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
         Effect.mapError(() => unavailable),

@@ -8,10 +8,11 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as MutableList from "effect/MutableList"
@@ -61,7 +62,9 @@ export interface Inbox {
   readonly messages: (messages: ReadonlyArray<Message.Message>) => void
   readonly receipts: (receipts: ReadonlyArray<Envelope.MessageView>) => void
   readonly hasRoom: () => boolean
-  /** Calls back, again and again, whenever there is room that there was not before. */
+  /** Somebody waits for what stands behind the messages, so that reading must go on though there is no room. */
+  readonly isUrgent: () => boolean
+  /** Calls back, again and again, whenever there is room that there was not before, or urgency. */
   readonly onRoom: (callback: () => void) => void
 }
 
@@ -71,10 +74,23 @@ export interface Inbox {
  */
 export interface Session {
   /** Sends a request and waits for its answer, the `data` of which it gives. */
-  readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+  readonly request: Request
   /** Fails with the reason when the connection ends. */
   readonly ended: Effect.Effect<never, BlazeError.BlazeError>
 }
+
+/**
+ * A request by its action. The answer to a patient one may wait, for as long as a request may take, where the inbox is full: no
+ * handler waits for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Request = (
+  action: string,
+  params?: unknown,
+  options?: { readonly patient: boolean }
+) => Effect.Effect<unknown, BlazeError.BlazeError>
 
 const closed = BlazeError.make(new BlazeError.Closed({}))
 
@@ -92,6 +108,19 @@ const isReceipt = (action: string, view: Envelope.MessageView) =>
   action === Envelope.Action.acknowledgeReceipt || view.source === Envelope.Action.acknowledgeReceipt
 
 type Frame = Uint8Array | string
+
+interface Pending {
+  readonly action: string
+  answer: Effect.Effect<unknown, BlazeError.BlazeError> | undefined
+  resume: ((answer: Effect.Effect<unknown, BlazeError.BlazeError>) => void) | undefined
+  /** The socket has taken it; until then the write has a time of its own. */
+  written: boolean
+  patient: boolean
+  deadline: number
+  /** How often the deadline may still be put off, and what had come in when it was set. */
+  periods: number
+  received: number
+}
 
 /**
  * Takes over a connection: asks for the pending messages and reads until the end.
@@ -114,30 +143,55 @@ export const make = Effect.fnUntraced(function* (options: {
 }): Effect.fn.Return<Session, BlazeError.BlazeError, Scope.Scope> {
   const { inbox, random, telemetry, userId, wire } = options
   const { metrics } = Telemetry
-  const timeout = yield* RequestTimeout
+  const timeout = Duration.toMillis(yield* RequestTimeout)
   const stalled = yield* Deferred.make<never, BlazeError.BlazeError>()
   const overflowSize = yield* OverflowSize
   const traced = yield* Telemetry.Traced
-  const pending = new Map<string, Deferred.Deferred<unknown, BlazeError.BlazeError>>()
+  // A wall clock may be set while an answer is out.
+  const clock = yield* Clock.Clock
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  // In the order of their deadlines, since all have the same time.
+  const pending = new Map<string, Pending>()
+  let patient = 0
   // Pushes that came while the inbox was full; what does not fit here either is refused, and so is all that follows it until the
   // server has been asked to list again: else a conversation would lose its order.
   const overflow = MutableList.make<Uint8Array>()
   let overflowBytes = 0
   let received = 0
   let refusing = false
+  let reading = false
+  let roomMissed = false
   let listing: string | undefined
   let end: BlazeError.BlazeError | undefined
   let wake: (() => void) | undefined
   let relist: (() => void) | undefined
 
-  const answer = (envelope: Envelope.Incoming, error: BlazeError.BlazeError | undefined): boolean => {
-    const waiting = pending.get(envelope.id)
+  // An id has to be one of its kind within this connection, which does not take new random bytes for each.
+  const prefix = (yield* random.uuidV4()).slice(0, 24)
+  let ids = 0
+  const nextId = () => prefix + (++ids).toString(16).padStart(12, "0")
+
+  const settle = (id: string): Pending | undefined => {
+    if (pending.size === 0) return undefined
+    const waiting = pending.get(id)
+    if (waiting === undefined) return undefined
+    pending.delete(id)
+    if (waiting.patient) patient--
+    return waiting
+  }
+
+  const finish = (id: string, result: Effect.Effect<unknown, BlazeError.BlazeError>): boolean => {
+    const waiting = settle(id)
     if (waiting === undefined) return false
-    pending.delete(envelope.id)
-    // From its answer on the server lists everything that was refused.
-    if (envelope.id === listing && error === undefined) refusing = false
-    Deferred.doneUnsafe(waiting, error ? Effect.fail(error) : Effect.succeed(envelope.data))
+    waiting.answer = result
+    waiting.resume?.(result)
     return true
+  }
+
+  const answer = (envelope: Envelope.Incoming, error: BlazeError.BlazeError | undefined): boolean => {
+    // From its answer on the server lists everything that was refused. Told before whoever waits for it goes on.
+    if (envelope.id === listing && error === undefined) refusing = false
+    return finish(envelope.id, error ? Effect.fail(error) : Effect.succeed(envelope.data))
   }
 
   const keep = (frame: Frame) => {
@@ -185,7 +239,9 @@ export const make = Effect.fnUntraced(function* (options: {
 
   const deliver = (messages: ReadonlyArray<Message.Message>) => {
     if (messages.length === 0) return
-    for (const message of messages) telemetry.measure(metrics.messages, 1, message.category)
+    const counts = new Map<string, number>()
+    for (const { category } of messages) counts.set(category, (counts.get(category) ?? 0) + 1)
+    for (const [category, count] of counts) telemetry.measure(metrics.messages, count, category)
     inbox.messages(messages)
   }
 
@@ -195,6 +251,7 @@ export const make = Effect.fnUntraced(function* (options: {
     const hasRoom = inbox.hasRoom() && overflow.length === 0
     let problem: BlazeError.BlazeError | undefined
     let bytes = 0
+    reading = true
     for (const frame of frames) {
       bytes += frame.length
       problem = takeFrame(frame, messages, receipts, hasRoom && !refusing)
@@ -205,6 +262,8 @@ export const make = Effect.fnUntraced(function* (options: {
     received += bytes
     deliver(messages)
     if (receipts.length > 0) inbox.receipts(receipts)
+    reading = false
+    if (roomMissed) onRoom()
     return problem
   }
 
@@ -221,7 +280,7 @@ export const make = Effect.fnUntraced(function* (options: {
     deliver(messages)
   }
 
-  const mustPause = () => isFull() && pending.size === 0
+  const mustPause = () => isFull() && pending.size === patient && !inbox.isUrgent()
 
   // Looked at again when it is parked: room may have come between the two.
   const awaitRoom = Effect.callback<void>((resume) => {
@@ -234,12 +293,15 @@ export const make = Effect.fnUntraced(function* (options: {
 
   const isFull = () => overflow.length > 0 || !inbox.hasRoom()
 
-  inbox.onRoom(() => {
+  const onRoom = () => {
+    // An answer may have the inbox emptied while the pushes behind it are still being kept.
+    roomMissed = reading
+    if (reading) return
     refill()
-    if (isFull()) return
-    wake?.()
-    if (refusing) relist?.()
-  })
+    if (!mustPause()) wake?.()
+    if (refusing && !isFull()) relist?.()
+  }
+  inbox.onRoom(onRoom)
 
   const read = Effect.gen(function* () {
     while (true) {
@@ -253,43 +315,108 @@ export const make = Effect.fnUntraced(function* (options: {
       Effect.sync(() => {
         end = Option.getOrElse(Cause.findErrorOption(cause), () => closed)
         MutableList.clear(overflow)
-        for (const waiting of pending.values()) Deferred.doneUnsafe(waiting, Effect.fail(end))
-        pending.clear()
+        const failed = Effect.fail(end)
+        for (const id of pending.keys()) finish(id, failed)
       })
     )
   )
 
-  const send = Effect.fnUntraced(function* (id: string, action: string, params?: unknown) {
-    if (end !== undefined) return yield* end
-    const waiting = Deferred.makeUnsafe<unknown, BlazeError.BlazeError>()
+  const postpone = (id: string, waiting: Pending) => {
+    if (!pending.has(id)) return
+    waiting.deadline = now() + timeout
+    waiting.received = received
+    // Behind those whose time ends sooner.
+    pending.delete(id)
     pending.set(id, waiting)
-    wake?.()
-    const answered = (periods: number): Effect.Effect<unknown, BlazeError.BlazeError> => {
-      const before = received
-      return Effect.timeoutOrElse(Deferred.await(waiting), {
-        duration: timeout,
-        orElse: () =>
-          periods > 1 && received - before >= flood
-            ? Effect.suspend(() => answered(periods - 1))
-            : Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: `waiting for the answer to ${action}` })))
-      })
-    }
-    // A write waits while the server does not read; one that waits for so long is the end of the connection.
-    const written = Effect.timeoutOrElse(wire.send({ id, action, params }), {
-      duration: timeout,
-      orElse: () => Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
-    })
-    return yield* written.pipe(
-      Effect.andThen(Effect.suspend(() => answered(maximumPeriods))),
-      Effect.ensuring(Effect.sync(() => pending.delete(id)))
-    )
-  })
+  }
 
-  const request = (action: string, params?: unknown) =>
-    Effect.flatMap(random.uuidV4(), (id) => send(id, action, params))
+  const expire = (id: string, waiting: Pending) => {
+    if (!waiting.written) postpone(id, waiting)
+    else if (waiting.patient) {
+      waiting.patient = false
+      patient--
+      postpone(id, waiting)
+      wake?.()
+    } else if (waiting.periods > 1 && received - waiting.received >= flood) {
+      waiting.periods--
+      postpone(id, waiting)
+    } else {
+      const operation = `waiting for the answer to ${waiting.action}`
+      finish(id, Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation }))))
+    }
+  }
+
+  // One watch over all requests: a timer for each costs more than the rest of a request.
+  let watch: (() => void) | undefined
+  const unanswered = Effect.callback<void>((resume) => {
+    if (pending.size > 0) resume(Effect.void)
+    else watch = () => resume(Effect.void)
+  })
+  const expireInTime = Effect.gen(function* () {
+    while (true) {
+      yield* unanswered
+      const [next] = pending
+      if (next === undefined) continue
+      const [id, waiting] = next
+      const rest = waiting.deadline - now()
+      if (rest > 0) yield* Effect.sleep(rest)
+      else expire(id, waiting)
+    }
+  })
+  yield* Effect.forkScoped(expireInTime)
+
+  const register = (id: string, waiting: Pending) => {
+    pending.set(id, waiting)
+    if (waiting.patient) patient++
+    else wake?.()
+    const waker = watch
+    watch = undefined
+    waker?.()
+  }
+
+  const send = (id: string, action: string, params?: unknown, options?: { readonly patient: boolean }) =>
+    Effect.ensuring(
+      Effect.suspend(() => {
+        if (end !== undefined) return Effect.fail(end)
+        const waiting: Pending = {
+          action,
+          answer: undefined,
+          resume: undefined,
+          written: !wire.isSaturated(),
+          patient: options?.patient === true,
+          deadline: now() + timeout,
+          periods: maximumPeriods,
+          received
+        }
+        register(id, waiting)
+        const answered = Effect.callback<unknown, BlazeError.BlazeError>((resume) => {
+          if (waiting.answer !== undefined) resume(waiting.answer)
+          else waiting.resume = resume
+        })
+        const written = wire.send({ id, action, params })
+        if (waiting.written) return Effect.andThen(written, answered)
+        // A write waits while the server does not read; one that waits for so long is the end of the connection.
+        return Effect.timeoutOrElse(written, {
+          duration: timeout,
+          orElse: () => Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
+        }).pipe(
+          Effect.andThen(
+            Effect.suspend(() => {
+              waiting.written = true
+              postpone(id, waiting)
+              return answered
+            })
+          )
+        )
+      }),
+      // In the finalizer of all of it, so that no interruption leaves an entry behind.
+      Effect.sync(() => settle(id))
+    )
+
+  const request: Request = (action, params, options) => Effect.suspend(() => send(nextId(), action, params, options))
 
   const list = Effect.gen(function* () {
-    listing = yield* random.uuidV4()
+    listing = nextId()
     yield* Effect.ensuring(
       send(listing, Envelope.Action.listPendingMessages),
       Effect.sync(() => (listing = undefined))
@@ -311,7 +438,8 @@ export const make = Effect.fnUntraced(function* (options: {
 
   return {
     request: traced
-      ? (action, params) => Effect.withSpan(request(action, params), Telemetry.span.request, { attributes: { action } })
+      ? (action, params, options) =>
+          Effect.withSpan(request(action, params, options), Telemetry.span.request, { attributes: { action } })
       : request,
     ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), Deferred.await(stalled)])
   }

@@ -11,6 +11,7 @@ const api = (code: number) => BlazeError.fromApi({ code })
 /** A transport whose answers a test gives. */
 const scene = Effect.fnUntraced(function* (options?: {
   readonly maximum?: number
+  readonly behindMessages?: boolean
   readonly flushTimeout?: number
   readonly retry?: Schedule.Schedule<unknown>
   readonly dedup?: Layer.Layer<Dedup.Dedup>
@@ -18,12 +19,15 @@ const scene = Effect.fnUntraced(function* (options?: {
 }) {
   const calls: Array<ReadonlyArray<number>> = []
   const logs: Array<string> = []
+  const urgent: Array<number> = []
   const answer = { now: options?.answer ?? (() => Effect.void) }
   const scope = yield* Scope.make()
   const layer = Acks.layer.pipe(
     Layer.provide(
       Layer.succeed(Acks.Transport, {
         maximum: options?.maximum ?? 100,
+        atOnce: 4,
+        behindMessages: options?.behindMessages ?? false,
         acknowledge: (messages) =>
           Effect.suspend(() => {
             calls.push(messages.map(({ message_id }) => Number(message_id.slice(-12))))
@@ -31,7 +35,19 @@ const scene = Effect.fnUntraced(function* (options?: {
           })
       })
     ),
-    Layer.provideMerge(Connection.layer),
+    Layer.provideMerge(
+      Layer.effect(
+        Connection.Connection,
+        Effect.map(Connection.Connection, (connection) => ({
+          ...connection,
+          urgently: (effect) =>
+            Effect.andThen(
+              Effect.sync(() => void urgent.push(1)),
+              connection.urgently(effect)
+            )
+        }))
+      ).pipe(Layer.provide(Connection.layer))
+    ),
     Layer.provideMerge(options?.dedup ?? Dedup.layerMemory),
     Layer.provide(BlazeTest.layerSocket),
     Layer.provide([
@@ -43,9 +59,9 @@ const scene = Effect.fnUntraced(function* (options?: {
   const context = yield* Layer.buildWithScope(layer, scope)
   const run = Effect.provideContext(context)
   const offer = (...ns: ReadonlyArray<number>) =>
-    run(Effect.flatMap(Acks.Acks, (acks) => Effect.forEach(ns, (n) => acks.offer(id(n)), { discard: true })))
+    run(Effect.flatMap(Acks.Acks, (acks) => Effect.sync(() => ns.forEach((n) => acks.offer(id(n))))))
   const status = run(Effect.flatMap(Connection.Connection, ({ arrival }) => Effect.exit(arrival)))
-  return { calls, logs, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
+  return { calls, logs, urgent, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
 
 const pass = (millis: number) =>
@@ -116,20 +132,47 @@ describe("Acks", () => {
     Effect.gen(function* () {
       const { answer, close, offer, run } = yield* scene({ flushTimeout: 0 })
       answer.now = () => Effect.fail(api(500))
-      yield* offer(...Array.from({ length: 12_000 }, (_, n) => n))
+      yield* offer(...Array.from({ length: 34_000 }, (_, n) => n))
       const room = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
       yield* pass(3000)
       assert.isUndefined(room.pollUnsafe())
       answer.now = () => Effect.void
-      for (let second = 0; second < 40; second++) yield* pass(1000)
+      for (let second = 0; second < 120; second++) yield* pass(1000)
       yield* Fiber.join(room)
       answer.now = () => Effect.never
-      yield* offer(...Array.from({ length: 12_000 }, (_, n) => 20_000 + n))
+      yield* offer(...Array.from({ length: 34_000 }, (_, n) => 40_000 + n))
       const late = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
       yield* pass(0)
       assert.isUndefined(late.pollUnsafe())
       yield* close // and nobody is left waiting
       yield* Fiber.join(late)
+    })
+  )
+
+  for (const behindMessages of [true, false]) {
+    test(
+      `a full transport has reading go on ${behindMessages ? "because" : "only if"} its answers come behind the messages`,
+      Effect.gen(function* () {
+        const { answer, offer, run, urgent } = yield* scene({ behindMessages, flushTimeout: 0 })
+        answer.now = () => Effect.never
+        yield* offer(...Array.from({ length: 32_000 }, (_, n) => n))
+        yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+        yield* pass(0)
+        assert.strictEqual(urgent.length, behindMessages ? 1 : 0)
+      })
+    )
+  }
+
+  test(
+    "a thousand batches that fail at the same time have one that speaks for them",
+    Effect.gen(function* () {
+      const { answer, logs, offer } = yield* scene({ maximum: 1, flushTimeout: 0 })
+      answer.now = () => Effect.fail(api(500))
+      yield* offer(...Array.from({ length: 1000 }, (_, n) => n))
+      yield* pass(3000)
+      // After the first, the second and the fourth failure.
+      assert.strictEqual(logs.length, 3)
+      for (const log of logs) assert.include(log, "1000 messages are not acknowledged yet")
     })
   )
 
@@ -369,7 +412,7 @@ describe("Acks", () => {
       )
       yield* BlazeTest.settle
       const acks = yield* Effect.provideContext(Acks.Acks, context)
-      for (let n = 1; n <= 161; n++) yield* acks.offer(id(n))
+      for (let n = 1; n <= 161; n++) acks.offer(id(n))
       yield* pass(0)
       yield* pass(1000)
       assert.deepStrictEqual(

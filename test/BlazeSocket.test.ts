@@ -40,7 +40,8 @@ const quietPeer = () => {
                 end(closed)
               }),
               signsOfLife: () => peer.life,
-              isPaused: () => peer.paused
+              isPaused: () => peer.paused,
+              isSaturated: () => false
             }
           })
       })

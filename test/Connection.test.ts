@@ -6,7 +6,6 @@ import {
   Fiber,
   Layer,
   Option,
-  PubSub,
   Queue,
   Result,
   Schedule,
@@ -336,6 +335,7 @@ describe("the inbox", () => {
           socket: undefined as never,
           envelopes: undefined as never,
           receive: Queue.takeAll(frames),
+          isSaturated: () => false,
           decode: (frame) => {
             const n = Number(frame[0])
             const data: Envelope.MessageView = {
@@ -376,7 +376,11 @@ describe("the inbox", () => {
       const alice = yield* BlazeTest.user("alice")
       const { connection } = yield* scene()
       yield* alice.say("hi")
-      const subscription = yield* PubSub.subscribe(connection.receipts)
+      const reader = yield* connection.receipts.pipe(
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.forkChild({ startImmediately: true })
+      )
       yield* connection.request("CREATE_MESSAGE", {
         message_id: crypto.randomUUID(),
         conversation_id: alice.conversationId,
@@ -386,7 +390,7 @@ describe("the inbox", () => {
       })
       yield* alice.reads
       yield* BlazeTest.settle
-      const receipts = yield* PubSub.takeAll(subscription)
+      const receipts = yield* Fiber.join(reader)
       assert.deepStrictEqual(
         receipts.map(({ status }) => status),
         ["DELIVERED", "READ"]

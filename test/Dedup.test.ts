@@ -4,6 +4,8 @@ import { Dedup, Ids } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -161,6 +163,45 @@ describe("Dedup", () => {
       assert.deepStrictEqual(yield* dedup.admit([id(3), id(1), id(2)]), ["Handled", "Handled", "New"])
     }).pipe(
       Effect.provide(Dedup.layerMemory.pipe(Layer.provide(Layer.succeed(Dedup.Memory, { size: 2, age: "7 days" }))))
+    )
+  )
+
+  it.live("what is confirmed again and again takes no more memory each time", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const dedup = yield* Dedup.Dedup
+      yield* dedup.confirm([id(0)])
+      const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
+      for (let round = 0; round < 400; round++) {
+        const list = Array.from({ length: 100 }, (_, n) => id(n + 1))
+        lists.push(new WeakRef(list))
+        yield* dedup.confirm(list)
+      }
+      yield* Effect.sleep(0)
+      collect()
+      const kept = lists.filter((list) => list.deref() !== undefined)
+      assert.isBelow(kept.length, 250)
+      assert.deepStrictEqual(yield* dedup.admit([id(0), id(1), id(100)]), ["Handled", "Handled", "Handled"])
+    }).pipe(Effect.provide(Dedup.layerMemory))
+  )
+
+  it.live("holds nothing of what it has forgotten", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const dedup = yield* Dedup.Dedup
+      const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
+      for (let round = 0; round < 400; round++) {
+        const list = Array.from({ length: 10 }, (_, n) => id(round * 10 + n))
+        lists.push(new WeakRef(list))
+        yield* dedup.confirm(list)
+      }
+      yield* Effect.sleep(0)
+      collect()
+      assert.isBelow(lists.filter((list) => list.deref() !== undefined).length, 20)
+    }).pipe(
+      Effect.provide(Dedup.layerMemory.pipe(Layer.provide(Layer.succeed(Dedup.Memory, { size: 100, age: "7 days" }))))
     )
   )
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { Gzip } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
-import { gzipSync } from "node:zlib"
+import { gunzipSync, gzipSync } from "node:zlib"
 
 const large = 1024 * 1024
 const zip = (text: string) => new Uint8Array(gzipSync(text))
@@ -70,6 +70,66 @@ for (const [codec, layer] of Object.entries({ fflate: Gzip.layerFflate, zlib: Zl
     })
   })
 }
+
+describe("the objects that the zlib codec uses again", () => {
+  const { gunzip, gzip } = Effect.runSync(Effect.provide(Gzip.Gzip, ZlibGzip.layer))
+  const text = (frame: Uint8Array) => {
+    const result = gunzip(frame, large)
+    return Result.isSuccess(result) ? new TextDecoder().decode(result.success) : undefined
+  }
+
+  it("are sound after every kind of bad frame", () => {
+    const bomb = zip("x".repeat(20 * large))
+    const lying = changed(zip("y".repeat(200_000)), -1).slice()
+    // It claims to be short, so that it goes through the object, which it overflows.
+    lying.set([1, 0, 0, 0], lying.length - 4)
+    for (const bad of [
+      changed(sound, 12),
+      sound.subarray(0, 20),
+      changed(sound, -6),
+      join(sound, sound.subarray(0, 9)),
+      lying,
+      bomb
+    ]) {
+      assert.isUndefined(text(bad))
+      assert.strictEqual(text(sound), "hello hello hello")
+      assert.strictEqual(text(gzip(new TextEncoder().encode("and back"))), "and back")
+    }
+  })
+
+  it("give way to the public interface where a frame is too large for them, in both directions", () => {
+    for (const length of [
+      0,
+      1,
+      1023,
+      1024,
+      16 * 1024,
+      16 * 1024 + 1,
+      64 * 1024 - 1,
+      64 * 1024,
+      64 * 1024 + 1,
+      900_000
+    ]) {
+      const noise = Array.from({ length: Math.ceil(length / 5) }, (_, n) =>
+        String((n * 7919) % 99_991).padStart(5, "0")
+      )
+      const whole = noise.join("").slice(0, length)
+      const frame = gzip(new TextEncoder().encode(whole))
+      assert.strictEqual(text(frame), whole, `${length}`)
+      assert.strictEqual(text(zip(whole)), whole, `${length}`)
+      assert.strictEqual(gunzipSync(frame).toString(), whole, `${length}`)
+    }
+  })
+
+  it("serve each of several codecs alone", () => {
+    const other = Effect.runSync(Effect.provide(Gzip.Gzip, ZlibGzip.layer))
+    const mine = gunzip(zip("mine"), large)
+    const theirs = other.gunzip(zip("theirs"), large)
+    assert(Result.isSuccess(mine) && Result.isSuccess(theirs))
+    assert.strictEqual(new TextDecoder().decode(mine.success), "mine")
+    assert.strictEqual(new TextDecoder().decode(theirs.success), "theirs")
+  })
+})
 
 describe("the work of fflate", () => {
   const { gunzip } = Effect.runSync(Effect.provide(Gzip.Gzip, Gzip.layerFflate))

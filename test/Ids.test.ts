@@ -1,6 +1,6 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Fiber, Schema } from "effect"
 import { Ids } from "effect-blaze"
 import { vectors } from "./support.ts"
 
@@ -47,6 +47,38 @@ describe("Ids", () => {
       ]
       assert.strictEqual(new Set([first, ...others]).size, 5)
     }).pipe(Effect.provide(NodeCrypto.layerDigest))
+  )
+
+  it.effect("random ids are UUIDs of version 4, and no two of them are equal", () =>
+    Effect.gen(function* () {
+      const random = yield* Ids.makeRandom
+      const ids = yield* Effect.replicateEffect(random, 1000)
+      assert.strictEqual(new Set(ids).size, 1000)
+      for (const each of ids) {
+        assert.match(each, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      }
+      const other = yield* Ids.makeRandom
+      assert.notInclude(ids, yield* other)
+    }).pipe(Effect.provide(NodeCrypto.layerSecureRandom))
+  )
+
+  it.effect("a random id is whole, however fibers take turns", () =>
+    Effect.gen(function* () {
+      for (let before = 2030; before < 2050; before++) {
+        const random = yield* Ids.makeRandom
+        yield* Effect.replicateEffect(random, 255, { discard: true })
+        const first = yield* Effect.forkChild(
+          Effect.gen(function* () {
+            for (let n = 0; n < before; n++) yield* Effect.sync(() => {})
+            return yield* random
+          }),
+          { startImmediately: true }
+        )
+        const second = yield* random
+        for (const id of [yield* Fiber.join(first), second])
+          assert.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+      }
+    }).pipe(Effect.provide(NodeCrypto.layerSecureRandom))
   )
 
   it("an id is a lower-case UUID", () => {

@@ -57,6 +57,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   const knobs = {
     room: options?.room ?? Infinity,
     listings: options?.listings ?? "answered",
+    urgent: false,
     send: Effect.void as Effect.Effect<void, BlazeError.BlazeError>
   }
   const wire: BlazeSocket.Wire = {
@@ -79,7 +80,8 @@ const scene = Effect.fnUntraced(function* (options?: {
           Queue.offerUnsafe(queue, frame({ id: request.id, action: list }))
         }
         yield* knobs.send
-      })
+      }),
+    isSaturated: () => knobs.send !== Effect.void
   }
   const session = yield* Session.make({
     wire,
@@ -96,6 +98,7 @@ const scene = Effect.fnUntraced(function* (options?: {
         inbox.asked++
         return inbox.waiting.length < knobs.room
       },
+      isUrgent: () => knobs.urgent,
       onRoom: (callback) => void (inbox.onRoom = callback)
     },
     passOverBadFrames: options?.passOver ?? false,
@@ -505,6 +508,104 @@ describe("overflow", () => {
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.deepStrictEqual(messages(), [2, 3])
       assert.strictEqual(listings(), 1)
+    }))
+
+  test("while only patient requests are out a full inbox pauses reading, for as long as an answer may take", () =>
+    Effect.gen(function* () {
+      const { arrive, sent, session, unread } = yield* scene({ room: 1 })
+      const current = yield* Fiber.join(session)
+      const fiber = yield* Effect.forkChild(Effect.exit(current.request("ACKS", {}, { patient: true })))
+      yield* BlazeTest.settle
+      yield* arrive(push(1))
+      yield* arrive(push(2), frame({ id: sent.at(-1)!.id, action: "ACKS" }))
+      assert.strictEqual(yield* unread, 2)
+      yield* pass(4999)
+      assert.strictEqual(yield* unread, 2)
+      yield* pass(1)
+      assert.strictEqual(yield* unread, 0)
+      assert.isTrue(Exit.isSuccess(yield* Fiber.join(fiber)))
+    }))
+
+  test("a patient request fails when the second period brings no answer either", () =>
+    Effect.gen(function* () {
+      const { session } = yield* scene()
+      const current = yield* Fiber.join(session)
+      const fiber = yield* Effect.forkChild(Effect.exit(current.request("ACKS", {}, { patient: true })))
+      yield* pass(9999)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* pass(1)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+    }))
+
+  test("a full inbox does not pause reading while somebody urgently waits", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, knobs, unread } = yield* scene({ room: 1 })
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      assert.strictEqual(yield* unread, 1)
+      knobs.urgent = true
+      inbox.onRoom()
+      yield* BlazeTest.settle
+      assert.strictEqual(yield* unread, 0)
+      yield* arrive(push(3))
+      assert.strictEqual(yield* unread, 0)
+      knobs.urgent = false
+      yield* arrive(push(4))
+      yield* arrive(push(5))
+      assert.isAbove(yield* unread, 0)
+    }))
+
+  // A fiber gives way every 2 048 operations, between any two of them; it may be interrupted there.
+  test("a request that is interrupted wherever it may be leaves nothing behind, and the next one has its timeout", () =>
+    Effect.gen(function* () {
+      for (let before = 2030; before < 2050; before++) {
+        const { arrive, session, unread } = yield* scene({ room: 1 })
+        const current = yield* Fiber.join(session)
+        const first = yield* Effect.forkChild(
+          Effect.gen(function* () {
+            for (let n = 0; n < before; n++) yield* Effect.sync(() => {})
+            yield* current.request("FIRST")
+          }),
+          { startImmediately: true }
+        )
+        yield* Fiber.interrupt(first)
+        yield* arrive(push(1))
+        yield* arrive(push(2))
+        assert.strictEqual(yield* unread, 1, `${before}`)
+        const second = yield* Effect.forkChild(Effect.exit(current.request("SECOND")))
+        yield* pass(5000)
+        assert.isDefined(second.pollUnsafe(), `${before}`)
+        assert.strictEqual(reasonOf(yield* Fiber.join(second))._tag, "Timeout")
+      }
+    }))
+
+  test("requests that were answered do not keep the time of the others", () =>
+    Effect.gen(function* () {
+      const { arrive, request } = yield* scene()
+      const first = yield* request("ONE")
+      yield* pass(2000)
+      const second = yield* request("TWO")
+      yield* arrive(frame({ id: first.id, action: "ONE" }))
+      yield* pass(4999)
+      assert.isUndefined(second.fiber.pollUnsafe())
+      yield* pass(1)
+      assert.strictEqual(reasonOf(yield* Fiber.join(second.fiber))._tag, "Timeout")
+      // The watch has ended with the last of them, and begins anew.
+      yield* pass(60_000)
+      const third = yield* request("THREE")
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(third.fiber))._tag, "Timeout")
+    }))
+
+  test("what was kept comes out though the inbox was emptied while it was read", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, sent, session, take } = yield* scene({ room: 1 })
+      const current = yield* Fiber.join(session)
+      yield* Effect.forkChild(Effect.tap(current.request("ONE"), () => Effect.sync(take)))
+      yield* BlazeTest.settle
+      yield* arrive(push(1))
+      yield* arrive(frame({ id: sent.at(-1)!.id, action: "ONE" }), push(2), push(3))
+      assert.deepStrictEqual(messages(), [2, 3])
     }))
 
   test("beyond it pushes are refused, with all that follows them, until a new listing is answered", () =>

@@ -29,21 +29,24 @@ import * as ZlibGzip from "./ZlibGzip.ts"
 
 type Crypto = Digest.Digest | SecureRandom.SecureRandom | Signature.Signature
 
+const layerTools = Layer.mergeAll(
+  ZlibGzip.layer,
+  NodeFileSystem.layer,
+  NodeCrypto.layerDigest,
+  NodeCrypto.layerSecureRandom,
+  NodeCrypto.layerSignature
+)
+
 /**
  * What `Blaze`, `BlazeSocket` and `Signer` need of Node.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Gzip.Gzip | FileSystem.FileSystem | Crypto> =
-  Layer.mergeAll(
-    WebSocketDialer.layer,
-    ZlibGzip.layer,
-    NodeFileSystem.layer,
-    NodeCrypto.layerDigest,
-    NodeCrypto.layerSecureRandom,
-    NodeCrypto.layerSignature
-  )
+export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Gzip.Gzip | FileSystem.FileSystem | Crypto> = Layer.merge(
+  WebSocketDialer.layer,
+  layerTools
+)
 
 // One agent serves both schemes: the packages that make proxy agents do.
 const layerHttp = Layer.unwrap(
@@ -73,11 +76,14 @@ export const layer = <DedupServices = never, QuotaServices = never>(
   signer: SignerLayer,
   ports: Blaze.Ports<DedupServices, QuotaServices> = {}
 ): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices> =>
-  Blaze.layerWith(ports).pipe(
-    Layer.provide(MixinApi.layer),
-    Layer.provide([signer, layerHttp]),
-    Layer.provide(layerPlatform)
-  ) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices>
+  // Fresh, since a Layer is built once for whoever mentions it, and two bots must not share a connection or a name.
+  Layer.fresh(
+    Blaze.layerWith(ports).pipe(
+      Layer.provide(MixinApi.layer),
+      Layer.provide([signer, layerHttp, WebSocketDialer.layer])
+    )
+    // Bots share what knows nothing of them.
+  ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices>
 
 // BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
 const layerAddresses = Layer.unwrap(

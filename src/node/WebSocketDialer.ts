@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
 import type { Agent } from "node:http"
+import type { Duplex } from "node:stream"
 import { WebSocket } from "ws"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
@@ -30,10 +31,13 @@ export const ProxyAgent = Context.Reference<Agent | undefined>("effect-blaze/nod
 })
 
 /** How many bytes may wait unread before the connection is paused. */
-const highWaterMark = 256 * 1024
+const highWaterMark = 128 * 1024
 
 /** How many bytes may wait unsent before a write waits for its own to be gone. */
 const sendHighWaterMark = 1024 * 1024
+
+/** How many bytes are gathered before they are handed to the system. */
+const gatherSize = 4 * 1024
 
 /** The largest compressed frame; what it inflates to is bounded by `Frame.MaximumSize`. */
 const maximumPayload = 16 * 1024 * 1024
@@ -59,6 +63,9 @@ const headerText = (value: string | Array<string> | undefined) => (Array.isArray
 
 const make = (open: () => WebSocket): BlazeSocket.Dialed => {
   let ws: WebSocket | undefined
+  let tcp: Duplex | undefined
+  let gathering = false
+  let gathered = 0
   let frames: Array<Uint8Array | string> = []
   let size = 0
   let signs = 0
@@ -115,6 +122,9 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       return resume(Effect.fail(failedDial(error instanceof Error ? error : new Error("no address"))))
     }
     ws = socket
+    socket.on("upgrade", (response) => {
+      tcp = response.socket
+    })
     socket.on("open", () => resume(Effect.succeed(socket)))
     socket.on("unexpected-response", (request, response) => {
       const headers = {
@@ -135,7 +145,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     return Effect.sync(() => socket.terminate())
   })
 
-  const release = (socket: WebSocket) =>
+  const close = (socket: WebSocket) =>
     Effect.callback<void>((resume) => {
       if (socket.readyState === WebSocket.CLOSED) return resume(Effect.void)
       socket.on("close", () => resume(Effect.void))
@@ -154,7 +164,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       )
     )
 
-  const reader = Effect.as(Effect.acquireRelease(acquire, release, { interruptible: true }), {
+  const reader = Effect.as(Effect.acquireRelease(acquire, close, { interruptible: true }), {
     pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
       waiter = resume
       if (frames.length > 0 || end !== undefined) deliver()
@@ -165,6 +175,29 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     upgrade: Socket.SocketUpgradeError.unsupported
   })
 
+  const isSaturated = () => ws !== undefined && ws.bufferedAmount >= sendHighWaterMark
+
+  // What is written in one turn of the event loop leaves in a few system calls: not one for each, and not so late that the server
+  // waits for the last of many.
+  const release = () => {
+    gathering = false
+    tcp?.uncork()
+  }
+  const send = (socket: WebSocket, chunk: Uint8Array | string, callback: (error?: Error | null) => void) => {
+    if (!gathering) {
+      gathering = true
+      gathered = 0
+      tcp?.cork()
+      process.nextTick(release)
+    }
+    socket.send(chunk, callback)
+    gathered += chunk.length
+    if (gathered < gatherSize) return
+    gathered = 0
+    tcp?.uncork()
+    tcp?.cork()
+  }
+
   const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
     Effect.suspend(() => {
       if (end !== undefined) return Effect.fail(end)
@@ -173,13 +206,13 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
         ws.close(chunk.code, chunk.reason)
         return Effect.void
       }
-      if (ws.bufferedAmount < sendHighWaterMark) {
-        ws.send(chunk, ignore)
+      if (!isSaturated()) {
+        send(ws, chunk, ignore)
         return Effect.void
       }
       const socket = ws
       return Effect.callback<void, Socket.SocketError>((resume) => {
-        socket.send(chunk, (error) => resume(error ? Effect.fail(end ?? closeError(1006)) : Effect.void))
+        send(socket, chunk, (error) => resume(error ? Effect.fail(end ?? closeError(1006)) : Effect.void))
       })
     })
 
@@ -193,7 +226,8 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     }),
     terminate: Effect.sync(() => ws?.terminate()),
     signsOfLife: () => signs,
-    isPaused: () => ws?.isPaused ?? false
+    isPaused: () => ws?.isPaused ?? false,
+    isSaturated
   }
 }
 

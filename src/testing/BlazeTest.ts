@@ -122,7 +122,8 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
     ping: Effect.sync(() => void signs++),
     terminate: Effect.sync(() => finish(1006)),
     signsOfLife: () => signs,
-    isPaused: () => false
+    isPaused: () => false,
+    isSaturated: () => false
   }
 }
 

@@ -29,6 +29,7 @@ const order = [
   "Keystore",
   "BlazeError",
   "Telemetry",
+  "Underway",
   "Ids",
   "Base64"
 ]

@@ -138,6 +138,7 @@ const main = Effect.gen(function* () {
       envelopes: undefined as never,
       receive: Queue.takeAll(queue),
       decode: zlib.decode,
+      isSaturated: () => false,
       send: ({ action, id }) =>
         Effect.sync(() => {
           Queue.offerUnsafe(queue, new Uint8Array(gzipSync(JSON.stringify({ id, action }))))
@@ -158,6 +159,7 @@ const main = Effect.gen(function* () {
         messages: (arrived) => arrived.forEach(touch),
         receipts: () => {},
         hasRoom: () => true,
+        isUrgent: () => false,
         onRoom: () => {}
       },
       passOverBadFrames: sessions % 2 === 0,

@@ -1,0 +1,94 @@
+/**
+ * What has begun and not ended, oldest first.
+ *
+ * Guarantee: beginning and ending cost the same however much is under way, nothing that has ended is held, and what is kept is at
+ * most twice what is under way.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry<out A> {
+  /** Gone once it has ended. */
+  readonly value: A | undefined
+  /** When it began, in milliseconds. */
+  readonly since: number
+  /** It was warned of already. */
+  warned: boolean
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Underway<A> {
+  readonly begin: (value: A, since: number) => Entry<A>
+  /** Gives the value the first time, nothing after that. */
+  readonly end: (entry: Entry<A>) => A | undefined
+  readonly size: () => number
+  /** How many entries take memory, those that have ended included. */
+  readonly kept: () => number
+  readonly oldest: () => Entry<A> | undefined
+  /** Those under way, oldest first. */
+  readonly entries: () => Iterable<Entry<A>>
+}
+
+const minimumCapacity = 64
+
+/**
+ * **Details**
+ *
+ * In place of a `Map` in order of insertion: the tables that a busy one leaves behind keep what was in them alive until the next full
+ * collection, which made most of what a message is made of survive.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(): Underway<A> => {
+  let entries: Array<{ -readonly [Key in keyof Entry<A>]: Entry<A>[Key] }> = []
+  let first = 0
+  let size = 0
+
+  const skip = () => {
+    while (first < entries.length && entries[first]!.value === undefined) first++
+  }
+
+  return {
+    begin: (value, since) => {
+      if (entries.length >= minimumCapacity && entries.length >= 2 * size) {
+        entries = entries.filter((entry) => entry.value !== undefined)
+        first = 0
+      }
+      const entry = { value, since, warned: false }
+      entries.push(entry)
+      size++
+      return entry
+    },
+    end: (entry) => {
+      const { value } = entry
+      if (value === undefined) return undefined
+      const own: { value: A | undefined } = entry
+      own.value = undefined
+      size--
+      return value
+    },
+    size: () => size,
+    kept: () => entries.length,
+    oldest: () => {
+      skip()
+      return entries[first]
+    },
+    entries: function* () {
+      skip()
+      // What begins meanwhile may put another array in the place of this one.
+      const current = entries
+      for (let index = first; index < current.length; index++) {
+        const entry = current[index]!
+        if (entry.value !== undefined) yield entry
+      }
+    }
+  }
+}

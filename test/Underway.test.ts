@@ -1,0 +1,49 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Underway } from "effect-blaze"
+
+describe("Underway", () => {
+  it("gives what is under way, oldest first, and a value once", () => {
+    const all = Underway.make<string>()
+    const [a, b, c] = [all.begin("a", 1), all.begin("b", 2), all.begin("c", 3)] as const
+    assert.strictEqual(all.end(b), "b")
+    assert.isUndefined(all.end(b))
+    assert.strictEqual(all.size(), 2)
+    assert.deepStrictEqual(
+      Array.from(all.entries(), ({ since, value }) => [value, since]),
+      [
+        ["a", 1],
+        ["c", 3]
+      ]
+    )
+    assert.strictEqual(all.oldest(), a)
+    all.end(a)
+    assert.strictEqual(all.oldest(), c)
+    all.end(c)
+    assert.isUndefined(all.oldest())
+    assert.strictEqual(all.size(), 0)
+  })
+
+  it("an ended entry holds nothing", () => {
+    const all = Underway.make<object>()
+    const entry = all.begin({}, 0)
+    all.end(entry)
+    assert.isUndefined(entry.value)
+  })
+
+  it("keeps at most twice what is under way, in order, whatever ends and stays", () => {
+    const all = Underway.make<number>()
+    const stays: Array<number> = []
+    for (let n = 0; n < 100_000; n++) {
+      const entry = all.begin(n, n)
+      if (n % 1000 === 0) stays.push(n)
+      else all.end(entry)
+    }
+    assert.strictEqual(all.size(), stays.length)
+    assert.deepStrictEqual(
+      Array.from(all.entries(), ({ value }) => value),
+      stays
+    )
+    assert.strictEqual(all.oldest()?.value, 0)
+    assert.isAtMost(all.kept(), Math.max(64, 2 * all.size()))
+  })
+})
