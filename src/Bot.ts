@@ -262,11 +262,14 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           Effect.catchCause(attempt(handling), (cause) => persevere(handling, cause)),
           (exit) => {
             running.end(entry)
-            const deferred = Exit.isFailure(exit) || exit.value === Delivery.Defer
             if (Exit.isFailure(exit) && interrupted.length < 1000) interrupted.push(delivery.message.id)
-            const outcome = Exit.isFailure(exit) ? "interrupted" : deferred ? "deferred" : "acknowledged"
+            const outcome = Exit.isFailure(exit)
+              ? "interrupted"
+              : exit.value === Delivery.Defer
+                ? "deferred"
+                : "acknowledged"
             telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
-            return deferred ? delivery.defer : delivery.ack
+            return Delivery.settle(delivery, exit)
           }
         )
       })

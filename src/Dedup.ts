@@ -57,6 +57,18 @@ export class Dedup extends Context.Service<
   }
 >()("effect-blaze/Dedup") {}
 
+type State = "Open" | "Deferred" | "Handled"
+
+// A number stands for a confirmation, which is final; an id that is not known is not settled.
+const settleIn =
+  (states: Map<Ids.MessageId, State | number>): Dedup["Service"]["settle"] =>
+  (id, state) => {
+    const before = states.get(id)
+    if (before === undefined || typeof before === "number") return
+    if (state === "Forgotten") states.delete(id)
+    else states.set(id, state)
+  }
+
 interface Confirmation {
   readonly ids: ReadonlyArray<Ids.MessageId>
   readonly at: number
@@ -80,7 +92,7 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
     const memory = yield* Memory
     const age = Duration.toMillis(memory.age)
     // One look-up tells all of an id: a number is that of its confirmation.
-    const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled" | number>()
+    const states = new Map<Ids.MessageId, State | number>()
     // Confirmed together, forgotten one by one in the order of confirmation.
     let confirmations: Array<Confirmation> = []
     let first = 0
@@ -127,12 +139,7 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
             return "New"
           })
         ),
-      settle: (id, state) => {
-        const before = states.get(id)
-        if (before === undefined || typeof before === "number") return
-        if (state === "Forgotten") states.delete(id)
-        else states.set(id, state)
-      },
+      settle: settleIn(states),
       record: () => Effect.void,
       confirm: (ids) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -191,7 +198,7 @@ export const layerPersistence = (options: {
       const persistence = yield* Persistence.Persistence
       const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
       // The states that end with the process.
-      const states = new Map<Ids.MessageId, "Open" | "Deferred" | "Handled">()
+      const states = new Map<Ids.MessageId, State>()
       const open = (id: Ids.MessageId): Verdict => {
         states.set(id, "Open")
         return "New"
@@ -212,11 +219,7 @@ export const layerPersistence = (options: {
           const handled = new Set(unknown.filter((_, index) => found[index] !== undefined))
           return ids.map((id, index) => states.get(id) ?? before[index] ?? (handled.has(id) ? "Handled" : open(id)))
         }),
-        settle: (id, state) => {
-          if (!states.has(id)) return
-          if (state === "Forgotten") states.delete(id)
-          else states.set(id, state)
-        },
+        settle: settleIn(states),
         record: (ids) =>
           persevere(
             store.setMany(ids.map((id) => [new HandledId({ id }), Exit.void] as const)),

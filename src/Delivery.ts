@@ -10,6 +10,7 @@ import type * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
@@ -172,9 +173,16 @@ export const handle =
   <M extends Message.Message, A, E, R>(handler: (delivery: Delivery<M>) => Effect.Effect<A, E, R>) =>
   (delivery: Delivery<M>): Effect.Effect<A, E, R> =>
     // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
-    Effect.onExit(handler(delivery), (exit) =>
-      exit._tag === "Failure" || exit.value === Defer ? delivery.defer : delivery.ack
-    )
+    Effect.onExit(handler(delivery), (exit) => settle(delivery, exit))
+
+/**
+ * What becomes of a delivery whose handler has ended: it is deferred when that failed or gave `Defer`, else acknowledged.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const settle = (delivery: Delivery, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Exit.isFailure(exit) || exit.value === Defer ? delivery.defer : delivery.ack
 
 /**
  * Keeps the deliveries of one kind, or whose message meets a condition, and acknowledges the rest.
