@@ -62,6 +62,50 @@ const scene = Effect.fnUntraced(function* (options?: {
 const test = (name: string, body: Effect.Effect<void, unknown, BlazeTest.Server | Scope.Scope>) =>
   it.effect(name, () => Effect.provide(body, BlazeTest.layerServer))
 
+/** A wire that pushes messages by number. */
+const numbers = Effect.gen(function* () {
+  const frames = yield* Queue.unbounded<Uint8Array>()
+  const push = (n: number) =>
+    Effect.suspend(() => {
+      Queue.offerUnsafe(frames, Uint8Array.of(n))
+      return BlazeTest.settle
+    })
+  const ids: Array<string> = []
+  const wire: BlazeSocket.Wire = {
+    socket: undefined as never,
+    envelopes: undefined as never,
+    receive: Queue.takeAll(frames),
+    isSaturated: () => false,
+    decode: (frame) => {
+      const n = Number(frame[0])
+      const data: Envelope.MessageView = {
+        message_id: String(n),
+        category: "PLAIN_TEXT",
+        data: Buffer.from(String(n)).toString("base64url")
+      }
+      return n === 0
+        ? Result.succeed({ id: ids[0]!, action: "LIST_PENDING_MESSAGES" })
+        : Result.succeed({ id: "push", action: "CREATE_MESSAGE", data })
+    },
+    send: ({ id }) =>
+      Effect.sync(() => {
+        ids.push(id)
+        Queue.offerUnsafe(frames, Uint8Array.of(0))
+      })
+  }
+  return { frames, push, wire }
+})
+
+/** A fiber that has so many operations behind it when it comes to an effect; it gives way at the 2 048th. */
+const after = <A, E, R>(operations: number, effect: Effect.Effect<A, E, R>) =>
+  Effect.forkChild(
+    Effect.gen(function* () {
+      for (let n = 0; n < operations; n++) yield* Effect.sync(() => {})
+      return yield* effect
+    }),
+    { startImmediately: true }
+  )
+
 const reason = BlazeError.make(new BlazeError.Unauthorized({}))
 
 const endOf = (exit: Exit.Exit<unknown, unknown> | undefined) => {
@@ -324,35 +368,7 @@ describe("the inbox", () => {
     test(
       `reading pauses when there are too many ${name}, and goes on when they are taken`,
       Effect.gen(function* () {
-        const frames = yield* Queue.unbounded<Uint8Array>()
-        const push = (n: number) =>
-          Effect.suspend(() => {
-            Queue.offerUnsafe(frames, Uint8Array.of(n))
-            return BlazeTest.settle
-          })
-        const ids: Array<string> = []
-        const wire: BlazeSocket.Wire = {
-          socket: undefined as never,
-          envelopes: undefined as never,
-          receive: Queue.takeAll(frames),
-          isSaturated: () => false,
-          decode: (frame) => {
-            const n = Number(frame[0])
-            const data: Envelope.MessageView = {
-              message_id: String(n),
-              category: "PLAIN_TEXT",
-              data: Buffer.from(String(n)).toString("base64url")
-            }
-            return n === 0
-              ? Result.succeed({ id: ids[0]!, action: "LIST_PENDING_MESSAGES" })
-              : Result.succeed({ id: "push", action: "CREATE_MESSAGE", data })
-          },
-          send: ({ id }) =>
-            Effect.sync(() => {
-              ids.push(id)
-              Queue.offerUnsafe(frames, Uint8Array.of(0))
-            })
-        }
+        const { frames, push, wire } = yield* numbers
         const { texts } = yield* scene({ inbox, open: Effect.succeed(wire) })
         yield* push(1)
         yield* push(2)
@@ -369,6 +385,48 @@ describe("the inbox", () => {
       })
     )
   }
+
+  test(
+    "what waits urgently and is interrupted, wherever it may be, leaves no urgency behind",
+    Effect.gen(function* () {
+      for (let operations = 2030; operations < 2050; operations++) {
+        const { frames, push, wire } = yield* numbers
+        const { close, connection } = yield* scene({
+          inbox: { messages: 1, bytes: Infinity },
+          open: Effect.succeed(wire)
+        })
+        yield* Fiber.interrupt(yield* after(operations, connection.urgently(Effect.never)))
+        yield* push(1)
+        yield* push(2)
+        assert.strictEqual(yield* Queue.size(frames), 1, `${operations}`)
+        yield* close
+      }
+    })
+  )
+
+  test(
+    "two that subscribe to the receipts first, however they take turns, both hear of them",
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("hi")
+      for (let operations = 2015; operations < 2050; operations++) {
+        const { close, connection } = yield* scene()
+        const first = yield* after(operations, Stream.runHead(connection.receipts))
+        const second = yield* Effect.forkChild(Stream.runHead(connection.receipts), { startImmediately: true })
+        yield* BlazeTest.settle
+        yield* connection.request("CREATE_MESSAGE", {
+          message_id: crypto.randomUUID(),
+          conversation_id: alice.conversationId,
+          recipient_id: alice.userId,
+          category: "PLAIN_TEXT",
+          data: "aGk"
+        })
+        yield* BlazeTest.settle
+        for (const fiber of [first, second]) assert.isDefined(fiber.pollUnsafe(), `${operations}`)
+        yield* close
+      }
+    })
+  )
 
   test(
     "receipts are published one by one",

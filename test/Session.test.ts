@@ -1,6 +1,6 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
+import { Clock, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
 import { BlazeError, type BlazeSocket, type Envelope, Ids, type Message, Session, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
@@ -553,6 +553,21 @@ describe("overflow", () => {
       yield* arrive(push(4))
       yield* arrive(push(5))
       assert.isAbove(yield* unread, 0)
+    }))
+
+  test("a wall clock that is set back does not put off a timeout", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let offset = 0
+      const wrong: typeof clock = Object.create(clock, {
+        currentTimeMillisUnsafe: { value: () => clock.currentTimeMillisUnsafe() + offset }
+      })
+      const { request } = yield* Effect.provideService(scene(), Clock.Clock, wrong)
+      const { fiber } = yield* request("ONE")
+      offset = -60_000
+      yield* pass(5000)
+      assert.isDefined(fiber.pollUnsafe())
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
     }))
 
   // A fiber gives way every 2 048 operations, between any two of them; it may be interrupted there.
