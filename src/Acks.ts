@@ -152,6 +152,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const flushTimeout = Duration.fromInputUnsafe(yield* FlushTimeout)
     const { telemetry } = connection
     const { metrics } = Telemetry
+    const fork = Effect.runForkWith(yield* Effect.context<never>())
     const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
     const unconfirmed = new Set<Ids.MessageId>()
     const closing = yield* Deferred.make<void>()
@@ -253,7 +254,9 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
       yield* Fiber.interrupt(worker)
       if (unconfirmed.size > 0) {
         yield* Effect.logWarning(
-          `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].join(", ")}`
+          `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].slice(0, maximumLogged).join(", ")}${
+            unconfirmed.size > maximumLogged ? ` and ${unconfirmed.size - maximumLogged} more` : ""
+          }`
         )
         done([...unconfirmed])
       }
@@ -266,15 +269,30 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     })
     const room = transport.behindMessages ? connection.urgently(awaitRoom) : awaitRoom
 
+    // A handler that has outlived the end of the bot: its message comes back, and nothing else would tell why.
+    const late: Array<Ids.MessageId> = []
+    const tellLate = Effect.andThen(
+      Effect.yieldNow,
+      Effect.suspend(() => {
+        const ids = late.splice(0)
+        return Effect.logWarning(
+          `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${ids.slice(0, maximumLogged).join(", ")}`
+        )
+      })
+    )
+
     return Acks.of({
       offer: (id) => {
         if (Queue.offerUnsafe(queue, id)) unconfirmed.add(id)
+        else if (late.push(id) === 1) fork(tellLate)
       },
       room: Effect.suspend(() => (hasRoom() ? Effect.void : room)),
       flush
     })
   })
 )
+
+const maximumLogged = 20
 
 const closingDelay = Duration.millis(500)
 

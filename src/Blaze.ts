@@ -7,12 +7,13 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -27,6 +28,7 @@ import * as Connection from "./Connection.ts"
 import * as Dedup from "./Dedup.ts"
 import * as Deferral from "./Deferral.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
@@ -54,7 +56,7 @@ export const SendRetry = Context.Reference<Schedule.Schedule<unknown>>("effect-b
 })
 
 /**
- * How long `drain` waits for the consumer to finish: 30 seconds. What is not done then is logged by id.
+ * How long `drain` waits until nothing is open: 30 seconds. What is not settled then is logged by id.
  *
  * @category references
  * @since 0.1.0
@@ -121,18 +123,43 @@ export class Blaze extends Context.Service<
     readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
     /** The status of the connection: `SubscriptionRef.get` is now, `SubscriptionRef.changes` now and from now on. */
     readonly status: SubscriptionRef.SubscriptionRef<Connection.Status>
-    /** Ends `deliveries` after what was handed out, waits for its consumer to finish, and flushes the acknowledgements. */
+    /** Ends `deliveries` after what was handed out, waits until all of that is settled, and flushes the acknowledgements. */
     readonly drain: Effect.Effect<void>
   }
 >()("effect-blaze/Blaze") {}
 
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 
+/**
+ * How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Blaze/MaximumGivenUp", {
+  defaultValue: () => 1000
+})
+
 const lookPeriod = "15 seconds"
 const unsettledAfter = 5 * 60_000
 /** How long a message that found no room among the deferred stays on the server before all are listed again, in milliseconds. */
 const relistPeriod = 10 * 60_000
 const maximumLogged = 20
+const minute = 60_000
+const maximumCategories = 64
+
+const gaveUp = {
+  Exhausted: "it has been offered again for as long as Deferral.Policy says.",
+  Dropped: "the server, which keeps a message for 7 days, has dropped it."
+} as const
+
+const listed = (ids: ReadonlyArray<Ids.MessageId>) =>
+  `${ids.slice(0, maximumLogged).join(", ")}${ids.length > maximumLogged ? ` and ${ids.length - maximumLogged} more` : ""}`
+
+const adviceOn = (category: string) =>
+  category.startsWith("ENCRYPTED_")
+    ? "They are encrypted: turn encryption off for this bot in the dashboard of developers.mixin.one, and they arrive in plain."
+    : "Give Bot.match a case Unknown to see them."
 
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
@@ -140,16 +167,19 @@ const make = Effect.gen(function* () {
   const dedup = yield* Dedup.Dedup
   const randomId = yield* Ids.makeRandom
   const digest = yield* Digest.Digest
+  const clock = yield* Clock.Clock
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
   const quota = yield* Quota.Quota
   const drainTimeout = yield* DrainTimeout
+  const maximumGivenUp = yield* MaximumGivenUp
   const { telemetry } = connection
   const { metrics } = Telemetry
   const hash = Effect.provideService(Digest.Digest, digest)
+  const contactOf = (user: Ids.UserId) => hash(Ids.contactConversation(userId, user))
 
   const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
-    "conversation" in to ? Effect.succeed(to.conversation) : hash(Ids.contactConversation(userId, to.user))
+    "conversation" in to ? Effect.succeed(to.conversation) : contactOf(to.user)
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
   const createMessage = (kind: Quota.Kind, params: unknown) =>
@@ -161,30 +191,33 @@ const make = Effect.gen(function* () {
       })
     )
 
-  // As Effect.retry, which sets up its schedule before there is a failure.
+  // As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
   const persist = (attempt: Effect.Effect<unknown, BlazeError.BlazeError>) =>
-    Effect.catch(attempt, (error) => {
-      let known: Effect.Effect<never, BlazeError.BlazeError> | undefined = Effect.fail(error)
-      const again = Effect.suspend(() => {
-        const first = known
-        known = undefined
-        return first ?? attempt
+    Effect.catch(
+      attempt,
+      Effect.fnUntraced(function* (error) {
+        const delay = yield* Elapsed.delays(retry)
+        let last = error
+        while (last.isRetryable) {
+          const next = yield* delay(last)
+          if (Option.isNone(next)) break
+          yield* Effect.sleep(next.value)
+          const again = yield* Effect.result(attempt)
+          if (Result.isSuccess(again)) return again.success
+          last = again.failure
+        }
+        return yield* last
       })
-      return Effect.retry(again, { schedule: retry, while: (error) => error.isRetryable })
-    })
+    )
 
   const sendTo = (
     kind: Quota.Kind,
-    to: Delivery.Recipient,
     conversationId: Ids.ConversationId,
+    recipientId: Ids.UserId | undefined,
     content: Outgoing.Outgoing,
     messageId: Ids.MessageId
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
-    const params = Outgoing.toParams(content, {
-      conversationId,
-      messageId,
-      recipientId: "user" in to ? to.user : undefined
-    })
+    const params = Outgoing.toParams(content, { conversationId, messageId, recipientId })
     if (Result.isFailure(params)) return Effect.fail(params.failure)
     const attempt = Effect.onExit(createMessage(kind, params.success), (exit) => {
       telemetry.measure(metrics.sends, 1, exit._tag)
@@ -193,35 +226,164 @@ const make = Effect.gen(function* () {
     return Effect.as(persist(attempt), messageId)
   }
 
+  // Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for.
+  const recipientOf = (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
+    if ("user" in to) return Effect.succeed(to.user)
+    const sender = message.view.user_id as Ids.UserId | null | undefined
+    if (!sender || to.conversation !== message.conversationId) return Effect.undefined
+    return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
+  }
+
   const open = Underway.make<Message.Message>()
+  // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
+  const returned = new Map<Ids.MessageId, Delivery.Open>()
+  let held = 0
+
+  let consumer: object | undefined
+  // The last consumer was cut short: what it left is settled by the next one, if there is one.
+  let abandoned = false
+  let quietWaiters: Array<() => void> = []
+  const isQuiet = () => consumer === undefined && (open.size() === 0 || (abandoned && held === 0))
+  const lookQuiet = () => {
+    if (quietWaiters.length === 0 || !isQuiet()) return
+    const waiters = quietWaiters
+    quietWaiters = []
+    for (const resume of waiters) resume()
+  }
+  const quiet = Effect.callback<void>((resume) => {
+    if (isQuiet()) return resume(Effect.void)
+    quietWaiters.push(() => resume(Effect.void))
+  })
+
+  const end = (entry: Delivery.Open): Message.Message | undefined => {
+    const message = open.end(entry)
+    if (message !== undefined && returned.size > 0) returned.delete(message.id)
+    return message
+  }
+
+  const giveBack = (entries: ReadonlyArray<Delivery.Open>) => {
+    if (entries.length === 0) return
+    for (const entry of entries) returned.set(entry.value!.id, entry)
+    connection.offer(
+      entries.map((entry) => entry.value!),
+      "first"
+    )
+  }
+
+  const isLeft = (entry: Delivery.Open) =>
+    entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
+
+  const givenUp = new Set<Ids.MessageId>()
+  const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
+    const { id } = message
+    deferral.forget(id)
+    dedup.settle(id, "GivenUp")
+    givenUp.add(id)
+    yield* Effect.logError(
+      `Message ${id} is given up: ${reason} It is not offered again by this process, and stays unacknowledged for the next one.`
+    )
+    const [oldest] = givenUp
+    if (oldest !== undefined && givenUp.size > maximumGivenUp) {
+      givenUp.delete(oldest)
+      dedup.settle(oldest, "Handled")
+      acks.offer(oldest)
+      yield* Effect.logError(
+        `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
+      )
+    }
+    telemetry.measure(metrics.givenUp, givenUp.size)
+    yield* connection.tell({ givenUp: givenUp.size })
+  })
 
   // A message was deferred that found no room: it is on the server only, which has to be asked for it.
   let forgotten = false
-  let listed = telemetry.now()
+  let lastListing = telemetry.now()
 
-  const deferral = yield* Deferral.make((message) => {
-    dedup.settle(message.id, "Forgotten")
-    connection.offer([message], "last")
+  const deferral: Deferral.Deferral = yield* Deferral.make({
+    offer: (message) => {
+      dedup.settle(message.id, "Forgotten")
+      connection.offer([message], "last")
+    },
+    drop: (message) => giveUp(message, gaveUp.Dropped)
   })
 
-  const actions: Delivery.Actions = {
+  const defer = Effect.fnUntraced(function* (message: Message.Message, since: number) {
+    const verdict = yield* deferral.defer(message, since)
+    if (verdict === "Exhausted" || verdict === "Dropped") return yield* giveUp(message, gaveUp[verdict])
+    dedup.settle(message.id, verdict === "Kept" ? "Deferred" : "Forgotten")
+    forgotten ||= verdict === "NoRoom"
+    telemetry.measure(metrics.deferred, deferral.size())
+  })
+
+  // How many messages of a category nobody has read since the log last told of it.
+  const unread = new Map<string, { count: number; since: number }>()
+  const tellUnread = (category: string, count: number) =>
+    Effect.logWarning(
+      `${count === 1 ? "A message" : `${count} messages`} of category ${category} passed through Bot.match unread, for it has no case for ${
+        count === 1 ? "it" : "them"
+      }. ${adviceOn(category)}`
+    )
+  const tellAllUnread = Effect.suspend(() => {
+    const now = telemetry.now()
+    return Effect.forEach(
+      [...unread],
+      ([category, state]) => {
+        if (now - state.since < minute) return Effect.void
+        const { count } = state
+        if (count === 0) {
+          unread.delete(category)
+          return Effect.void
+        }
+        unread.set(category, { count: 0, since: now })
+        return tellUnread(category, count)
+      },
+      { discard: true }
+    )
+  })
+
+  const settled = (entry: Delivery.Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
+    Effect.suspend(() => {
+      const message = end(entry)
+      return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(lookQuiet))
+    })
+
+  const actionsOf = (own: object): Delivery.Actions => ({
+    hold: (entry) => {
+      entry.holders++
+      held++
+    },
+    release: (entry) => {
+      if (entry.holders === 0) return
+      entry.holders--
+      held--
+    },
+    leave: (entry) => {
+      if (consumer !== undefined && consumer !== own && isLeft(entry)) giveBack([entry])
+      lookQuiet()
+    },
     ack: (entry) => {
-      const message = open.end(entry)
+      const message = end(entry)
       if (message === undefined) return
       const { id } = message
       deferral.forget(id)
       dedup.settle(id, "Handled")
       acks.offer(id)
+      lookQuiet()
     },
-    defer: (entry) =>
+    defer: (entry) => settled(entry, (message) => defer(message, entry.since)),
+    giveUp: (entry, reason) => settled(entry, (message) => giveUp(message, reason)),
+    unread: ({ category, isFromPerson }) =>
       Effect.suspend(() => {
-        const message = open.end(entry)
-        if (message === undefined) return Effect.void
-        return Effect.map(deferral.defer(message), (kept) => {
-          dedup.settle(message.id, kept ? "Deferred" : "Forgotten")
-          forgotten ||= !kept
-          telemetry.measure(metrics.deferred, deferral.size())
-        })
+        telemetry.measure(metrics.unread, 1, category)
+        if (!isFromPerson) return Effect.void
+        const name = unread.has(category) || unread.size < maximumCategories ? category : "other"
+        const state = unread.get(name)
+        if (state !== undefined) {
+          state.count++
+          return Effect.void
+        }
+        unread.set(name, { count: 0, since: telemetry.now() })
+        return tellUnread(name, 1)
       }),
     answer: (message, to, content, options) =>
       Effect.suspend(() => {
@@ -229,22 +391,20 @@ const make = Effect.gen(function* () {
         const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
         return Effect.flatMap(conversationOf(to), (conversationId) =>
           Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
-            sendTo("answer", to, conversationId, outgoing, id as Ids.MessageId)
+            Effect.flatMap(recipientOf(message, to), (recipientId) =>
+              sendTo("answer", conversationId, recipientId, outgoing, id as Ids.MessageId)
+            )
           )
         )
       }),
     derive: (message, name) => Ids.deriveWith(digest, ["derive", message.id, name])
-  }
+  })
 
   const look = Effect.gen(function* () {
     const now = telemetry.now()
-    const pending = Date.parse((open.oldest()?.value ?? connection.oldest())?.createdAt ?? "")
-    telemetry.measure(metrics.oldestPending, Number.isFinite(pending) ? Math.max(0, (now - pending) / 1000) : 0)
-    if (forgotten && now - listed >= relistPeriod) {
-      forgotten = false
-      listed = now
-      yield* Effect.ignore(connection.request(Envelope.Action.listPendingMessages))
-    }
+    const written = Date.parse((open.oldest()?.value ?? connection.oldest())?.createdAt ?? "")
+    const age = clock.currentTimeMillisUnsafe() - written
+    telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
     const oldest = open.oldest()
     telemetry.measure(metrics.open, open.size())
     telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
@@ -260,68 +420,90 @@ const make = Effect.gen(function* () {
         `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them; Delivery.filter does not.`
       )
     }
+    yield* tellAllUnread
+    if (forgotten && now - lastListing >= relistPeriod) {
+      forgotten = false
+      // Until it is answered nothing is certain, and the next look asks again.
+      if (Result.isFailure(yield* Effect.result(connection.request(Envelope.Action.listPendingMessages))))
+        forgotten = true
+      else lastListing = telemetry.now()
+    }
   })
   yield* look.pipe(Effect.delay(lookPeriod), Effect.forever, Effect.forkScoped)
 
-  let consumer: Deferred.Deferred<void> | undefined
+  // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
+  const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
 
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
-  const admit = Effect.suspend(() => {
-    const messages = connection.take()
-    return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => {
-      const deliveries: Array<Delivery.Delivery> = []
+  const admit = (actions: Delivery.Actions) =>
+    Effect.suspend(() => {
       const again: Array<Ids.MessageId> = []
-      const since = telemetry.now()
-      let backlogged = 0
-      for (let index = 0; index < messages.length; index++) {
-        const message = messages[index]!
-        const verdict = verdicts[index]!
-        if (verdict !== "New") {
+      const messages: Array<Message.Message> = []
+      for (const message of connection.take()) {
+        if (isOwn(message)) again.push(message.id)
+        else messages.push(message)
+      }
+      if (again.length > 0) telemetry.measure(metrics.own, again.length)
+      return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => {
+        const deliveries: Array<Delivery.Delivery> = []
+        const since = telemetry.now()
+        let backlogged = 0
+        let progressed = false
+        for (let index = 0; index < messages.length; index++) {
+          const message = messages[index]!
+          const verdict = verdicts[index]!
+          if (verdict === "New") {
+            if (message.fromBacklog) backlogged++
+            // What was put aside and is offered again says nothing about the connection.
+            progressed ||= !deferral.knows(message.id)
+            deliveries.push(new Delivery.Delivery(message, open.begin(message, since), actions))
+            continue
+          }
+          const left = verdict === "Open" && returned.size > 0 ? returned.get(message.id) : undefined
+          if (left !== undefined) {
+            returned.delete(message.id)
+            deliveries.push(new Delivery.Delivery(message, left, actions))
+            continue
+          }
           telemetry.measure(metrics.duplicates, 1, verdict)
           if (verdict === "Handled") again.push(message.id)
-          continue
         }
-        if (message.fromBacklog) backlogged++
-        deliveries.push(new Delivery.Delivery(message, open.begin(message, since), actions))
+        if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
+        if (progressed) connection.progressed()
+        return { deliveries, again }
+      })
+    }).pipe(Effect.uninterruptible)
+
+  const receive = (actions: Delivery.Actions) => {
+    const admitted = admit(actions)
+    return Effect.gen(function* () {
+      while (true) {
+        yield* acks.room
+        yield* connection.arrival
+        const { again, deliveries } = yield* admitted
+        again.forEach(acks.offer)
+        if (Arr.isArrayNonEmpty(deliveries)) return deliveries
       }
-      if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
-      if (deliveries.length > 0) connection.progressed()
-      return { deliveries, again }
     })
-  }).pipe(Effect.uninterruptible)
+  }
 
-  const receive = Effect.gen(function* () {
-    while (true) {
-      yield* acks.room
-      yield* connection.arrival
-      const { again, deliveries } = yield* admit
-      again.forEach(acks.offer)
-      if (Arr.isArrayNonEmpty(deliveries)) return deliveries
-    }
-  })
-
-  // A consumer begins with what the one before it left unsettled.
-  const takeOver = Effect.sync(() => {
-    const left = [...open.entries()].map((entry) => open.end(entry)!)
-    for (const { id } of left) dedup.settle(id, "Forgotten")
-    if (left.length > 0) connection.offer(left, "first")
-  })
-
-  // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out.
+  // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out. Behind
+  // operators that give it a scope of its own it ends sooner, and handlers go on with what it has handed out.
   const deliveries = Stream.transformPull(Stream.empty, (_, scope) =>
     Effect.gen(function* () {
       if (consumer !== undefined) return yield* alreadyConsumed
-      const released = Deferred.makeUnsafe<void>()
-      consumer = released
-      yield* Scope.addFinalizer(
-        scope,
+      const own = {}
+      consumer = own
+      yield* Scope.addFinalizerExit(scope, (exit) =>
         Effect.sync(() => {
           consumer = undefined
-          Deferred.doneUnsafe(released, Effect.void)
+          abandoned = Exit.isFailure(exit)
+          lookQuiet()
         })
       )
-      yield* takeOver
-      return receive
+      // A consumer begins with what the one before it left, but for what somebody still works on.
+      giveBack(Array.from(open.entries()).filter(isLeft))
+      return receive(actionsOf(own))
     })
   )
 
@@ -336,7 +518,8 @@ const make = Effect.gen(function* () {
     ),
     send: Effect.fnUntraced(function* (to, content, options) {
       const id = options?.id ?? ((yield* randomId) as Ids.MessageId)
-      return yield* sendTo("announcement", to, yield* conversationOf(to), Outgoing.fromContent(content), id)
+      const recipientId = "user" in to ? to.user : undefined
+      return yield* sendTo("announcement", yield* conversationOf(to), recipientId, Outgoing.fromContent(content), id)
     }),
     request: (action, params) =>
       action === Envelope.Action.createMessage
@@ -345,18 +528,12 @@ const make = Effect.gen(function* () {
     status: connection.status,
     drain: Effect.gen(function* () {
       yield* connection.endArrival
-      if (consumer !== undefined) {
-        const done = yield* Effect.timeoutOption(Deferred.await(consumer), drainTimeout)
-        if (Option.isNone(done)) {
-          yield* Effect.logWarning(
-            `These messages were not handled when the time to drain was over, and will come back: ${Array.from(
-              open.entries(),
-              ({ value }) => value!.id
-            )
-              .slice(0, maximumLogged)
-              .join(", ")}`
-          )
-        }
+      if (Option.isNone(yield* Effect.timeoutOption(quiet, drainTimeout))) {
+        yield* Effect.logWarning(
+          `These messages were not handled when the time to drain was over, and will come back: ${listed(
+            Array.from(open.entries(), ({ value }) => value!.id)
+          )}`
+        )
       }
       yield* acks.flush
     })

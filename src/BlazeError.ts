@@ -179,7 +179,7 @@ export class InvalidContent extends Schema.TaggedError<InvalidContent>("effect-b
  */
 export class InvalidSetting extends Schema.TaggedError<InvalidSetting>("effect-blaze/InvalidSetting")(
   "InvalidSetting",
-  { setting: Schema.Literals(["keystore", "address"]), field: Schema.String, expected: Schema.String }
+  { setting: Schema.Literals(["keystore", "address", "option"]), field: Schema.String, expected: Schema.String }
 ) {
   override get message(): string {
     return `The ${this.setting} cannot be used: ${this.field} must be ${this.expected}.`
@@ -279,6 +279,13 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
     }
   }
 
+  /** No further try can change it: what was to be sent breaks a rule of Mixin, or Mixin's answer is one that stays. */
+  get isFinal(): boolean {
+    return (
+      this.reason._tag === "InvalidContent" || (this.reason._tag === "ApiFailure" && finalCodes.has(this.reason.code))
+    )
+  }
+
   /** The process exits with 1, see `Runtime.runMain`. */
   override readonly [Runtime.errorExitCode] = 1
 }
@@ -299,9 +306,14 @@ export const make = (reason: Reason): BlazeError => {
   return error
 }
 
-// protocol.md section 8. Whatever is not listed is final: sending it again gives the same answer.
+// Sources: the official documentation and clients. Whatever is not listed is final: sending it again gives the same answer.
 // Statuses of 500 to 599 come from a proxy in front of the API, which may be another one the next time.
 const retryableCodes: ReadonlySet<number> = new Set([408, 429, 7000, 7001, 10001, 10104, 10105, 30103])
+// Sources: the same. A code that nobody knows is none of these: it is tried like an error of the program's own.
+const finalCodes: ReadonlySet<number> = new Set([
+  400, 403, 404, 10002, 10404, 20116, 20117, 20119, 20120, 20123, 20124, 20125, 20127, 20131, 20133, 20134, 20135,
+  20150, 30102
+])
 const unauthorizedCodes: ReadonlySet<number> = new Set([401, 20121])
 const clientTooOldCode = 10006
 

@@ -1,17 +1,17 @@
 /**
  * What most people use: a handler, or one per kind of message, run over everything the bot receives.
  *
- * Guarantee: success acknowledges; a failure is tried again, and then deferred: nothing is dropped that nobody said to drop; one
- * conversation is worked on in order, many at the same time; one bot has one consumer; at most one fork is spent on a message.
+ * Guarantee: success acknowledges; a failure is tried again, and then deferred, or given up when no try can change it: nothing is dropped
+ * that nobody said to drop; one conversation is worked on in order, many at the same time; each try has one fiber, and what it forks as a
+ * child ends with it.
  *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -19,8 +19,10 @@ import * as Stream from "effect/Stream"
 import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Elapsed from "./Elapsed.ts"
 import * as Keyed from "./Keyed.ts"
 import type * as Message from "./Message.ts"
+import * as Setting from "./Setting.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./Underway.ts"
 
@@ -41,7 +43,13 @@ type Cases = {
 type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? R : never }[keyof C]
 
 /**
- * A handler from one handler per kind of message, each with a delivery of its kind; `orElse` gets the rest.
+ * A handler from one handler per kind of message, each with a delivery of its kind; `orElse` gets the rest of what people say.
+ *
+ * **Details**
+ *
+ * Notices of the system, recalls, pins and the traffic of people's devices are acknowledged when they have no case of their own: they are
+ * nothing to answer. What people say and nobody reads, because it is encrypted or of an unknown category, goes to `orElse` and is told in
+ * the log, once a minute for each category. `blaze_unread_messages_total` counts both.
  *
  * **Example** (An echo)
  *
@@ -64,11 +72,15 @@ export const match =
     cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: never }
   ): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
-    const handler = (cases[delivery.message._tag] ?? cases.orElse) as Handler<
-      Effect.Error<Returned<C>>,
-      Effect.Services<Returned<C>>
-    >
-    return handler(delivery)
+    type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
+    const { _tag, isFromPerson } = delivery.message
+    const own = cases[_tag] as ((delivery: Delivery.Delivery) => Result) | undefined
+    if (own !== undefined) return Delivery.call(own, delivery)
+    if (!isFromPerson) return Delivery.unread(delivery)
+    const orElse = Delivery.call(cases.orElse, delivery) as Result
+    return _tag === "Unknown" || (_tag as string) === "Encrypted"
+      ? Effect.andThen(Delivery.unread(delivery), orElse)
+      : orElse
   }
 
 /**
@@ -84,9 +96,15 @@ export interface Options<E, R> {
   readonly inFlight?: { readonly messages: number; readonly bytes: number } | undefined
   /** How long one try may take; no limit by default. A try that runs into it fails with a `TimeoutError`. */
   readonly timeout?: Duration.Input | undefined
-  /** When a handler that failed is tried again, while its message holds its conversation: after 1 and after 2 seconds. */
+  /**
+   * When a handler that failed is tried again, while its message holds its conversation: after 1 and after 2 seconds. A failure that no
+   * further try can change (`Delivery.isFinal`) is not tried again.
+   */
   readonly retry?: Schedule.Schedule<unknown, E | Cause.TimeoutError> | undefined
-  /** What becomes of a message whose tries have all failed: it is logged and deferred. A dead-letter store says `Ack`. */
+  /**
+   * What becomes of a message whose tries have all failed: it is logged and deferred, or given up when no further try can change the
+   * failure. A dead-letter store says `Ack`.
+   */
   readonly onFailure?:
     | ((
         delivery: Delivery.Delivery,
@@ -99,19 +117,37 @@ const defaults = {
   concurrency: 64,
   inFlight: { messages: 10_000, bytes: 32 * 1024 * 1024 },
   retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 })),
-  onFailure: (delivery: Delivery.Delivery, cause: Cause.Cause<unknown>) =>
-    Effect.as(Effect.logError(`The handler failed; message ${delivery.message.id} is deferred.`, cause), Delivery.Defer)
+  onFailure: (delivery: Delivery.Delivery, cause: Cause.Cause<unknown>): Effect.Effect<Delivery.Outcome> =>
+    Delivery.isFinal(cause)
+      ? Effect.succeed(Delivery.GiveUp)
+      : Effect.as(
+          Effect.logError(`The handler failed; message ${delivery.message.id} is deferred.`, cause),
+          Delivery.Defer
+        )
 } as const
 
 /** After how long a running handler is warned about, in milliseconds. */
 const slowAfter = 60_000
 
+/** A message whose handler runs. */
 interface Running {
   readonly delivery: Delivery.Delivery
-  /** When this try has to be over. */
+  /** Its place among them, from the first try until it is settled. */
+  entry: Underway.Entry<Running> | undefined
+  /** What runs this try, and when it has to be over. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
   deadline: number
-  /** Ends this try. */
-  expire: (() => void) | undefined
+  /** This try ran into its deadline. */
+  expired: boolean
+}
+
+/** A message on its way through its tries. */
+interface Handling<E> extends Running {
+  /** The pauses before its next tries, once one has failed. */
+  pauses: ((error: E | Cause.TimeoutError) => Effect.Effect<Option.Option<Duration.Duration>>) | undefined
+  /** Why its tries have come to their end. */
+  failure: Cause.Cause<E | Cause.TimeoutError> | undefined
+  stage: "trying" | "deciding" | "settling"
 }
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
@@ -121,20 +157,26 @@ const makeSweeper = Effect.fnUntraced(function* (
 ) {
   const { metrics } = Telemetry
   const running = Underway.make<Running>()
+  let shown = 0
   const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
 
   const sweep = Effect.gen(function* () {
     const now = telemetry.now()
     const oldest = running.oldest()
-    telemetry.measure(metrics.handlersRunning, running.size())
+    shown = running.size()
+    telemetry.measure(metrics.handlersRunning, shown)
     telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     const slow: Array<string> = []
     for (const entry of running.entries()) {
-      const { deadline, delivery, expire } = entry.value!
-      if (now >= deadline) expire?.()
+      const handling = entry.value!
+      if (now >= handling.deadline) {
+        handling.deadline = Infinity
+        handling.expired = true
+        handling.fiber?.interruptUnsafe()
+      }
       if (!entry.warned && now - entry.since >= slowAfter) {
         entry.warned = true
-        slow.push(delivery.message.id)
+        slow.push(handling.delivery.message.id)
       }
     }
     if (slow.length > 0) {
@@ -143,21 +185,20 @@ const makeSweeper = Effect.fnUntraced(function* (
       )
     }
   })
-  // While nothing runs there is nothing to look at, and an idle bot costs no timer.
+  // While nothing runs, and that was told, there is nothing to look at: an idle bot costs no timer.
   let wake: (() => void) | undefined
   const busy = Effect.callback<void>((resume) => {
-    if (running.size() > 0) resume(Effect.void)
+    if (running.size() > 0 || shown > 0) resume(Effect.void)
     else wake = () => resume(Effect.void)
   })
   yield* Effect.andThen(busy, sweep.pipe(Effect.delay(period))).pipe(Effect.forever, Effect.forkScoped)
   return {
     ...running,
     begin: (handling: Running) => {
-      const entry = running.begin(handling, telemetry.now())
+      handling.entry = running.begin(handling, telemetry.now())
       const current = wake
       wake = undefined
       current?.()
-      return entry
     }
   }
 })
@@ -195,11 +236,15 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   const telemetry = yield* Telemetry.make(blaze.userId)
   const traced = yield* Telemetry.Traced
   const { metrics } = Telemetry
+  const concurrency = yield* Setting.count("concurrency", options.concurrency ?? defaults.concurrency)
   const inFlight = options.inFlight ?? defaults.inFlight
+  yield* Setting.count("inFlight.messages", inFlight.messages)
+  yield* Setting.count("inFlight.bytes", inFlight.bytes)
+  const timeout =
+    options.timeout === undefined ? undefined : yield* Setting.duration("timeout", options.timeout, "positive")
+  const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
   const retry = options.retry ?? defaults.retry
   const onFailure = options.onFailure ?? defaults.onFailure
-  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-  const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
 
   yield* Effect.gen(function* () {
     const interrupted: Array<string> = []
@@ -214,75 +259,107 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
     })
     const running = yield* makeSweeper(telemetry, timeout)
 
-    const attempt = (handling: Running): Effect.Effect<unknown, E | Cause.TimeoutError, R> => {
-      const once = Effect.suspend(() => handler(handling.delivery))
-      if (timeout === undefined) return once
-      return Effect.gen(function* () {
-        const fiber = yield* Effect.forkChild(once, { startImmediately: true })
-        let expired = false
-        handling.deadline = telemetry.now() + timeoutMillis
-        handling.expire = () => {
-          expired = true
-          fiber.interruptUnsafe()
-        }
-        const exit = yield* Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber))
-        handling.deadline = Infinity
-        if (expired && Exit.isFailure(exit)) return yield* new Cause.TimeoutError("the handler took too long")
-        return yield* exit
-      })
-    }
+    type Settling = Effect.Effect<unknown, E | Cause.TimeoutError, R | R2>
 
-    // As Effect.retry, but for defects and interruptions of the handler too, and free of cost for one that succeeds.
-    const persevere = Effect.fnUntraced(function* (handling: Running, cause: Cause.Cause<E | Cause.TimeoutError>) {
-      const { delivery } = handling
-      const step = yield* Schedule.toStep(retry)
-      let last = cause
-      while (true) {
-        const error = Option.getOrUndefined(Cause.findErrorOption(last)) as E | Cause.TimeoutError
-        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, error))
-        if (Exit.isFailure(next)) break
-        yield* Effect.sleep(next.value[1])
-        const exit = yield* Effect.exit(attempt(handling))
-        if (Exit.isSuccess(exit)) return exit.value
-        last = exit.cause
-      }
-      return yield* Effect.suspend(() => onFailure(delivery, last)).pipe(
-        Effect.catchCause((cause) =>
-          Effect.as(Effect.logError(`onFailure failed for message ${delivery.message.id}.`, cause), Delivery.Defer)
-        )
+    const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
+      timeout === undefined
+        ? Delivery.call(handler, handling.delivery)
+        : Effect.withFiber((fiber) => {
+            handling.fiber = fiber
+            handling.deadline = telemetry.now() + timeoutMillis
+            return Delivery.call(handler, handling.delivery)
+          })
+
+    const spanned = (handling: Handling<E>) =>
+      Effect.withSpan(
+        Effect.suspend(() => once(handling)),
+        Telemetry.span.handle,
+        { attributes: { messageId: handling.delivery.message.id } }
       )
+    const attempt = traced ? spanned : once
+
+    // As Effect.retry, but for defects and interruptions of the handler too.
+    const persevere = Effect.fnUntraced(function* (handling: Handling<E>, cause: Cause.Cause<E | Cause.TimeoutError>) {
+      if (!Delivery.isFinal(cause)) {
+        handling.pauses ??= yield* Elapsed.delays(retry)
+        const error = Option.getOrUndefined(Cause.findErrorOption(cause)) as E | Cause.TimeoutError
+        const pause = yield* handling.pauses(error)
+        if (Option.isSome(pause)) {
+          yield* Effect.sleep(pause.value)
+          return yield* attempt(handling)
+        }
+      }
+      handling.stage = "deciding"
+      handling.failure = cause
+      return yield* Delivery.call((delivery) => onFailure(delivery, cause), handling.delivery)
     })
 
-    const handle = (delivery: Delivery.Delivery): Effect.Effect<unknown, never, R | R2> =>
-      Effect.suspend(() => {
-        const handling: Running = { delivery, deadline: Infinity, expire: undefined }
-        const entry = running.begin(handling)
-        // The acknowledgement is in the exit, so that no interruption comes between it and the handler's success.
-        return Effect.onExit(
-          Effect.catchCause(attempt(handling), (cause) => persevere(handling, cause)),
-          (exit) => {
-            running.end(entry)
-            if (Exit.isFailure(exit) && interrupted.length < 1000) interrupted.push(delivery.message.id)
-            const outcome = Exit.isFailure(exit)
-              ? "interrupted"
-              : exit.value === Delivery.Defer
-                ? "deferred"
-                : "acknowledged"
-            telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
-            return Delivery.settle(delivery, exit)
-          }
-        )
-      })
+    const begin = (handling: Handling<E>): Settling => {
+      Delivery.hold(handling.delivery)
+      running.begin(handling)
+      return attempt(handling)
+    }
 
-    const spanned = (delivery: Delivery.Delivery) =>
-      Effect.withSpan(handle(delivery), Telemetry.span.handle, { attributes: { messageId: delivery.message.id } })
+    const finish = (handling: Handling<E>, exit: Exit.Exit<unknown, unknown>): Settling => {
+      const { delivery, failure } = handling
+      const entry = handling.entry!
+      handling.stage = "settling"
+      running.end(entry)
+      const outcome = Exit.isFailure(exit)
+        ? "interrupted"
+        : exit.value === Delivery.Defer
+          ? "deferred"
+          : exit.value === Delivery.GiveUp
+            ? "given_up"
+            : "acknowledged"
+      telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
+      return Delivery.settleUnsafe(delivery, exit, failure && Delivery.reasonOf(failure))
+    }
+
+    // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.
+    const next = (
+      handling: Handling<E>,
+      exit: Exit.Exit<unknown, E | Cause.TimeoutError>,
+      isOver: boolean
+    ): Exit.Exit<void> | Settling => {
+      const { delivery, expired, stage } = handling
+      handling.fiber = undefined
+      handling.deadline = Infinity
+      handling.expired = false
+      if (stage === "settling") return Exit.void
+      if (Exit.isSuccess(exit)) return finish(handling, exit)
+      if (isOver) {
+        if (interrupted.length < 1000) interrupted.push(delivery.message.id)
+        return finish(handling, Exit.interrupt())
+      }
+      if (stage === "trying") {
+        return persevere(
+          handling,
+          expired ? Cause.fail(new Cause.TimeoutError("the handler took too long")) : exit.cause
+        )
+      }
+      return Effect.as(
+        Effect.logError(`onFailure failed for message ${delivery.message.id}; it is deferred.`, exit.cause),
+        Delivery.Defer
+      )
+    }
 
     yield* blaze.deliveries.pipe(
-      Keyed.mapEffect(traced ? spanned : handle, {
-        key: ({ message }) => message.conversationId,
-        concurrency: options.concurrency ?? defaults.concurrency,
+      Stream.map((delivery): Handling<E> => ({
+        delivery,
+        entry: undefined,
+        fiber: undefined,
+        deadline: Infinity,
+        expired: false,
+        pauses: undefined,
+        failure: undefined,
+        stage: "trying"
+      })),
+      Keyed.mapExit(begin, next, {
+        key: ({ delivery }) => delivery.message.conversationId,
+        concurrency,
         inFlight: inFlight.messages,
-        weight: ({ message }) => message.size,
+        weight: ({ delivery }) => delivery.message.size,
         inFlightWeight: inFlight.bytes
       }),
       Stream.runDrain

@@ -39,7 +39,8 @@ import * as Telemetry from "./Telemetry.ts"
  * **Details**
  *
  * - `Connecting`: the handshake and the first request are under way; `attempt` counts from 1 in every streak of failures.
- * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze.
+ * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze, `givenUp` the
+ *   messages that this process has given up.
  * - `Waiting`: the next attempt is `delay` away, because of `reason`.
  * - `Stopped`: it will not be tried again, because of `reason`.
  *
@@ -48,7 +49,7 @@ import * as Telemetry from "./Telemetry.ts"
  */
 export type Status = Data.TaggedEnum<{
   Connecting: { readonly attempt: number }
-  Connected: { readonly since: number; readonly badFrames: number }
+  Connected: { readonly since: number; readonly badFrames: number; readonly givenUp: number }
   Waiting: { readonly delay: Duration.Duration; readonly reason: BlazeError.BlazeError }
   Stopped: { readonly reason: BlazeError.BlazeError }
 }>
@@ -104,6 +105,8 @@ export class Connection extends Context.Service<
     readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
     /** The message that has waited longest. */
     readonly oldest: () => Message.Message | undefined
+    /** Makes a fact part of the status. */
+    readonly tell: (fact: { readonly givenUp: number }) => Effect.Effect<void>
     /** Something new was handed out: the connection is of use. */
     readonly progressed: () => void
     readonly telemetry: Telemetry.Telemetry
@@ -142,7 +145,7 @@ const makeInbox = (size: { readonly messages: number; readonly bytes: number }, 
       for (const message of waiting) messages.push(message)
     },
     oldest: () => messages[0],
-    hasRoom: () => messages.length < size.messages && bytes < size.bytes,
+    hasRoom: (coming = 0) => messages.length < size.messages && bytes + coming < size.bytes,
     onRoom: (callback: () => void) => {
       onRoom = callback
     },
@@ -189,6 +192,8 @@ const notConnected = BlazeError.make(
 )
 
 const receiptsKept = 1024
+/** How many times the usual time the first listing has at the most. */
+const maximumPatience = 12
 const passedOverKept = 16
 
 /**
@@ -227,6 +232,10 @@ export const layer: Layer.Layer<
     const inbox = makeInbox(yield* InboxSize, telemetry)
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
+    let endReason = closed
+    let givenUp = 0
+    // How many times in a row the first listing has missed its time.
+    let slowListings = 0
 
     // Connections in a row that ended with a bad frame before they had brought anything new.
     let barren = 0
@@ -243,17 +252,24 @@ export const layer: Layer.Layer<
         inbox: { ...inbox, receipts: publish },
         telemetry,
         passOverBadFrames: barren >= tolerance,
-        onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem)
-      })
+        onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
+        patience: Math.min(2 ** slowListings, maximumPatience) - 1,
+        whyClosed: () => endReason
+      }).pipe(
+        Effect.tapError(({ reason }) =>
+          Effect.sync(() => (slowListings = reason._tag === "Timeout" ? slowListings + 1 : 0))
+        )
+      )
+      slowListings = 0
       const since = yield* Clock.currentTimeMillis
-      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0 }))
+      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0, givenUp }))
       yield* Effect.gen(function* () {
         let badFrames = 0
         while (true) {
           const problems = yield* Queue.takeAll(passedOver)
           badFrames += problems.length
           yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
-          yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames }))
+          yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames, givenUp }))
         }
       }).pipe(Effect.forkScoped)
       yield* Deferred.succeed(session, current)
@@ -314,6 +330,11 @@ export const layer: Layer.Layer<
         : Effect.timeoutOrElse(awaited, { duration: requestTimeout, orElse: () => Effect.fail(noConnection) })
     })
 
+    const urgent = Effect.acquireRelease(
+      Effect.sync(() => inbox.urge(1)),
+      () => Effect.sync(() => inbox.urge(-1))
+    )
+
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
@@ -340,19 +361,7 @@ export const layer: Layer.Layer<
             : Effect.fail(notConnected)
         ),
       ready: Effect.asVoid(current),
-      urgently: (effect) =>
-        Effect.suspend(() => {
-          let urged = 0
-          const urge = (by: number) =>
-            Effect.sync(() => {
-              urged += by
-              inbox.urge(by)
-            })
-          return Effect.ensuring(
-            Effect.andThen(urge(1), effect),
-            Effect.suspend(() => urge(-urged))
-          )
-        }),
+      urgently: (effect) => Effect.scoped(Effect.andThen(urgent, effect)),
       offer: inbox.offer,
       oldest: inbox.oldest,
       progressed: () => {
@@ -362,9 +371,23 @@ export const layer: Layer.Layer<
       arrival: inbox.arrival,
       take: inbox.take,
       endArrival: Effect.sync(inbox.end),
-      receipts: Stream.unwrap(Effect.map(subscribed, (made) => Stream.fromPubSub(made))),
+      // A receipt stands behind the messages, and whoever waits for it may be a handler.
+      receipts: Stream.unwrap(
+        Effect.gen(function* () {
+          const made = yield* subscribed
+          yield* urgent
+          return Stream.fromPubSub(made)
+        })
+      ),
       status,
-      stop: (reason) => Effect.asVoid(Deferred.fail(stopping, reason))
+      stop: (reason) => {
+        endReason = reason
+        return Effect.asVoid(Deferred.fail(stopping, reason))
+      },
+      tell: (fact) => {
+        givenUp = fact.givenUp
+        return SubscriptionRef.update(status, (now) => (now._tag === "Connected" ? { ...now, givenUp } : now))
+      }
     })
   })
 )

@@ -1,13 +1,12 @@
 /**
  * Was this message handled? The state of every id that is open or was handled.
  *
- * Guarantee: an id has one state: open (waiting or running), deferred, or handled. A redelivery of an open or deferred one is
- * discarded, of a handled one acknowledged again; memory is bounded, and an id whose acknowledgement is unconfirmed is never forgotten.
+ * Guarantee: an id has one state: open (waiting or running), deferred, given up, or handled. A redelivery of a handled one is
+ * acknowledged again, of any other discarded; memory is bounded, and an id whose acknowledgement is unconfirmed is never forgotten.
  *
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,15 +16,17 @@ import * as Persistable from "effect/persistence/Persistable"
 import * as Persistence from "effect/persistence/Persistence"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Elapsed from "./Elapsed.ts"
 import * as Ids from "./Ids.ts"
 
 /**
- * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `Handled`, acknowledge it again.
+ * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `GivenUp`, leave it to the next
+ * process; `Handled`, acknowledge it again.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = "New" | "Open" | "Deferred" | "Handled"
+export type Verdict = "New" | "Open" | "Deferred" | "GivenUp" | "Handled"
 
 /**
  * How much is remembered of what was handled, whichever limit comes first: 100 000 ids, 7 days. After 7 days the server itself
@@ -49,7 +50,7 @@ export class Dedup extends Context.Service<
     /** Judges ids in the order of their arrival; the new ones are open from here on. */
     readonly admit: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Verdict>>
     /** What became of an open id; one that is forgotten is new again when it comes back. */
-    readonly settle: (id: Ids.MessageId, state: "Handled" | "Deferred" | "Forgotten") => void
+    readonly settle: (id: Ids.MessageId, state: "Handled" | "Deferred" | "GivenUp" | "Forgotten") => void
     /** Before their acknowledgement: a durable memory keeps these ids from here on. */
     readonly record: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void>
     /** The server has taken these acknowledgements. */
@@ -57,7 +58,7 @@ export class Dedup extends Context.Service<
   }
 >()("effect-blaze/Dedup") {}
 
-type State = "Open" | "Deferred" | "Handled"
+type State = Exclude<Verdict, "New">
 
 // A number stands for a confirmation, which is final; an id that is not known is not settled.
 const settleIn =
@@ -91,6 +92,7 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
   Effect.gen(function* () {
     const memory = yield* Memory
     const age = Duration.toMillis(memory.age)
+    const now = yield* Elapsed.now
     // One look-up tells all of an id: a number is that of its confirmation.
     const states = new Map<Ids.MessageId, State | number>()
     // Confirmed together, forgotten one by one in the order of confirmation.
@@ -142,15 +144,16 @@ export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
       settle: settleIn(states),
       record: () => Effect.void,
       confirm: (ids) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
+        Effect.sync(() => {
+          const at = now()
           const number = ++latest
           for (const id of ids) {
             if (typeof states.get(id) !== "number") remembered++
             states.set(id, number)
           }
-          confirmations.push({ ids, at: now, number })
+          confirmations.push({ ids, at, number })
           listed += ids.length
-          forgetOldest(now)
+          forgetOldest(at)
           if (listed > 2 * remembered + slack || first > slack) compact()
         })
     })

@@ -1,8 +1,8 @@
 /**
  * Messages that are put aside: their handler failed, and they are offered again.
  *
- * Guarantee: a message that is put aside is offered again by its schedule for as long as the process lives; what is kept is bounded in
- * number and bytes, and what finds no room is left to the server, which lists it with the next connection.
+ * Guarantee: a message that is put aside is offered again by its schedule until that has come to its end or the server has dropped it;
+ * what is kept is bounded in number and bytes, and what finds no room is left to the server, which is asked for it again.
  *
  * @since 0.1.0
  */
@@ -13,11 +13,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 
 /**
- * When deferred messages are offered again (after 30 seconds, doubled up to an hour, for ever), and how many are kept: 10 000 of them, 16 MiB.
+ * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:
+ * 10 000 of them, 16 MiB. A message whose schedule has come to its end is given up.
  *
  * @category references
  * @since 0.1.0
@@ -28,80 +30,105 @@ export const Policy = Context.Reference<{
   readonly bytes: number
 }>("effect-blaze/Deferral/Policy", {
   defaultValue: () => ({
-    schedule: Schedule.min([Schedule.exponential("30 seconds"), Schedule.spaced("1 hour")]),
+    schedule: Schedule.min([Schedule.exponential("30 seconds"), Schedule.spaced("1 hour")]).pipe(
+      Schedule.upTo({ times: 30 })
+    ),
     messages: 10_000,
     bytes: 16 * 1024 * 1024
   })
 })
 
-type Step = Effect.Success<ReturnType<typeof Schedule.toStep<unknown, unknown, never, never>>>
+/** How long the server keeps an unacknowledged message: 7 days. Source: the official documentation. */
+const retention = Duration.toMillis("7 days")
 
 interface Entry {
-  readonly step: Step
+  readonly delay: (input: undefined) => Effect.Effect<Option.Option<Duration.Duration>>
+  /** When the server has dropped it, by `Elapsed.now`. */
+  readonly dropped: number
   message: Message.Message | undefined
 }
+
+/**
+ * What became of a message that was to be put aside: it was, there is no room for it, its schedule has come to its end, or the server
+ * has dropped it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped"
 
 /**
  * @category models
  * @since 0.1.0
  */
 export interface Deferral {
-  /** Puts a message aside; false when there is no room for it, or its schedule has come to its end. */
-  readonly defer: (message: Message.Message) => Effect.Effect<boolean>
+  /** Puts a message aside that was first handed out at `since`, in milliseconds of `Elapsed.now`. */
+  readonly defer: (message: Message.Message, since: number) => Effect.Effect<Verdict>
   /** The message is done with. */
   readonly forget: (id: Ids.MessageId) => void
+  /** It was put aside before, and is not done with. */
+  readonly knows: (id: Ids.MessageId) => boolean
   /** How many are put aside now. */
   readonly size: () => number
 }
 
 /**
+ * `offer` gets each message when it is its time, `drop` one that the server has dropped meanwhile.
+ *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  offer: (message: Message.Message) => void
-): Effect.fn.Return<Deferral, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (on: {
+  readonly offer: (message: Message.Message) => void
+  readonly drop: (message: Message.Message) => Effect.Effect<void>
+}): Effect.fn.Return<Deferral, never, Scope.Scope> {
   const policy = yield* Policy
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+  const now = yield* Elapsed.now
   // An id stays, with the place in its schedule, from its first deferral until it is done with or finds no room.
   const entries = new Map<Ids.MessageId, Entry>()
   let count = 0
   let bytes = 0
 
+  // Counted from its arrival here, unless the server's date is later: then that of the server counts, which drops it.
+  const makeEntry = (message: Message.Message, since: number) =>
+    Effect.map(Elapsed.delays(policy.schedule), (delay): Entry => {
+      const arrivedAt = clock.currentTimeMillisUnsafe() - (now() - since)
+      const createdLater = Date.parse(message.createdAt) - arrivedAt
+      return { delay, dropped: since + retention + (createdLater > 0 ? createdLater : 0), message: undefined }
+    })
+
   const wakeUp = (entry: Entry) =>
-    Effect.sync(() => {
+    Effect.suspend(() => {
       const { message } = entry
-      if (message === undefined) return
+      if (message === undefined) return Effect.void
       entry.message = undefined
       count--
       bytes -= message.size
-      offer(message)
+      if (now() >= entry.dropped) return on.drop(message)
+      return Effect.sync(() => on.offer(message))
     })
 
   return {
-    defer: Effect.fnUntraced(function* (message) {
+    defer: Effect.fnUntraced(function* (message, since) {
       if (count >= policy.messages || entries.size >= 2 * policy.messages || bytes + message.size > policy.bytes) {
         entries.delete(message.id)
-        return false
+        return "NoRoom"
       }
-      const entry: Entry = entries.get(message.id) ?? {
-        step: yield* Schedule.toStep(policy.schedule),
-        message: undefined
-      }
-      const next = yield* Effect.option(entry.step(yield* Clock.currentTimeMillis, undefined))
-      if (Option.isNone(next)) {
-        entries.delete(message.id)
-        return false
-      }
+      const entry = entries.get(message.id) ?? (yield* makeEntry(message, since))
+      if (now() >= entry.dropped) return "Dropped"
+      const delay = yield* entry.delay(undefined)
+      if (Option.isNone(delay)) return "Exhausted"
       entries.set(message.id, entry)
       entry.message = message
       count++
       bytes += message.size
-      const [, delay] = next.value
-      yield* Effect.forkIn(Effect.delay(wakeUp(entry), Duration.fromInputUnsafe(delay)), scope)
-      return true
+      yield* Effect.forkIn(Effect.delay(wakeUp(entry), delay.value), scope)
+      return "Kept"
     }),
     forget: (id) => void entries.delete(id),
+    knows: (id) => entries.has(id),
     size: () => count
   }
 })

@@ -7,12 +7,14 @@
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type * as BlazeError from "./BlazeError.ts"
+import * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
@@ -41,17 +43,20 @@ export interface AnswerOptions {
 }
 
 /**
- * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is not, and is offered again later.
+ * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is not, and is offered again later; `GiveUp`, no
+ * further try of this process can change it: it is neither offered again nor acknowledged, so that a mended program gets it.
  *
  * @category models
  * @since 0.1.0
  */
-export type Outcome = { readonly _tag: "Ack" } | { readonly _tag: "Defer" }
+export type Outcome = { readonly _tag: "Ack" } | { readonly _tag: "Defer" } | { readonly _tag: "GiveUp" }
 
 /** @since 0.1.0 */
 export const Ack: Outcome = { _tag: "Ack" }
 /** @since 0.1.0 */
 export const Defer: Outcome = { _tag: "Defer" }
+/** @since 0.1.0 */
+export const GiveUp: Outcome = { _tag: "GiveUp" }
 
 /**
  * A message that was handed out and is not settled.
@@ -70,6 +75,16 @@ export type Open = Underway.Entry<Message.Message>
 export interface Actions {
   readonly ack: (open: Open) => void
   readonly defer: (open: Open) => Effect.Effect<void>
+  /** Says why in the log. */
+  readonly giveUp: (open: Open, reason: string) => Effect.Effect<void>
+  /** Somebody works on it, and will settle it. */
+  readonly hold: (open: Open) => void
+  /** Who worked on it does not any more. */
+  readonly release: (open: Open) => void
+  /** It was released unsettled: it is for the next consumer. */
+  readonly leave: (open: Open) => void
+  /** The program had no case for the message, and will acknowledge it all the same. */
+  readonly unread: (message: Message.Message) => Effect.Effect<void>
   readonly answer: (
     message: Message.Message,
     to: Recipient,
@@ -78,6 +93,30 @@ export interface Actions {
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
 }
+
+/**
+ * Says that somebody works on a delivery and will settle it, with `settle`: no other consumer gets its message until then.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let hold: (delivery: Delivery) => void
+
+/**
+ * As `settle`, at once: an effect comes back for what is more than an acknowledgement. `reason` is why a message is given up.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>, reason?: string) => Effect.Effect<void>
+
+/**
+ * Counts a message for which the program has no case, and tells the log of it now and then.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let unread: (delivery: Delivery) => Effect.Effect<void>
 
 /**
  * A message in the hands of the program, generic in its kind.
@@ -101,6 +140,25 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     this.#actions = actions
   }
 
+  static {
+    hold = (delivery) => delivery.#actions.hold(delivery.#open)
+    unread = (delivery) => delivery.#actions.unread(delivery.message)
+    settleUnsafe = (delivery, exit, reason) => {
+      delivery.#actions.release(delivery.#open)
+      if (Exit.isSuccess(exit)) {
+        if (exit.value === Defer) return delivery.defer
+        if (exit.value === GiveUp) return delivery.giveUp(reason ?? "its handler says so.")
+        delivery.#actions.ack(delivery.#open)
+        return Exit.void
+      }
+      if (Cause.hasInterruptsOnly(exit.cause)) {
+        delivery.#actions.leave(delivery.#open)
+        return Exit.void
+      }
+      return isFinal(exit.cause) ? delivery.giveUp(reasonOf(exit.cause)) : delivery.defer
+    }
+  }
+
   /** Done: the server is told with the next batch, and the message does not come back. */
   get ack(): Effect.Effect<void> {
     return Effect.sync(() => this.#actions.ack(this.#open))
@@ -109,6 +167,14 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again by `Deferral.Policy`. */
   get defer(): Effect.Effect<void> {
     return this.#actions.defer(this.#open)
+  }
+
+  /**
+   * Not done, and this process cannot do it: one error line says why, and the message is not offered again. It stays unacknowledged on
+   * the server, so that the next process gets it.
+   */
+  giveUp(reason: string): Effect.Effect<void> {
+    return this.#actions.giveUp(this.#open, reason)
   }
 
   /**
@@ -151,11 +217,39 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 }
 
 /**
+ * Calls a handler, and takes nothing but an Effect from it: in plain JavaScript a `return` is soon forgotten.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const call = <D extends Delivery, A, E, R>(
+  handler: (delivery: D) => Effect.Effect<A, E, R>,
+  delivery: D
+): Effect.Effect<A, E, R> => {
+  const given: unknown = handler(delivery)
+  if (Effect.isEffect(given)) return given as Effect.Effect<A, E, R>
+  const isPromise = Predicate.isPromiseLike(given)
+  // Nobody else will look at it, and a rejection that nobody looks at ends the process.
+  if (isPromise) given.then(undefined, () => {})
+  const { category, id } = delivery.message
+  return Effect.die(
+    new TypeError(
+      `The handler of message ${id} (${category}) gave ${isPromise ? "a Promise" : given === undefined ? "nothing" : "something else"} and not an Effect: return ${
+        isPromise
+          ? "Effect.tryPromise(() => ...) in place of an async function"
+          : "an Effect, Effect.void when there is nothing to do"
+      }.`
+    )
+  )
+}
+
+/**
  * Runs a handler, then acknowledges; what a handler fails with passes through, unacknowledged.
  *
  * **Details**
  *
- * A handler that gives `Defer` decides otherwise.
+ * A handler that gives `Defer` or `GiveUp` decides otherwise. One that is interrupted leaves its message open: it is the first thing that
+ * the next consumer of `deliveries` gets.
  *
  * **Example** (Handling without acknowledging)
  *
@@ -172,17 +266,46 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 export const handle =
   <M extends Message.Message, A, E, R>(handler: (delivery: Delivery<M>) => Effect.Effect<A, E, R>) =>
   (delivery: Delivery<M>): Effect.Effect<A, E, R> =>
-    // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
-    Effect.onExit(handler(delivery), (exit) => settle(delivery, exit))
+    Effect.suspend(() => {
+      hold(delivery)
+      // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
+      return Effect.onExit(
+        Effect.suspend(() => call(handler, delivery)),
+        (exit) => settle(delivery, exit)
+      )
+    })
 
 /**
- * What becomes of a delivery whose handler has ended: it is deferred when that failed or gave `Defer`, else acknowledged.
+ * Why something failed, for one line in the log: errors of this library are a sentence.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const reasonOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : String(error)
+}
+
+const isFinalError = (error: unknown) => BlazeError.isBlazeError(error) && error.isFinal
+
+/**
+ * Whether a failure is one that no further try can change: a final error of Mixin, and nothing else beside it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const isFinal = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.length > 0 && cause.reasons.every((reason) => Cause.isFailReason(reason) && isFinalError(reason.error))
+
+/**
+ * What becomes of a delivery whose handler has ended. Success acknowledges, unless it says `Defer` or `GiveUp`; a failure defers, one that
+ * no further try can change gives up; an interruption decides nothing.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const settle = (delivery: Delivery, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  Exit.isFailure(exit) || exit.value === Defer ? delivery.defer : delivery.ack
+  Effect.suspend(() => settleUnsafe(delivery, exit))
 
 /**
  * Keeps the deliveries of one kind, or whose message meets a condition, and acknowledges the rest.

@@ -13,8 +13,10 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as MutableList from "effect/MutableList"
 import * as Pull from "effect/Pull"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
@@ -63,8 +65,9 @@ interface Lane<A> {
  *
  * **Details**
  *
- * As long as the backlog of a busy key fits into `inFlight`, it does not keep the others waiting. The first failure ends the
- * stream; as when it is interrupted, what is being worked on has `Grace` to finish before that.
+ * Each element has a fiber of its own: what it forks as a child ends with it. As long as the backlog of a busy key fits into
+ * `inFlight`, it does not keep the others waiting. The first failure ends the stream; as when it is interrupted, what is being worked
+ * on has `Grace` to finish before that.
  *
  * **Example** (One account after the other, many accounts at once)
  *
@@ -83,31 +86,67 @@ interface Lane<A> {
  * @since 0.1.0
  */
 export const mapEffect =
-  <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>, options: Options<A>) =>
+  <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>, options: Options<NoInfer<A>>) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, options))
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options))
 
-const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
+/**
+ * As `mapEffect`, for who decides what the end of an element's effect leads to: `next` gets its exit and gives another one, or an effect
+ * that goes on with the element while it holds its key, whose exit is judged in the same way.
+ *
+ * **Details**
+ *
+ * `next` is told of every end: of a value too that is no effect, which passes all finalizers. When the stream has run out of patience
+ * (`isOver`), an effect that it gives is not begun.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const mapExit =
+  <A, B, E2, R2, C, E3>(
+    f: (element: A) => Effect.Effect<B, E2, R2>,
+    next: (element: A, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
+    options: Options<NoInfer<A>>
+  ) =>
+  <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<C, E | E3, R | R2> =>
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, next, options))
+
+interface Working<A, B, E> {
+  readonly lane: Lane<A>
+  readonly element: A
+  fiber: Fiber.Fiber<B, E> | undefined
+  /** Where it stands among those that are being worked on. */
+  place: number
+}
+
+/** After how many elements in one go the rest of the program has its turn. */
+const turn = 512
+
+const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
   pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
   scope: Scope.Scope,
   f: (element: A) => Effect.Effect<B, E2, R2>,
+  next: (element: A, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
   options: Options<A>
 ) {
   const { concurrency, inFlight = 10_000, inFlightWeight = Infinity, key, weight = () => 0 } = options
   const grace = Duration.fromInputUnsafe(yield* Grace)
+  const context = yield* Effect.context<R2>()
+  const fork = Effect.runForkWith(context)
+  const turns = (yield* Scheduler.Scheduler).makeDispatcher()
 
   const lanes = new Map<unknown, Lane<A>>()
   // A lane is in here when it has an element waiting and none running: taking from the front gives every key its turn.
   const ready = MutableList.make<Lane<A>>()
-  let results: Array<B> = []
+  const working: Array<Working<A, B, E2>> = []
+  let results: Array<C> = []
   let resultWeight = 0
-  let failure: Cause.Cause<E | E2 | Cause.Done> | undefined
-  let workers = 0
-  let busy = 0
+  let failure: Cause.Cause<E | E3 | Cause.Done> | undefined
   let taken = 0
   let takenWeight = 0
   let done = false
   let stopping = false
+  let isOver = false
   let consumer: (() => void) | undefined
   let producer: (() => void) | undefined
   const idle = Deferred.makeUnsafe<void>()
@@ -129,7 +168,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
     })
   }
 
-  const fail = (cause: Cause.Cause<E | E2 | Cause.Done>) => {
+  const fail = (cause: Cause.Cause<E | E3 | Cause.Done>) => {
     failure ??= cause
     stopping = true
     notify()
@@ -159,42 +198,72 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
     return waiting.element
   }
 
-  // A lane stays in the map while its last element runs, so that the next one of its key lines up behind it.
-  const finish = (lane: Lane<A>) => {
+  const finish = (work: Working<A, B, E2>, exit: Exit.Exit<C, E3>) => {
+    // The last takes the place of the one that goes: nothing is left behind of it.
+    const last = working.pop()!
+    if (last !== work) {
+      working[work.place] = last
+      last.place = work.place
+    }
+    const { element, lane } = work
+    // A lane stays in the map while its last element runs, so that the next one of its key lines up behind it.
     if (lane.first === undefined) lanes.delete(lane.key)
     else MutableList.append(ready, lane)
+    if (Exit.isSuccess(exit)) {
+      results.push(exit.value)
+      resultWeight += weight(element)
+      notifySoon()
+    } else fail(exit.cause)
+    if (stopping && working.length === 0) Deferred.doneUnsafe(idle, Effect.void)
+    dispatch()
   }
 
-  const worker = Effect.gen(function* () {
-    while (true) {
-      const lane = stopping ? MutableList.Empty : MutableList.take(ready)
-      if (lane === MutableList.Empty) {
-        // In the same breath as the look at the queue: else an element that comes in between would find no worker.
-        workers--
-        if (workers === 0 && stopping) Deferred.doneUnsafe(idle, Effect.void)
-        // It ends, and with it whatever its elements have forked: a worker that waited here would keep that alive.
-        return
-      }
-      const element = takeFrom(lane)
-      busy++
-      const exit = yield* Effect.exit(Effect.suspend(() => f(element)))
-      busy--
-      finish(lane)
-      if (Exit.isSuccess(exit)) {
-        results.push(exit.value)
-        resultWeight += weight(element)
-        notifySoon()
-      } else fail(exit.cause)
-    }
-  })
+  const judge = (work: Working<A, B, E2>, exit: Exit.Exit<B, E2>) => {
+    const after = next(work.element, exit, isOver)
+    if (Exit.isExit(after)) finish(work, after as Exit.Exit<C, E3>)
+    else if (isOver) finish(work, Exit.interrupt())
+    else begin(work, after)
+  }
 
-  const workerScope = yield* Scope.make()
+  // A root fiber and not a child: nothing that happens to one element, its interruption included, happens to another.
+  const begin = (work: Working<A, B, E2>, effect: Effect.Effect<B, E2, R2>) => {
+    const fiber = fork(effect)
+    work.fiber = fiber
+    fiber.addObserver((exit) => judge(work, exit))
+  }
+
+  // One loop for all that end while another begins: they do not call each other ever deeper.
+  let dispatching = false
+  const dispatch = () => {
+    if (dispatching) return
+    dispatching = true
+    let begun = 0
+    while (!stopping && working.length < concurrency) {
+      if (begun++ === turn) {
+        turns.scheduleTask(dispatch, 0)
+        break
+      }
+      const lane = MutableList.take(ready)
+      if (lane === MutableList.Empty) break
+      const element = takeFrom(lane)
+      const work: Working<A, B, E2> = { lane, element, fiber: undefined, place: working.length }
+      working.push(work)
+      begin(
+        work,
+        Effect.suspend(() => f(element))
+      )
+    }
+    dispatching = false
+  }
+
   // Runs before the scope of the pull closes upstream: what is being worked on may still need it.
-  yield* Scope.addFinalizerExit(scope, (exit) =>
+  yield* Scope.addFinalizer(
+    scope,
     Effect.gen(function* () {
       stopping = true
-      if (workers > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
-      yield* Scope.close(workerScope, exit)
+      if (working.length > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
+      isOver = true
+      yield* Fiber.interruptAll(working.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber])))
     })
   )
 
@@ -209,17 +278,16 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
   const produce = Effect.gen(function* () {
     while (true) {
       const elements = yield* pull
-      for (const element of elements) {
-        add(element)
-        takenWeight += weight(element)
+      for (let index = 0; index < elements.length;) {
+        for (; index < elements.length && !isFull(); index++) {
+          const element = elements[index]!
+          add(element)
+          taken++
+          takenWeight += weight(element)
+        }
+        dispatch()
+        while (isFull()) yield* awaitRoom
       }
-      taken += elements.length
-      // One that does not wait for anything drains the queue at once, and is the only one.
-      while (workers < concurrency && ready.length > workers - busy) {
-        workers++
-        yield* Effect.forkIn(worker, workerScope, { startImmediately: true })
-      }
-      while (isFull()) yield* awaitRoom
     }
   })
 
@@ -235,7 +303,7 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2>(
     Effect.forkIn(scope)
   )
 
-  return Effect.callback<Arr.NonEmptyReadonlyArray<B>, E | E2 | Cause.Done>((resume) => {
+  return Effect.callback<Arr.NonEmptyReadonlyArray<C>, E | E3 | Cause.Done>((resume) => {
     const attempt = () => {
       if (Arr.isArrayNonEmpty(results)) {
         const batch = results

@@ -52,6 +52,13 @@ abstract class Base {
     return this.view.category ?? ""
   }
 
+  get isSystem(): boolean {
+    return this.category.startsWith("SYSTEM_")
+  }
+  get isFromPerson(): boolean {
+    return !/^(SYSTEM_|MESSAGE_|WEBRTC_|KRAKEN_|SIGNAL_|PLAIN_JSON)/.test(this.category)
+  }
+
   /** RFC 3339 with up to nine fraction digits, as the server sent it: a `Date` would cut it to milliseconds. */
   get createdAt(): string {
     return this.view.created_at ?? ""

@@ -6,12 +6,14 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as BlazeError from "./BlazeError.ts"
+import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 
 /**
@@ -55,45 +57,54 @@ export class Quota extends Context.Service<
 
 const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
 
+const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
+  const limit = yield* Limit
+  const { answerShare, messages } = limit
+  const window = Duration.fromInputUnsafe(limit.window)
+  const consume = (key: string, limit: number) =>
+    limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
+      Effect.mapError(() => unavailable),
+      Effect.flatMap(({ delay }) =>
+        Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
+      )
+    )
+  const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
+  return Quota.of({
+    take: (userId, kind) => {
+      const all = consume(`effect-blaze/${userId}`, messages)
+      return kind === "answer"
+        ? all
+        : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements), all, (a, b) => a || b)
+    }
+  })
+})
+
 /**
- * The quota in a `RateLimiter` of one's own: with its Redis store, one for several processes that share a bot.
+ * The quota in a `RateLimiter` of one's own: with its Redis store, one for several processes that share a bot. Its time is that of the
+ * date, which machines have in common.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Quota, never, RateLimiter.RateLimiter> = Layer.effect(
   Quota,
-  Effect.gen(function* () {
-    const limiter = yield* RateLimiter.RateLimiter
-    const limit = yield* Limit
-    const { answerShare, messages } = limit
-    const window = Duration.fromInputUnsafe(limit.window)
-    const consume = (key: string, limit: number) =>
-      limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
-        Effect.mapError(() => unavailable),
-        Effect.flatMap(({ delay }) =>
-          Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
-        )
-      )
-    const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
-    return Quota.of({
-      take: (userId, kind) => {
-        const all = consume(`effect-blaze/${userId}`, messages)
-        return kind === "answer"
-          ? all
-          : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements), all, (a, b) => a || b)
-      }
-    })
-  })
+  Effect.flatMap(RateLimiter.RateLimiter, make)
 )
 
 /**
- * The quota of one process.
+ * The quota of one process. The time that it counts is what has passed, whatever the date.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<Quota> = layer.pipe(
-  Layer.provide(RateLimiter.layer),
-  Layer.provide(RateLimiter.layerStoreMemory)
-)
+export const layerMemory: Layer.Layer<Quota> = Layer.effect(
+  Quota,
+  Effect.gen(function* () {
+    const clock = yield* Elapsed.clock
+    const limiter = yield* RateLimiter.RateLimiter
+    return yield* make({
+      ...limiter,
+      consume: (options) => Effect.provideService(limiter.consume(options), Clock.Clock, clock)
+    })
+  })
+).pipe(Layer.provide(RateLimiter.layer), Layer.provide(RateLimiter.layerStoreMemory))

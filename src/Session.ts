@@ -8,7 +8,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
@@ -21,6 +20,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
+import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Ids from "./Ids.ts"
 import * as Message from "./Message.ts"
@@ -61,7 +61,8 @@ export const OverflowSize = Context.Reference<number>("effect-blaze/Session/Over
 export interface Inbox {
   readonly messages: (messages: ReadonlyArray<Message.Message>) => void
   readonly receipts: (receipts: ReadonlyArray<Envelope.MessageView>) => void
-  readonly hasRoom: () => boolean
+  /** Whether one more message fits, beside so many bytes of others that are about to come. */
+  readonly hasRoom: (bytes?: number) => boolean
   /** Somebody waits for what stands behind the messages, so that reading must go on though there is no room. */
   readonly isUrgent: () => boolean
   /** Calls back, again and again, whenever there is room that there was not before, or urgency. */
@@ -92,8 +93,6 @@ export type Request = (
   options?: { readonly patient: boolean }
 ) => Effect.Effect<unknown, BlazeError.BlazeError>
 
-const closed = BlazeError.make(new BlazeError.Closed({}))
-
 const notReading = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "the server does not read what we write" })
 )
@@ -109,6 +108,13 @@ const isReceipt = (action: string, view: Envelope.MessageView) =>
 
 type Frame = Uint8Array | string
 
+/** What some frames brought. */
+interface Batch {
+  readonly messages: Array<Message.Message>
+  readonly receipts: Array<Envelope.MessageView>
+  bytes: number
+}
+
 interface Pending {
   readonly action: string
   answer: Effect.Effect<unknown, BlazeError.BlazeError> | undefined
@@ -117,9 +123,12 @@ interface Pending {
   written: boolean
   patient: boolean
   deadline: number
-  /** How often the deadline may still be put off, and what had come in when it was set. */
+  /** How often the deadline is still put off, come what may. */
+  patience: number
+  /** How often it may be put off because much comes in, and what had come in when it was set. */
   periods: number
   received: number
+  pushes: number
 }
 
 /**
@@ -140,6 +149,10 @@ export const make = Effect.fnUntraced(function* (options: {
   readonly telemetry: Telemetry.Telemetry
   readonly passOverBadFrames: boolean
   readonly onPassedOver: (problem: BlazeError.BlazeError) => void
+  /** How many times more than another request the first listing may take: it failed for want of time before. */
+  readonly patience: number
+  /** Why the connection is ended, when it is not for a reason of its own. */
+  readonly whyClosed: () => BlazeError.BlazeError
 }): Effect.fn.Return<Session, BlazeError.BlazeError, Scope.Scope> {
   const { inbox, random, telemetry, userId, wire } = options
   const { metrics } = Telemetry
@@ -147,9 +160,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const stalled = yield* Deferred.make<never, BlazeError.BlazeError>()
   const overflowSize = yield* OverflowSize
   const traced = yield* Telemetry.Traced
-  // A wall clock may be set while an answer is out.
-  const clock = yield* Clock.Clock
-  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const now = yield* Elapsed.now
   // In the order of their deadlines, since all have the same time.
   const pending = new Map<string, Pending>()
   let patient = 0
@@ -158,10 +169,12 @@ export const make = Effect.fnUntraced(function* (options: {
   const overflow = MutableList.make<Uint8Array>()
   let overflowBytes = 0
   let received = 0
+  let pushes = 0
   let refusing = false
   let reading = false
   let roomMissed = false
   let listing: string | undefined
+  let { patience } = options
   let end: BlazeError.BlazeError | undefined
   let wake: (() => void) | undefined
   let relist: (() => void) | undefined
@@ -206,12 +219,7 @@ export const make = Effect.fnUntraced(function* (options: {
   }
 
   // Takes one frame. Returns why the connection has to end, if it has to.
-  const takeFrame = (
-    frame: Frame,
-    messages: Array<Message.Message>,
-    receipts: Array<Envelope.MessageView>,
-    hasRoom: boolean
-  ): BlazeError.BlazeError | undefined => {
+  const takeFrame = (frame: Frame, batch: Batch, hasRoom: () => boolean): BlazeError.BlazeError | undefined => {
     const decoded = wire.decode(frame)
     if (Result.isFailure(decoded)) {
       telemetry.measure(metrics.badFrames, 1, options.passOverBadFrames ? "passed_over" : "closed")
@@ -228,14 +236,21 @@ export const make = Effect.fnUntraced(function* (options: {
     const sound = Result.isSuccess(decodedView)
     const view = sound ? decodedView.success : Option.getOrUndefined(Envelope.salvageMessageView(envelope.data))
     if (view === undefined) return undefined
-    if (isReceipt(envelope.action, view)) receipts.push(view)
-    // The late answer to a request that timed out is an echo too: nobody gets his own messages pushed.
-    else if (messageActions.has(envelope.action) && view.user_id !== userId) {
-      if (hasRoom) messages.push(sound ? Message.fromView(view) : new Message.Unknown(view))
-      else keep(frame)
+    if (isReceipt(envelope.action, view)) batch.receipts.push(view)
+    else if (messageActions.has(envelope.action) && !isLateAnswer(envelope.id, view)) {
+      pushes++
+      if (hasRoom()) {
+        const message = sound ? Message.fromView(view) : new Message.Unknown(view)
+        batch.messages.push(message)
+        batch.bytes += message.size
+      } else keep(frame)
     }
     return undefined
   }
+
+  // The answer to a request that has timed out shows what was sent, with or without its category; nobody has pushed it.
+  const isLateAnswer = (id: string, view: Envelope.MessageView) =>
+    view.user_id === userId && (!view.category || id.startsWith(prefix))
 
   const deliver = (messages: ReadonlyArray<Message.Message>) => {
     if (messages.length === 0) return
@@ -245,23 +260,31 @@ export const make = Effect.fnUntraced(function* (options: {
     inbox.messages(messages)
   }
 
+  const pass = ({ messages, receipts }: Batch) => {
+    deliver(messages)
+    if (receipts.length > 0) inbox.receipts(receipts)
+  }
+
   const route = (frames: ReadonlyArray<Frame>): BlazeError.BlazeError | undefined => {
-    const messages: Array<Message.Message> = []
-    const receipts: Array<Envelope.MessageView> = []
-    const hasRoom = inbox.hasRoom() && overflow.length === 0
+    const batch = makeBatch()
+    // In number one read may go beyond the bound, in bytes it may not: a frame of a few KB can hold a message of many MB.
+    const hasRoom = inbox.hasRoom()
     let problem: BlazeError.BlazeError | undefined
     let bytes = 0
     reading = true
     for (const frame of frames) {
       bytes += frame.length
-      problem = takeFrame(frame, messages, receipts, hasRoom && !refusing)
+      problem = takeFrame(
+        frame,
+        batch,
+        () => hasRoom && !refusing && overflow.length === 0 && (batch.bytes === 0 || inbox.hasRoom(batch.bytes))
+      )
       if (problem !== undefined) break
     }
     telemetry.measure(metrics.framesReceived, frames.length)
     telemetry.measure(metrics.bytesReceived, bytes)
     received += bytes
-    deliver(messages)
-    if (receipts.length > 0) inbox.receipts(receipts)
+    pass(batch)
     reading = false
     if (roomMissed) onRoom()
     return problem
@@ -270,14 +293,13 @@ export const make = Effect.fnUntraced(function* (options: {
   // What was kept comes before what is read next, in the order in which it came.
   const refill = () => {
     if (end !== undefined) return
-    const messages: Array<Message.Message> = []
-    const receipts: Array<Envelope.MessageView> = []
-    while (overflow.length > 0 && inbox.hasRoom() && messages.length < refillSize) {
+    const batch = makeBatch()
+    while (overflow.length > 0 && inbox.hasRoom(batch.bytes) && batch.messages.length < refillSize) {
       const frame = MutableList.take(overflow) as Uint8Array
       overflowBytes -= frame.length
-      takeFrame(frame, messages, receipts, true)
+      takeFrame(frame, batch, always)
     }
-    deliver(messages)
+    pass(batch)
   }
 
   const mustPause = () => isFull() && pending.size === patient && !inbox.isUrgent()
@@ -303,32 +325,43 @@ export const make = Effect.fnUntraced(function* (options: {
   }
   inbox.onRoom(onRoom)
 
-  const read = Effect.gen(function* () {
-    while (true) {
-      const problem = route(yield* wire.receive)
-      if (problem !== undefined) return yield* problem
-      // Answers travel in the same stream as pushes, so reading goes on while a request is out, room or not.
-      while (mustPause()) yield* awaitRoom
-    }
-  }).pipe(
-    Effect.onError((cause) =>
-      Effect.sync(() => {
-        end = Option.getOrElse(Cause.findErrorOption(cause), () => closed)
-        MutableList.clear(overflow)
-        const failed = Effect.fail(end)
-        for (const id of pending.keys()) finish(id, failed)
-      })
+  // Whoever waits for an answer is told why there will be none, once and for all.
+  const conclude = (reason: BlazeError.BlazeError) => {
+    if (end !== undefined) return
+    end = reason
+    MutableList.clear(overflow)
+    const failed = Effect.fail(end)
+    for (const id of pending.keys()) finish(id, failed)
+  }
+  const concluding = <A>(effect: Effect.Effect<A, BlazeError.BlazeError>) =>
+    Effect.onError(effect, (cause) =>
+      Effect.sync(() => conclude(Option.getOrElse(Cause.findErrorOption(cause), options.whyClosed)))
     )
+
+  const read = concluding(
+    Effect.gen(function* () {
+      while (true) {
+        const problem = route(yield* wire.receive)
+        if (problem !== undefined) return yield* problem
+        // Answers travel in the same stream as pushes, so reading goes on while a request is out, room or not.
+        while (mustPause()) yield* awaitRoom
+      }
+    })
   )
 
   const postpone = (id: string, waiting: Pending) => {
     if (!pending.has(id)) return
     waiting.deadline = now() + timeout
     waiting.received = received
+    waiting.pushes = pushes
     // Behind those whose time ends sooner.
     pending.delete(id)
     pending.set(id, waiting)
   }
+
+  // A server that pushes what it has is at work on the listing, however long it takes to say so.
+  const isFlowing = (id: string, waiting: Pending) =>
+    received - waiting.received >= flood || (id === listing && pushes > waiting.pushes)
 
   const expire = (id: string, waiting: Pending) => {
     if (!waiting.written) postpone(id, waiting)
@@ -337,7 +370,10 @@ export const make = Effect.fnUntraced(function* (options: {
       patient--
       postpone(id, waiting)
       wake?.()
-    } else if (waiting.periods > 1 && received - waiting.received >= flood) {
+    } else if (waiting.patience > 0) {
+      waiting.patience--
+      postpone(id, waiting)
+    } else if (waiting.periods > 1 && isFlowing(id, waiting)) {
       waiting.periods--
       postpone(id, waiting)
     } else {
@@ -385,8 +421,10 @@ export const make = Effect.fnUntraced(function* (options: {
           written: !wire.isSaturated(),
           patient: options?.patient === true,
           deadline: now() + timeout,
+          patience: id === listing ? patience : 0,
           periods: maximumPeriods,
-          received
+          received,
+          pushes
         }
         register(id, waiting)
         const answered = Effect.callback<unknown, BlazeError.BlazeError>((resume) => {
@@ -398,7 +436,10 @@ export const make = Effect.fnUntraced(function* (options: {
         // A write waits while the server does not read; one that waits for so long is the end of the connection.
         return Effect.timeoutOrElse(written, {
           duration: timeout,
-          orElse: () => Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
+          orElse: () => {
+            conclude(notReading)
+            return Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
+          }
         }).pipe(
           Effect.andThen(
             Effect.suspend(() => {
@@ -415,16 +456,19 @@ export const make = Effect.fnUntraced(function* (options: {
 
   const request: Request = (action, params, options) => Effect.suspend(() => send(nextId(), action, params, options))
 
-  const list = Effect.gen(function* () {
-    listing = nextId()
-    yield* Effect.ensuring(
-      send(listing, Envelope.Action.listPendingMessages),
-      Effect.sync(() => (listing = undefined))
-    )
-  })
+  const list = concluding(
+    Effect.gen(function* () {
+      listing = nextId()
+      yield* Effect.ensuring(
+        send(listing, Envelope.Action.listPendingMessages),
+        Effect.sync(() => (listing = undefined))
+      )
+    })
+  )
 
   const reader = yield* Effect.forkScoped(read)
   yield* list
+  patience = 0
 
   // Whether the real server lists again on a live connection is not known: where it does not answer, a new connection makes it.
   const listAgain = Effect.callback<void>((resume) => {
@@ -444,6 +488,9 @@ export const make = Effect.fnUntraced(function* (options: {
     ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), Deferred.await(stalled)])
   }
 })
+
+const makeBatch = (): Batch => ({ messages: [], receipts: [], bytes: 0 })
+const always = () => true
 
 const refillSize = 256
 

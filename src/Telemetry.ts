@@ -5,10 +5,10 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
@@ -46,6 +46,12 @@ export const metrics = {
   open: gauge("blaze_open_messages", "Messages that were handed out and are not settled"),
   oldestOpen: gauge("blaze_oldest_open_seconds", "Time since the oldest unsettled message was handed out"),
   oldestPending: gauge("blaze_oldest_pending_seconds", "Time since the oldest message that waits or runs was written"),
+  own: counter(
+    "blaze_own_messages_total",
+    "The bot's own messages that were pushed to it, acknowledged and passed to nobody"
+  ),
+  unread: counter("blaze_unread_messages_total", "Messages for which the program has no case, by category"),
+  givenUp: gauge("blaze_given_up_messages", "Messages that this process has given up; they stay on the server"),
   deferred: gauge("blaze_deferred_messages", "Messages that are put aside to be offered again"),
   handlerTime: histogram("blaze_handler_seconds", "Time of a handler with its retries, by outcome", seconds),
   handlersRunning: gauge("blaze_handlers_running", "Handlers that run now"),
@@ -88,7 +94,7 @@ export const Traced = Context.Reference<boolean>("effect-blaze/Telemetry/Traced"
 export interface Telemetry {
   /** Adds to a counter, sets a gauge, or records in a histogram. */
   readonly measure: <State>(metric: Metric.Metric<number, State>, value: number, label?: string) => void
-  /** The program's time in milliseconds. */
+  /** Milliseconds that nobody can set, see `Elapsed.now`. */
   readonly now: () => number
 }
 
@@ -103,7 +109,7 @@ const other = "other"
  */
 export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.Return<Telemetry> {
   const context = yield* Effect.context<never>()
-  const clock = yield* Clock.Clock
+  const now = yield* Elapsed.now
   const attributes = { ...(yield* Metric.CurrentMetricAttributes), bot: userId }
   const contexts = new Map<string, typeof context>()
   const contextOf = (label: string) => {
@@ -121,6 +127,6 @@ export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.
   }
   return {
     measure: (metric, value, label = "") => metric.updateUnsafe(value, contextOf(label)),
-    now: () => clock.currentTimeMillisUnsafe()
+    now
   }
 })

@@ -14,10 +14,12 @@
 export interface Entry<out A> {
   /** Gone once it has ended. */
   readonly value: A | undefined
-  /** When it began, in milliseconds. */
+  /** When it began, in milliseconds of `Elapsed.now`. */
   readonly since: number
   /** It was warned of already. */
   warned: boolean
+  /** How many work on it now. */
+  holders: number
 }
 
 /**
@@ -62,7 +64,7 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, warned: false }
+      const entry = { value, since, warned: false, holders: 0 }
       entries.push(entry)
       size++
       return entry

@@ -31,6 +31,7 @@ const ballast = (bytes: number) => {
   return frame({ id: "ballast", action: "NOTHING", data: "x".repeat(bytes - empty) })
 }
 
+const closed = BlazeError.make(new BlazeError.Closed({}))
 const lost = BlazeError.make(new BlazeError.ConnectionLost({ code: 1006 }))
 
 const number = (id: string) => Number(id.slice(-12))
@@ -42,6 +43,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   readonly passOver?: boolean
   readonly traced?: boolean
   readonly listings?: "answered" | "ignored"
+  readonly patience?: number
 }) {
   const queue = yield* Queue.unbounded<Uint8Array, BlazeError.BlazeError>()
   const sent: Array<Envelope.Request> = []
@@ -56,6 +58,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   }
   const knobs = {
     room: options?.room ?? Infinity,
+    bytes: Infinity,
     listings: options?.listings ?? "answered",
     urgent: false,
     send: Effect.void as Effect.Effect<void, BlazeError.BlazeError>
@@ -94,15 +97,18 @@ const scene = Effect.fnUntraced(function* (options?: {
         for (const { message_id } of views) inbox.receipts.push(number(message_id))
         inbox.onReceipts()
       },
-      hasRoom: () => {
+      hasRoom: (coming = 0) => {
         inbox.asked++
-        return inbox.waiting.length < knobs.room
+        const bytes = inbox.waiting.reduce((sum, { size }) => sum + size, coming)
+        return inbox.waiting.length < knobs.room && bytes < knobs.bytes
       },
       isUrgent: () => knobs.urgent,
       onRoom: (callback) => void (inbox.onRoom = callback)
     },
     passOverBadFrames: options?.passOver ?? false,
-    onPassedOver: (problem) => passedOver.push(problem)
+    onPassedOver: (problem) => passedOver.push(problem),
+    patience: options?.patience ?? 0,
+    whyClosed: () => closed
   }).pipe(
     Effect.provideService(Session.OverflowSize, options?.overflow ?? 1_000_000),
     Effect.provideService(Telemetry.Traced, options?.traced ?? false),
@@ -184,6 +190,62 @@ describe("requests", () => {
       assert.isUndefined(session.pollUnsafe())
       yield* pass(1)
       assert.strictEqual(reasonOf(session.pollUnsafe())._tag, "Timeout")
+    }))
+
+  test("a listing may take longer while pushes come in, a minute at the most", () =>
+    Effect.gen(function* () {
+      const { arrive, session } = yield* scene({ listings: "ignored" })
+      for (let period = 1; period < 12; period++) {
+        yield* arrive(push(period))
+        yield* pass(5000)
+        assert.isUndefined(session.pollUnsafe())
+      }
+      yield* arrive(push(12))
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(session.pollUnsafe())._tag, "Timeout")
+    }))
+
+  test("no other request has more time because of pushes, nor a listing because of what is none", () =>
+    Effect.gen(function* () {
+      const { arrive, request } = yield* scene()
+      const { fiber } = yield* request("ONE")
+      yield* arrive(push(1))
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+      const silent = yield* scene({ listings: "ignored" })
+      yield* silent.arrive(ballast(100))
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(silent.session.pollUnsafe())._tag, "Timeout")
+    }))
+
+  test("a first listing that was slow before has more time, and what is asked for behind it has not", () =>
+    Effect.gen(function* () {
+      const { arrive, request, sent, session } = yield* scene({ listings: "ignored", patience: 2 })
+      yield* pass(5000)
+      yield* pass(9999)
+      assert.isUndefined(session.pollUnsafe())
+      yield* arrive(frame({ id: sent[0]!.id, action: list }))
+      const one = yield* request("ONE")
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(one.fiber))._tag, "Timeout")
+    }))
+
+  test("what is under way when a new listing is not answered is told that, and not that the bot is shutting down", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, knobs, request, take } = yield* scene({ room: 1, overflow: 0 })
+      yield* arrive(push(1))
+      knobs.listings = "ignored"
+      yield* request("ONE")
+      yield* arrive(push(2))
+      take()
+      yield* pass(1)
+      const two = yield* request("TWO")
+      yield* pass(5000)
+      for (const error of [yield* ended, reasonOf(yield* Fiber.join(two.fiber))]) {
+        assert.include(error.message, "LIST_PENDING_MESSAGES")
+      }
+      const late = yield* request("THREE")
+      assert.include(reasonOf(yield* Fiber.join(late.fiber)).message, "LIST_PENDING_MESSAGES")
     }))
 
   test("a write that waits for a request's time, because the server does not read, ends the connection", () =>
@@ -336,6 +398,23 @@ describe("requests", () => {
 })
 
 describe("what arrives", () => {
+  test("the bot's own notices of the system are messages, and late answers are not, with a category or without", () =>
+    Effect.gen(function* () {
+      const { arrive, messages, request } = yield* scene()
+      const { fiber, id } = yield* request("CREATE_MESSAGE")
+      yield* pass(5000)
+      assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "Timeout")
+      yield* arrive(
+        frame({ id, action: "CREATE_MESSAGE", data: view(1, { user_id: me }) }),
+        frame({ id, action: "CREATE_MESSAGE", data: view(2, { user_id: me, category: "" }) }),
+        push(3, { user_id: me, category: "" }),
+        push(4, { user_id: me, category: "SYSTEM_CONVERSATION" }),
+        push(5, { user_id: me })
+      )
+      // The last one is acknowledged by who takes it, and passed to nobody.
+      assert.deepStrictEqual(messages(), [4, 5])
+    }))
+
   test("messages, calls and krakens come out in order, and nothing else does", () =>
     Effect.gen(function* () {
       const { arrive, inbox, messages } = yield* scene()
@@ -492,6 +571,23 @@ describe("room", () => {
 })
 
 describe("overflow", () => {
+  test("keeps near the inbox's bound in bytes, in what one read brings and in what was kept", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, knobs, messages, take } = yield* scene()
+      knobs.bytes = 50_000
+      const large = (n: number) => push(n, { data: "x".repeat(20_000) })
+      // One pull brings them all.
+      yield* arrive(...[1, 2, 3, 4, 5, 6, 7, 8].map(large))
+      assert.deepStrictEqual(messages(), [1, 2, 3])
+      const taken: Array<number> = []
+      while (inbox.waiting.length > 0) {
+        assert.isAtMost(inbox.waiting.length, 3)
+        taken.push(...take())
+        yield* BlazeTest.settle
+      }
+      assert.deepStrictEqual(taken, [1, 2, 3, 4, 5, 6, 7, 8])
+    }))
+
   const full = Effect.gen(function* () {
     const size = push(2).length + push(3).length
     const all = yield* scene({ room: 1, overflow: size })

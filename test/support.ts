@@ -1,4 +1,7 @@
-import { Effect, Schedule, Stream } from "effect"
+import { Cause, Clock, Effect, Layer, Logger, Schedule, Stream } from "effect"
+import { Acks, Blaze } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -50,3 +53,49 @@ export const outcome = Effect.fnUntraced(function* (handle: ChildProcessSpawner.
   })
   return { output, code: Number(code) }
 })
+
+/** A client of its own on the server in memory, so that a test can end one and start the next against the same server. */
+export const client = Blaze.layer.pipe(
+  Layer.provide(BlazeTest.layerTransport),
+  Layer.provide(BlazeTest.layerPlatform),
+  Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+)
+
+/** Lets virtual time pass, and everybody do what he does then. */
+export const pass = (seconds: number) =>
+  Effect.gen(function* () {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust(seconds * 1000)
+    yield* BlazeTest.settle
+  })
+
+/** The log of a test: a level and a text in each line. */
+export const lines = () => {
+  const all: Array<string> = []
+  const logger = Logger.make(({ cause, logLevel, message }) => {
+    const texts = Array.isArray(message) ? message.map(String) : [String(message)]
+    all.push(`${logLevel} ${texts.join(" ")}${cause.reasons.length > 0 ? ` ${Cause.pretty(cause)}` : ""}`)
+  })
+  return { all, layer: Logger.layer([logger]) }
+}
+
+/** A wall clock that can be set: `jump` moves its date and nothing else, least of all what sleeps. */
+export const withWall = <A, E, R>(test: (jump: (millis: number) => void) => Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    let offset = 0
+    const millis = () => clock.currentTimeMillisUnsafe() + offset
+    const nanos = () => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
+    // Whatever else the clock can do, a TestClock's adjusting say, stays as it is.
+    const wall: Clock.Clock = Object.assign(Object.create(clock), {
+      currentTimeMillisUnsafe: millis,
+      currentTimeMillis: Effect.sync(millis),
+      currentTimeNanosUnsafe: nanos,
+      currentTimeNanos: Effect.sync(nanos)
+    })
+    return yield* Effect.provideService(
+      Effect.suspend(() => test((by) => void (offset += by))),
+      Clock.Clock,
+      wall
+    )
+  })

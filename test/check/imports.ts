@@ -27,9 +27,11 @@ const order = [
   "Envelope",
   "Signer",
   "Keystore",
+  "Setting",
   "BlazeError",
   "Telemetry",
   "Underway",
+  "Elapsed",
   "Ids",
   "Base64"
 ]

@@ -163,7 +163,9 @@ const main = Effect.gen(function* () {
         onRoom: () => {}
       },
       passOverBadFrames: sessions % 2 === 0,
-      onPassedOver: () => {}
+      onPassedOver: () => {},
+      patience: 0,
+      whyClosed: () => BlazeError.make(new BlazeError.Closed({}))
     })
     return { queue, ended: session.ended }
   })

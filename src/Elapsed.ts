@@ -1,0 +1,61 @@
+/**
+ * Time that has passed, as opposed to dates.
+ *
+ * Guarantee: what is measured here does not change when somebody sets the machine's clock.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+
+const millis = (clock: Clock.Clock) => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+/**
+ * Milliseconds since some moment in the past: good for differences, and for nothing else.
+ *
+ * @category time
+ * @since 0.1.0
+ */
+export const now: Effect.Effect<() => number> = Effect.map(Clock.Clock, (clock) => () => millis(clock))
+
+/**
+ * A clock without dates: its time in milliseconds is that of `now`. For code of others that measures what has passed by the date.
+ *
+ * @category time
+ * @since 0.1.0
+ */
+export const clock: Effect.Effect<Clock.Clock> = Effect.map(Clock.Clock, (clock): Clock.Clock => ({
+  currentTimeMillisUnsafe: () => millis(clock),
+  currentTimeMillis: Effect.sync(() => millis(clock)),
+  currentTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+  currentTimeNanos: clock.monotonicTimeNanos,
+  monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+  monotonicTimeNanos: clock.monotonicTimeNanos,
+  sleep: (duration) => clock.sleep(duration)
+}))
+
+/**
+ * The delays of a schedule, one by one: `None` once it has come to its end.
+ *
+ * **Details**
+ *
+ * What runs a schedule by itself (`Effect.retry`, `Effect.repeat`) counts the time by the date.
+ *
+ * @category schedules
+ * @since 0.1.0
+ */
+export const delays = <Input>(
+  schedule: Schedule.Schedule<unknown, Input>
+): Effect.Effect<(input: Input) => Effect.Effect<Option.Option<Duration.Duration>>> =>
+  Effect.zipWith(
+    now,
+    Schedule.toStep(schedule),
+    (now, step) => (input) =>
+      Effect.map(Effect.exit(Effect.suspend(() => step(now(), input))), (exit) =>
+        Exit.isSuccess(exit) ? Option.some(exit.value[1]) : Option.none()
+      )
+  )

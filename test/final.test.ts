@@ -1,0 +1,226 @@
+// What no further try can change: it is told once and given up, and nothing is tried for ever.
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Effect, Layer, Schedule, Stream, SubscriptionRef } from "effect"
+import { Blaze, BlazeError, Bot, Deferral, Delivery, type Ids } from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+import { client, lines, pass } from "./support.ts"
+
+const hours = Effect.fnUntraced(function* (count: number) {
+  for (let hour = 0; hour < count; hour++) {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust("1 hour")
+  }
+  yield* BlazeTest.settle
+})
+
+const api = (code: number) => BlazeError.fromApi({ code })
+
+describe("Delivery.isFinal", () => {
+  it("is what Mixin means for good, when that is all there is", () => {
+    const content = BlazeError.make(new BlazeError.InvalidContent({ field: "the text", expected: "short" }))
+    for (const error of [content, ...[400, 403, 404, 10002, 10404, 20116, 20150, 30102].map(api)]) {
+      assert.isTrue(Delivery.isFinal(Cause.fail(error)), error.message)
+    }
+    for (const error of [
+      BlazeError.make(new BlazeError.Closed({})),
+      BlazeError.make(new BlazeError.Unauthorized({})),
+      BlazeError.make(new BlazeError.ClientTooOld({})),
+      BlazeError.make(new BlazeError.AlreadyConsumed({})),
+      BlazeError.make(new BlazeError.InvalidSetting({ setting: "address", field: "it", expected: "good" })),
+      ...[429, 500, 7000, 7001, 10001, 10104, 10105, 30103, 99_999].map(api),
+      new Error("the program's own")
+    ]) {
+      assert.isFalse(Delivery.isFinal(Cause.fail(error)), error.message)
+    }
+    assert.isFalse(Delivery.isFinal(Cause.combine(Cause.fail(content), Cause.die("beside it"))))
+    assert.isFalse(Delivery.isFinal(Cause.die(content)))
+    assert.isFalse(Delivery.isFinal(Cause.empty))
+  })
+})
+
+describe("a message that can never be handled", () => {
+  for (const [name, reply, problem] of [
+    ["an empty answer", () => "", "the text must be 1 to 65536 characters long"],
+    ["an answer that is too long", () => "x".repeat(70_000), "the text must be 1 to 65536 characters long"],
+    ["a user who has blocked the bot", () => "hello", "error 403"]
+  ] as const) {
+    it.effect(`is handled once, told in one line, and neither offered again nor acknowledged: ${name}`, () => {
+      const log = lines()
+      return Effect.gen(function* () {
+        const server = yield* BlazeServer.BlazeServer
+        const bot = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        const bob = yield* BlazeTest.user("bob")
+        if (problem === "error 403") {
+          yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 403 }, 1)
+        }
+        let runs = 0
+        yield* Effect.forkChild(
+          Bot.run((delivery) => {
+            if (delivery.message.senderId === bob.userId) return delivery.reply("well")
+            runs++
+            return delivery.reply(reply())
+          })
+        )
+        const id = yield* alice.say("hi")
+        yield* BlazeTest.settle
+        yield* bob.say("hi")
+        yield* bot.cut // the server lists it again: that changes nothing
+        yield* hours(24)
+        assert.strictEqual(runs, 1)
+        assert.deepStrictEqual(yield* bob.reads, ["well"])
+        assert.deepStrictEqual(yield* bot.pending, [id])
+        const told = log.all.filter((line) => line.includes(id))
+        assert.strictEqual(told.length, 1, told.join("\n"))
+        assert.match(told[0]!, /^Error .*given up/)
+        assert.include(told[0]!, problem)
+        const blaze = yield* Blaze.Blaze
+        const status = yield* SubscriptionRef.get(blaze.status)
+        assert.strictEqual(status._tag === "Connected" ? status.givenUp : -1, 1)
+      }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
+    })
+  }
+
+  it.effect("is handled by the next process, which may be a mended one", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("hi")
+      const run = (answer: string) =>
+        Effect.gen(function* () {
+          yield* Effect.forkChild(Bot.run((delivery) => delivery.reply(answer)))
+          yield* pass(2)
+        }).pipe(Effect.provide(client))
+      yield* run("")
+      assert.strictEqual((yield* bot.pending).length, 1)
+      yield* run("hello")
+      assert.deepStrictEqual(yield* alice.reads, ["hello"])
+      assert.deepStrictEqual(yield* bot.pending, [])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("is for onFailure to decide at once, which may say Ack", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const failures: Array<number> = []
+      yield* Effect.forkChild(
+        Bot.run((delivery) => delivery.reply(""), {
+          onFailure: () => Effect.map(Clock.currentTimeMillis, (now) => (failures.push(now), Delivery.Ack))
+        })
+      )
+      const id = yield* alice.say("hi")
+      yield* pass(1)
+      assert.deepStrictEqual(failures, [0])
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("is given up by a pipeline of one's own too", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const blaze = yield* Blaze.Blaze
+      let runs = 0
+      yield* Effect.forkChild(
+        blaze.deliveries.pipe(
+          Stream.mapEffect((delivery) =>
+            Effect.ignore(Delivery.handle((delivery) => (runs++, delivery.reply("")))(delivery))
+          ),
+          Stream.runDrain
+        )
+      )
+      const id = yield* alice.say("hi")
+      yield* hours(30)
+      assert.deepStrictEqual([runs, yield* bot.pending], [1, [id]])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("an error of the program's own is tried and offered again, for a day, and then given up", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const runs: Array<number> = []
+      yield* Effect.forkChild(
+        Bot.run(() =>
+          Effect.andThen(
+            Effect.map(Clock.currentTimeMillis, (now) => runs.push(now / 3_600_000)),
+            Effect.fail("the database is away")
+          )
+        )
+      )
+      const id = yield* alice.say("hi")
+      for (let quarter = 0; quarter < 4 * 30; quarter++) yield* pass(15 * 60)
+      const last = runs.at(-1)!
+      assert.isTrue(last > 23 && last < 26, `the last try was after ${last} hours`)
+      assert.deepStrictEqual(yield* bot.pending, [id])
+      assert.strictEqual(log.all.filter((line) => /^Error .*given up.*Deferral\.Policy/.test(line)).length, 1)
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
+  })
+
+  it.effect("is not offered again once the server has dropped it", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      let runs = 0
+      yield* Effect.forkChild(Bot.run(() => Effect.sync(() => (runs++, Delivery.Defer))))
+      yield* alice.say("hi")
+      yield* hours(24 * 7 - 1)
+      const week = runs
+      assert.isAbove(week, 24 * 6)
+      yield* hours(24)
+      assert.isAtMost(runs - week, 1)
+      assert.strictEqual(log.all.filter((line) => /^Error .*given up.*has dropped it/.test(line)).length, 1)
+    }).pipe(
+      Effect.provide(
+        BlazeTest.layer.pipe(
+          Layer.provide(
+            Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 hour"), messages: 100, bytes: 1_000_000 })
+          )
+        )
+      ),
+      Effect.provide(log.layer)
+    )
+  })
+
+  it.effect("so many of them are remembered, and beyond that the oldest is acknowledged, loudly", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(() => Effect.succeed(Delivery.GiveUp)))
+      const ids: Array<Ids.MessageId> = []
+      for (const text of ["1", "2", "3", "4", "5"]) ids.push(yield* alice.say(text))
+      yield* pass(2)
+      assert.deepStrictEqual(yield* bot.pending, ids.slice(2))
+      assert.deepStrictEqual(
+        log.all
+          .filter((line) => /^Error .*is acknowledged/.test(line))
+          .map((line) => ids.findIndex((id) => line.includes(id))),
+        [0, 1]
+      )
+    }).pipe(
+      Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Blaze.MaximumGivenUp, 3)))),
+      Effect.provide(log.layer)
+    )
+  })
+
+  it.effect("an onFailure that fails defers: that is no decision", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      let runs = 0
+      yield* Effect.forkChild(
+        Bot.run(() => Effect.suspend(() => (runs++, Effect.fail("no"))), {
+          retry: Schedule.recurs(0),
+          onFailure: () => Effect.die("no")
+        })
+      )
+      yield* alice.say("hi")
+      yield* pass(1)
+      yield* pass(31)
+      assert.strictEqual(runs, 2)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+})

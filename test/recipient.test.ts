@@ -1,0 +1,101 @@
+// To whom an answer is addressed: to the sender where the conversation is that of the two, to nobody else.
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { Acks, Blaze, Bot, type Delivery, Gzip, Ids } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { pass } from "./support.ts"
+
+const decoder = new TextDecoder()
+const stranger = Ids.UserId.make("33333333-3333-4333-8333-333333333333")
+
+/** The recipients of what a handler sends about a message with these fields. */
+const recipients = Effect.fnUntraced(function* (
+  handler: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown>,
+  fields: (alice: { readonly userId: string; readonly conversationId: string }) => Record<string, string>
+) {
+  const sent: Array<string | undefined> = []
+  const recording = Layer.effect(
+    Gzip.Gzip,
+    Effect.map(Gzip.Gzip, (gzip) => ({
+      ...gzip,
+      gzip: (bytes: Uint8Array) => {
+        const { action, params } = JSON.parse(decoder.decode(bytes))
+        if (action === "CREATE_MESSAGE") sent.push(params.recipient_id)
+        return gzip.gzip(bytes)
+      }
+    }))
+  ).pipe(Layer.provide(Gzip.layerFflate))
+  const client = Blaze.layer.pipe(
+    Layer.provide(BlazeTest.layerTransport),
+    Layer.provide(recording),
+    Layer.provide([NodeCrypto.layer, Layer.succeed(Acks.FlushTimeout, 0)])
+  )
+  yield* Effect.gen(function* () {
+    const alice = yield* BlazeTest.user("alice")
+    const bot = yield* BlazeTest.Account
+    const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+    yield* Effect.forkChild(Bot.run(handler))
+    yield* BlazeTest.settle
+    const data = {
+      message_id: "44444444-4444-4444-8444-444444444444",
+      conversation_id: alice.conversationId,
+      user_id: alice.userId,
+      category: "PLAIN_TEXT",
+      data: "aGk=",
+      ...fields(alice)
+    }
+    yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "push", action: "CREATE_MESSAGE", data }))))
+    yield* pass(1)
+  }).pipe(Effect.provide(client), Effect.provide(BlazeTest.layerServer))
+  return sent
+})
+
+const reply = (delivery: Delivery.Delivery) => delivery.reply("hello")
+
+describe("recipient_id of an answer", () => {
+  it.effect("is the sender in the conversation of the two", () =>
+    Effect.gen(function* () {
+      const user: Array<string> = []
+      const sent = yield* recipients(reply, ({ userId }) => {
+        user.push(userId)
+        return {}
+      })
+      assert.deepStrictEqual(sent, user)
+    })
+  )
+
+  it.effect("is nobody in a group", () =>
+    Effect.gen(function* () {
+      const sent = yield* recipients(reply, () => ({ conversation_id: "11111111-1111-3111-8111-111111111111" }))
+      assert.deepStrictEqual(sent, [undefined])
+    })
+  )
+
+  it.effect("is never whom a message was sent for", () =>
+    Effect.gen(function* () {
+      const user: Array<string> = []
+      const sent = yield* recipients(reply, ({ userId }) => {
+        user.push(userId)
+        return { representative_id: stranger }
+      })
+      assert.deepStrictEqual(sent, user)
+    })
+  )
+
+  it.effect("is whom it is sent to, and nobody where that is another conversation", () =>
+    Effect.gen(function* () {
+      const sent = yield* recipients(
+        (delivery) =>
+          Effect.all([
+            Effect.ignore(delivery.send({ user: stranger }, "hello")),
+            Effect.ignore(
+              delivery.send({ conversation: Ids.ConversationId.make("11111111-1111-3111-8111-111111111111") }, "hello")
+            )
+          ]),
+        () => ({})
+      )
+      assert.deepStrictEqual(sent, [stranger, undefined])
+    })
+  )
+})
