@@ -161,6 +161,13 @@ const adviceOn = (category: string) =>
     ? "They are encrypted: turn encryption off for this bot in the dashboard of developers.mixin.one, and they arrive in plain."
     : "Give Bot.match a case Unknown to see them."
 
+const tellUnread = (category: string, count: number) =>
+  Effect.logWarning(
+    `${count === 1 ? "A message" : `${count} messages`} of category ${category} passed through Bot.match unread, for it has no case for ${
+      count === 1 ? "it" : "them"
+    }. ${adviceOn(category)}`
+  )
+
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acks.Acks
@@ -317,12 +324,6 @@ const make = Effect.gen(function* () {
 
   // How many messages of a category nobody has read since the log last told of it.
   const unread = new Map<string, { count: number; since: number }>()
-  const tellUnread = (category: string, count: number) =>
-    Effect.logWarning(
-      `${count === 1 ? "A message" : `${count} messages`} of category ${category} passed through Bot.match unread, for it has no case for ${
-        count === 1 ? "it" : "them"
-      }. ${adviceOn(category)}`
-    )
   const tellAllUnread = Effect.suspend(() => {
     const now = telemetry.now()
     return Effect.forEach(

@@ -157,14 +157,12 @@ const makeSweeper = Effect.fnUntraced(function* (
 ) {
   const { metrics } = Telemetry
   const running = Underway.make<Running>()
-  let shown = 0
   const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
 
   const sweep = Effect.gen(function* () {
     const now = telemetry.now()
     const oldest = running.oldest()
-    shown = running.size()
-    telemetry.measure(metrics.handlersRunning, shown)
+    telemetry.measure(metrics.handlersRunning, running.size())
     telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     const slow: Array<string> = []
     for (const entry of running.entries()) {
@@ -185,10 +183,10 @@ const makeSweeper = Effect.fnUntraced(function* (
       )
     }
   })
-  // While nothing runs, and that was told, there is nothing to look at: an idle bot costs no timer.
+  // While nothing runs there is nothing to look at, and an idle bot costs no timer.
   let wake: (() => void) | undefined
   const busy = Effect.callback<void>((resume) => {
-    if (running.size() > 0 || shown > 0) resume(Effect.void)
+    if (running.size() > 0) resume(Effect.void)
     else wake = () => resume(Effect.void)
   })
   yield* Effect.andThen(busy, sweep.pipe(Effect.delay(period))).pipe(Effect.forever, Effect.forkScoped)
