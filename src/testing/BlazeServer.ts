@@ -340,7 +340,7 @@ export const failure = (code: number, field?: string): Envelope.ErrorBody => ({
   status: codesOfStatus500.has(code) ? 500 : 202,
   code,
   description: descriptions[code] ?? `Error ${code}.`,
-  ...(field === undefined ? {} : { extra: { field } })
+  ...(field === undefined ? {} : { extra: field })
 })
 
 const invalid = (field: string) => failure(10002, field)
@@ -876,7 +876,12 @@ const make = Effect.gen(function* () {
       }),
     notify: (account, { category, conversationId, payload, userId = nilId }) =>
       Effect.sync(() => {
-        const from = { conversation_id: conversationId, user_id: userId, session_id: "", category }
+        const from = {
+          conversation_id: conversationId,
+          user_id: userId,
+          session_id: userId === account.userId ? account.sessionId : "",
+          category
+        }
         const messageId = enqueue(stateOf(account), from, payload)
         publish({ _tag: "Said", by: "Mixin", text: text(payload), messageId })
         return messageId
