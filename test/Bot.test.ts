@@ -584,7 +584,7 @@ describe("Bot", () => {
       yield* BlazeTest.settle
       const exit = yield* Effect.exit(blaze.request("ANYTHING", { amount: 1n }))
       assert(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-      assert.isUndefined(yield* blaze.request("ANYTHING", {}))
+      assert.isUndefined(yield* blaze.request("LIST_PENDING_MESSAGES", {}))
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 

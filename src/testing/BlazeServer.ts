@@ -2,14 +2,15 @@
  * A Blaze server of one's own: people, bots, conversations, pending messages and receipts, over the Clock of the program.
  *
  * Guarantee: it keeps the rules that the real one documents: nothing is pushed before `LIST_PENDING_MESSAGES`, what is not
- * acknowledged comes back for 7 days, the first of equal message ids counts. It has two faces: `BlazeTest` in memory and
- * `LocalServer` on loopback.
+ * acknowledged comes back for 7 days, the first of equal message ids counts; and its frames have the shape of those that were
+ * captured, to the order of the keys. It has two faces: `BlazeTest` in memory and `LocalServer` on loopback.
  *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
+import * as KeyFormat from "effect/crypto/KeyFormat"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Signature from "effect/crypto/Signature"
 import * as Duration from "effect/Duration"
@@ -22,10 +23,13 @@ import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { gzipSync } from "fflate"
 import * as Base64 from "../Base64.ts"
+import type * as BlazeError from "../BlazeError.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Gzip from "../Gzip.ts"
 import * as Ids from "../Ids.ts"
+import * as Keystore from "../Keystore.ts"
 import type * as MixinApi from "../MixinApi.ts"
 
 /**
@@ -70,6 +74,26 @@ export type Event =
   | { readonly _tag: "Acknowledged"; readonly messageIds: ReadonlyArray<Ids.MessageId> }
 
 /**
+ * What the server compresses frames with: level 3 and the header that Go writes, however short they are. `LocalServer` has zlib do it.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Compression = Context.Reference<(bytes: Uint8Array) => Uint8Array>(
+  "effect-blaze/testing/BlazeServer/Compression",
+  { defaultValue: () => (bytes) => withGoHeader(gzipSync(bytes, { level: compressionLevel, mtime: 0 })) }
+)
+
+/** The level of compression that Go's server uses. */
+export const compressionLevel = 3
+
+/** Names no operating system in the header of a gzip member, as Go does; in place. */
+export const withGoHeader = (frame: Uint8Array): Uint8Array => {
+  frame[9] = 0xff
+  return frame
+}
+
+/**
  * A message that a bot sent, as the server took it.
  *
  * @category models
@@ -96,7 +120,7 @@ export interface BotAccount {
   readonly userId: Ids.UserId
   readonly sessionId: string
   readonly publicKey: Signature.PublicKey
-  /** The keystore in JSON, of the shape that the dashboard gives today. */
+  /** The keystore in JSON. */
   readonly keystore: string
   /** What the bot sent, without the repetitions. */
   readonly sent: Effect.Effect<ReadonlyArray<Sent>>
@@ -146,6 +170,33 @@ export interface Person {
 }
 
 /**
+ * The key of a bot: a new one for an algorithm, or that of a keystore of one's own, in any shape that `Keystore` reads.
+ *
+ * **Details**
+ *
+ * A new Ed25519 key comes in the shape that the dashboard gives today, a new RSA key in that of the old one: 1024 bits, PKCS#1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type BotKey = { readonly algorithm: "EdDSA" | "RS512" } | { readonly keystore: string }
+
+/**
+ * What Mixin itself tells in a conversation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Notice {
+  readonly conversationId: Ids.ConversationId
+  /** `SYSTEM_ACCOUNT_SNAPSHOT`, say. */
+  readonly category: string
+  readonly payload: string | Uint8Array
+  /** In whose name: the bot's own for its transfers and its groups. The nil user, which is Mixin, when left out. */
+  readonly userId?: Ids.UserId | undefined
+}
+
+/**
  * One open connection, for a face to carry bytes in and out.
  *
  * @category models
@@ -188,13 +239,20 @@ export interface RestFailure {
 export class BlazeServer extends Context.Service<
   BlazeServer,
   {
-    /** Registers a bot with a new key. */
+    /** Registers a bot with a new Ed25519 key. */
     readonly makeBot: Effect.Effect<BotAccount>
+    /**
+     * Registers a bot with a key of your choice; a bot that is known gets a new session, and the tokens of the old one are refused.
+     * Fails with `InvalidSetting` when the keystore cannot be used.
+     */
+    readonly makeBotWith: (key: BotKey) => Effect.Effect<BotAccount, BlazeError.BlazeError>
     readonly botById: (userId: string) => Option.Option<BotAccount>
     /** A person who talks to a bot; the same name gives the same person. */
     readonly user: (bot: BotAccount, name: string) => Effect.Effect<Person>
     /** A group of a bot and some people. */
     readonly group: (bot: BotAccount, people: ReadonlyArray<Person>) => Effect.Effect<Ids.ConversationId>
+    /** Has Mixin itself tell a bot something: of a transfer, or of what became of a group. */
+    readonly notify: (bot: BotAccount, notice: Notice) => Effect.Effect<Ids.MessageId>
     /** Makes something go wrong, `times` times (once). */
     readonly inject: (fault: Fault, times?: number) => Effect.Effect<void>
     /** Sets the server's clock apart from the program's. */
@@ -221,9 +279,14 @@ const retention = Duration.toMillis("7 days")
 /** How many messages a bot may send in a minute. Source: the official documentation. */
 const sendsPerMinute = 100_000
 
-const maximumRequestSize = 128 * 1024
+/** How many bytes of JSON one request may have. Source: the official documentation. */
+export const maximumRequestSize = 128 * 1024
+
+/** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
-const maximumPerRequest = 100
+
+/** How many messages one REST request may acknowledge. Source: the official documentation. */
+export const maximumAcknowledgements = 100
 
 /** How many frames are sent in one turn of the event loop, so that a long listing does not stop the server. */
 const framesPerTurn = 256
@@ -243,25 +306,96 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
   Schema.Struct({ messages: Schema.Array(Envelope.Acknowledgement) })
 )
 
+/** The field that a schema's complaint is about. */
+const fieldOf = (message: string) => /\["([a-z_]+)"\]/.exec(message)?.[1] ?? "params"
+
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder().decode(payload)
 
-interface Failure {
-  readonly code: number
-  readonly description: string
+// The words of the server, as captured and as it documents them, its slips of the pen included.
+const descriptions: Readonly<Record<number, string>> = {
+  400: "The request body can’t be pasred as valid data.",
+  401: "Unauthorized, maybe invalid token.",
+  403: "Forbidden",
+  404: "The endpoint is not found.",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  7000: "Blaze server error.",
+  7001: "The blaze operation timeout.",
+  10001: "Internal Server Error",
+  10002: "The request data has invalid field.",
+  10006: "App update required.",
+  20116: "The group chat is full.",
+  20121: "Authorization code expired."
 }
 
-const invalid = (field: string): Failure => ({ code: 10002, description: `Invalid field ${field}` })
+const codesOfStatus500: ReadonlySet<number> = new Set([500, 7000, 7001, 10001])
+
+/**
+ * The `error` that the server answers with, the same in a frame and over REST. `field` is what a 10002 is about.
+ *
+ * @since 0.1.0
+ */
+export const failure = (code: number, field?: string): Envelope.ErrorBody => ({
+  status: codesOfStatus500.has(code) ? 500 : 202,
+  code,
+  description: descriptions[code] ?? `Error ${code}.`,
+  ...(field === undefined ? {} : { extra: field })
+})
+
+const invalid = (field: string) => failure(10002, field)
+
+const nilId = "00000000-0000-0000-0000-000000000000"
+
+// What the server has no time for: the zero of Go.
+const noTime = "0001-01-01T00:00:00Z"
+
+/** A message view as the server writes it: every field is there, in this order, whatever is in it. */
+interface View extends Required<Omit<Envelope.MessageView, "message_id">> {
+  readonly type: "message"
+  readonly message_id: string
+}
+
+const emptyView: View = {
+  type: "message",
+  representative_id: "",
+  quote_message_id: "",
+  conversation_id: "",
+  user_id: "",
+  session_id: "",
+  message_id: "",
+  category: "",
+  data: "",
+  data_base64: "",
+  status: "SENT",
+  source: Envelope.Action.createMessage,
+  silent: false,
+  expire_in: 0,
+  created_at: noTime,
+  updated_at: noTime
+}
+
+/** What came of a request; `afterwards` happens when the answer is out. */
+type Answer = Result.Result<{ readonly data?: View; readonly afterwards?: () => void }, Envelope.ErrorBody>
 
 interface Pending {
-  readonly view: Envelope.MessageView
+  readonly view: View
   readonly at: number
 }
 
+/** A message of a bot, and how far it has come: receipts follow the answer, however early somebody reads. */
+interface Outgoing {
+  sent: Sent
+  readonly answer: View
+  readonly recipients: ReadonlyArray<PersonState>
+  readonly readers: Set<PersonState>
+  answered: boolean
+}
+
 interface BotState {
-  readonly account: BotAccount
+  account: BotAccount
   readonly pending: Map<string, Pending>
-  readonly sent: Map<string, { sent: Sent; recipients: ReadonlyArray<PersonState>; statuses: Map<string, string> }>
+  readonly sent: Map<string, Outgoing>
   readonly acknowledged: Array<ReadonlyArray<Ids.MessageId>>
   readonly sessions: Set<Session>
   readonly requests: Array<Array<string>>
@@ -273,6 +407,7 @@ interface BotState {
 interface PersonState {
   readonly name: string
   readonly userId: Ids.UserId
+  readonly sessionId: string
   readonly bot: BotState
   readonly received: Array<{ readonly messageId: Ids.MessageId; readonly text: string }>
 }
@@ -303,12 +438,56 @@ const sendWaiting = (session: Session) =>
     })
   ).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ until: () => session.waiting.length === 0 }))
 
+const nanosPerMilli = 1_000_000
+
+/**
+ * The server's times as it writes them: RFC 3339 with 0 to 9 digits of a second's fraction, zeros at the end cut as Go does.
+ *
+ * Each is that of the clock to the millisecond. What is below is made up, the same in every run: it has 0 to 6 digits in turn, and
+ * grows while the clock stands, so that the order of the times is that of the messages.
+ */
+const timestamps = (now: () => number) => {
+  let count = 0
+  let last = { milli: Number.NaN, nanos: 0 }
+  return () => {
+    const milli = Math.floor(now())
+    const unit = 10 ** (6 - (count++ % 7))
+    if (milli !== last.milli) last = { milli, nanos: 123_456 - (123_456 % unit) }
+    else {
+      const next = (Math.floor(last.nanos / unit) + 1) * unit
+      last = { milli, nanos: next < nanosPerMilli ? next : Math.min(last.nanos + 1, nanosPerMilli - 1) }
+    }
+    const [seconds, millis] = new Date(milli).toISOString().slice(0, -1).split(".")
+    const fraction = `${millis}${String(last.nanos).padStart(6, "0")}`.replace(/0+$/, "")
+    return `${seconds}${fraction === "" ? "" : `.${fraction}`}Z`
+  }
+}
+
+/** The line of a PEM holds 64 characters, and the dashboards ended it as Windows does. */
+const pem = (label: string, bytes: Uint8Array) => {
+  const lines = padded(Base64.encode(bytes)).match(/.{1,64}/g) ?? []
+  return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\r\n")
+}
+
+/** Base64 as the rest of the world writes it, from the URL's alphabet. */
+const padded = (base64: string) =>
+  base64
+    .replace(/-/g, "+")
+    .replace(/_/g, "/")
+    .padEnd(Math.ceil(base64.length / 4) * 4, "=")
+
+const rsa1024 = Signature.rsaPkcs1v15({ hash: Digest.sha512, modulusLength: 1024 })
+
+// In PKCS#8 this much stands before the PKCS#1 key of 1024 bits.
+const pkcs8Header = 26
+
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const digest = yield* Digest.Digest
   const random = yield* SecureRandom.SecureRandom
   const signature = yield* Signature.Signature
-  const { gunzip, gzip } = yield* Gzip.Gzip
+  const { gunzip } = yield* Gzip.Gzip
+  const compress = yield* Compression
   const scope = yield* Effect.scope
   const context = yield* Effect.context<never>()
   const events = yield* PubSub.sliding<Event>(10_000)
@@ -320,7 +499,7 @@ const make = Effect.gen(function* () {
   let offset = 0
 
   const now = () => clock.currentTimeMillisUnsafe() + offset
-  const timestamp = () => new Date(now()).toISOString()
+  const timestamp = timestamps(now)
   const publish = (event: Event) => PubSub.publishUnsafe(events, event)
   const stateOf = (bot: BotAccount) => bots.get(bot.userId)!
 
@@ -336,9 +515,9 @@ const make = Effect.gen(function* () {
   }
 
   const encoder = new TextEncoder()
-  const encode = (envelope: object) => gzip(encoder.encode(JSON.stringify(envelope)))
+  const encode = (envelope: object) => compress(encoder.encode(JSON.stringify(envelope)))
 
-  const pushView = (session: Session, view: Envelope.MessageView, action: string = Envelope.Action.createMessage) => {
+  const pushView = (session: Session, view: View, action: string = Envelope.Action.createMessage) => {
     if (postpone(session, () => pushView(session, view, action))) return
     const frame = encode({ id: SecureRandom.uuidV4Unsafe(), action, data: view })
     const corrupt = action === Envelope.Action.createMessage && takeFault("CorruptPush") !== undefined
@@ -353,32 +532,49 @@ const make = Effect.gen(function* () {
     }
   }
 
-  const enqueue = (bot: BotState, view: Envelope.MessageView) => {
-    if (bot.pending.has(view.message_id)) return
-    bot.pending.set(view.message_id, { view, at: now() })
+  const enqueue = (
+    bot: BotState,
+    message: Pick<View, "conversation_id" | "user_id" | "session_id" | "category">,
+    payload: string | Uint8Array
+  ) => {
+    const messageId = SecureRandom.uuidV4Unsafe() as Ids.MessageId
+    const dataBase64 = Base64.encode(payload)
+    const time = timestamp()
+    const view: View = {
+      ...emptyView,
+      ...message,
+      message_id: messageId,
+      data: padded(dataBase64),
+      data_base64: dataBase64,
+      created_at: time,
+      updated_at: time
+    }
+    bot.pending.set(messageId, { view, at: now() })
     for (const session of bot.sessions) if (session.listed) pushView(session, view)
+    return messageId
   }
 
-  const receipt = (bot: BotState, messageId: Ids.MessageId, person: PersonState, status: "DELIVERED" | "READ") => {
-    const record = bot.sent.get(messageId)
-    if (record === undefined || record.statuses.get(person.userId) === status) return
-    record.statuses.set(person.userId, status)
+  const receipt = (bot: BotState, messageId: Ids.MessageId, status: "DELIVERED" | "READ") => {
     publish({ _tag: "Receipt", messageId, status })
-    const view = {
-      type: "message",
-      message_id: messageId,
-      conversation_id: "",
-      user_id: person.userId,
-      category: "",
-      data: "",
-      status,
-      source: Envelope.Action.acknowledgeReceipt,
-      created_at: timestamp(),
-      updated_at: timestamp()
+    const source = Envelope.Action.acknowledgeReceipt
+    const view: View = { ...emptyView, message_id: messageId, status, source, updated_at: timestamp() }
+    for (const session of bot.sessions) if (session.listed) pushView(session, view, source)
+  }
+
+  const answered = (bot: BotState, outgoing: Outgoing) => {
+    if (outgoing.answered) return
+    outgoing.answered = true
+    for (const person of outgoing.recipients) {
+      receipt(bot, outgoing.sent.messageId, "DELIVERED")
+      if (outgoing.readers.has(person)) receipt(bot, outgoing.sent.messageId, "READ")
     }
-    for (const session of bot.sessions) {
-      if (session.listed) pushView(session, view, Envelope.Action.acknowledgeReceipt)
-    }
+  }
+
+  const read = (person: PersonState, messageId: Ids.MessageId) => {
+    const outgoing = person.bot.sent.get(messageId)
+    if (outgoing === undefined || outgoing.readers.has(person)) return
+    outgoing.readers.add(person)
+    if (outgoing.answered) receipt(person.bot, messageId, "READ")
   }
 
   const acknowledge = (bot: BotState, messages: ReadonlyArray<Envelope.Acknowledgement>) => {
@@ -388,67 +584,79 @@ const make = Effect.gen(function* () {
     publish({ _tag: "Acknowledged", messageIds })
   }
 
-  const createMessage = (bot: BotState, params: unknown): Result.Result<object, Failure> => {
+  const createMessage = (bot: BotState, params: unknown): Answer => {
     const decoded = decodeCreateMessage(params)
-    if (Result.isFailure(decoded)) return Result.fail(invalid("params"))
+    if (Result.isFailure(decoded)) return Result.fail(invalid(fieldOf(decoded.failure.message)))
     const request = decoded.success
     if (!/^(PLAIN_|ENCRYPTED_|APP_|MESSAGE_)/.test(request.category)) return Result.fail(invalid("category"))
     const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
     if (bytes === undefined) return Result.fail(invalid("data"))
     const conversation = conversations.get(request.conversation_id)
-    if (conversation === undefined || conversation.bot !== bot) {
-      return Result.fail({ code: 403, description: "Forbidden" })
-    }
+    if (conversation === undefined || conversation.bot !== bot) return Result.fail(failure(403))
     const at = now()
     while (bot.sendTimes.length > 0 && at - bot.sendTimes[0]! >= 60_000) bot.sendTimes.shift()
-    if (bot.sendTimes.length >= sendsPerMinute) return Result.fail({ code: 429, description: "Too Many Requests" })
+    if (bot.sendTimes.length >= sendsPerMinute) return Result.fail(failure(429))
     bot.sendTimes.push(at)
 
     const known = bot.sent.get(request.message_id)
-    if (known !== undefined) known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
-    else {
-      const sent: Sent = {
-        messageId: request.message_id,
-        conversationId: request.conversation_id,
-        category: request.category,
-        text: text(bytes),
-        quotedMessageId: request.quote_message_id ? Option.some(request.quote_message_id) : Option.none(),
-        attempts: 1
-      }
-      const recipients = [...conversation.members]
-      bot.sent.set(sent.messageId, { sent, recipients, statuses: new Map() })
-      for (const person of recipients) {
-        person.received.push({ messageId: sent.messageId, text: sent.text })
-        publish({ _tag: "Replied", to: person.name, text: sent.text, messageId: sent.messageId })
-        receipt(bot, sent.messageId, person, "DELIVERED")
-      }
+    if (known !== undefined) {
+      known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
+      return Result.succeed({ data: known.answer, afterwards: () => answered(bot, known) })
     }
-    return Result.succeed({
-      type: "message",
-      representative_id: "",
-      quote_message_id: "",
-      conversation_id: "",
-      user_id: bot.account.userId,
-      session_id: bot.account.sessionId,
-      message_id: request.message_id,
-      category: "",
-      data: "",
-      status: "SENT",
-      source: "",
-      created_at: timestamp(),
-      updated_at: timestamp()
-    })
+    const sent: Sent = {
+      messageId: request.message_id,
+      conversationId: request.conversation_id,
+      category: request.category,
+      text: text(bytes),
+      quotedMessageId: request.quote_message_id ? Option.some(request.quote_message_id) : Option.none(),
+      attempts: 1
+    }
+    const time = timestamp()
+    const outgoing: Outgoing = {
+      sent,
+      answer: {
+        ...emptyView,
+        user_id: bot.account.userId,
+        message_id: sent.messageId,
+        created_at: time,
+        updated_at: time
+      },
+      recipients: [...conversation.members],
+      readers: new Set(),
+      answered: false
+    }
+    bot.sent.set(sent.messageId, outgoing)
+    for (const person of outgoing.recipients) {
+      person.received.push({ messageId: sent.messageId, text: sent.text })
+      publish({ _tag: "Replied", to: person.name, text: sent.text, messageId: sent.messageId })
+    }
+    return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
   }
 
-  const answer = (bot: BotState, request: Envelope.Request): Result.Result<object | undefined, Failure> => {
+  const listPending = (bot: BotState, session: Session) => {
+    session.listed = true
+    expire(bot)
+    const source = Envelope.Action.listPendingMessages
+    const views = [...bot.pending.values()].map(({ view }) => ({ ...view, source }))
+    if (views.length <= framesPerTurn) {
+      return session.output.together(() => views.forEach((view) => pushView(session, view)))
+    }
+    const idle = session.waiting.length === 0
+    for (const view of views) MutableList.append(session.waiting, () => pushView(session, view))
+    if (idle) Effect.runForkWith(context)(Effect.forkIn(sendWaiting(session), scope))
+  }
+
+  const answer = (bot: BotState, session: Session, request: Envelope.Request): Answer => {
     switch (request.action) {
+      case Envelope.Action.listPendingMessages:
+        return Result.succeed({ afterwards: () => listPending(bot, session) })
       case Envelope.Action.createMessage:
         return createMessage(bot, request.params)
       case Envelope.Action.acknowledgeReceipt: {
         const single = decodeAcknowledgement(request.params)
-        if (Result.isFailure(single)) return Result.fail(invalid("params"))
+        if (Result.isFailure(single)) return Result.fail(invalid(fieldOf(single.failure.message)))
         acknowledge(bot, [single.success])
-        return Result.succeed(undefined)
+        return Result.succeed({})
       }
       case Envelope.Action.acknowledgeReceipts: {
         const batch = decodeAcknowledgements(request.params)
@@ -456,10 +664,10 @@ const make = Effect.gen(function* () {
           return Result.fail(invalid("messages"))
         }
         acknowledge(bot, batch.success.messages)
-        return Result.succeed(undefined)
+        return Result.succeed({})
       }
       default:
-        return Result.succeed(undefined)
+        return Result.fail(invalid("action"))
     }
   }
 
@@ -481,36 +689,20 @@ const make = Effect.gen(function* () {
     if (takeFault("IgnoreRequest", applies)) return
     const failed = takeFault("FailRequest", applies)
     const tooLarge = Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
-    const result = failed
-      ? Result.fail<Failure>({ code: failed.code, description: "injected" })
+    const result: Answer = failed
+      ? Result.fail(failure(failed.code))
       : tooLarge
-        ? Result.fail<Failure>({ code: 400, description: "Bad Request" })
-        : answer(bot, request)
+        ? Result.fail(failure(400))
+        : answer(bot, session, request)
     const response = encode({
       id: request.id,
       action: request.action,
-      ...(Result.isSuccess(result)
-        ? { data: result.success }
-        : {
-            error: { status: result.failure.code >= 500 && result.failure.code < 10_000 ? 500 : 202, ...result.failure }
-          })
+      ...(Result.isSuccess(result) ? { data: result.success.data } : { error: result.failure })
     })
     const finish = () => {
       if (postpone(session, finish)) return
       session.output.send(response)
-      if (request.action === Envelope.Action.listPendingMessages && Result.isSuccess(result)) {
-        session.listed = true
-        expire(bot)
-        const views = [...bot.pending.values()].map(({ view }) => ({
-          ...view,
-          source: Envelope.Action.listPendingMessages
-        }))
-        if (views.length <= framesPerTurn)
-          return session.output.together(() => views.forEach((view) => pushView(session, view)))
-        const idle = session.waiting.length === 0
-        for (const view of views) MutableList.append(session.waiting, () => pushView(session, view))
-        if (idle) Effect.runForkWith(context)(Effect.forkIn(sendWaiting(session), scope))
-      }
+      if (Result.isSuccess(result)) result.success.afterwards?.()
     }
     const delayed = takeFault("DelayAnswer")
     if (delayed === undefined) finish()
@@ -542,15 +734,7 @@ const make = Effect.gen(function* () {
     }
     const error = takeFault("ErrorFrame")
     const dropped = takeFault("DropConnection")
-    if (error) {
-      output.send(
-        encode({
-          id: SecureRandom.uuidV4Unsafe(),
-          action: Envelope.Action.error,
-          error: { status: 202, code: error.code, description: "injected" }
-        })
-      )
-    }
+    if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: failure(error.code) }))
     if (dropped) output.drop()
     return Result.succeed({
       receive: (frame) => {
@@ -560,23 +744,50 @@ const make = Effect.gen(function* () {
     })
   }
 
-  const makeBot = Effect.gen(function* () {
-    const userId = SecureRandom.uuidV4Unsafe() as Ids.UserId
+  const newKeystore = Effect.fnUntraced(function* (algorithm: "EdDSA" | "RS512") {
+    const userId = SecureRandom.uuidV4Unsafe()
     const sessionId = SecureRandom.uuidV4Unsafe()
-    const { privateKey, publicKey } = yield* Effect.orDie(signature.generateKeyPair(Signature.ed25519))
-    const seed = yield* Effect.orDie(Signature.toBytes(privateKey))
+    if (algorithm === "RS512") {
+      const { privateKey } = yield* signature.generateKeyPair(rsa1024)
+      const pkcs8 = yield* KeyFormat.encode(KeyFormat.pkcs8, privateKey)
+      return JSON.stringify({
+        pin: "123456",
+        client_id: userId,
+        session_id: sessionId,
+        pin_token: padded(Base64.encode(yield* random.randomBytes(128))),
+        private_key: pem("RSA PRIVATE KEY", pkcs8.subarray(pkcs8Header))
+      })
+    }
+    const { privateKey } = yield* signature.generateKeyPair(Signature.ed25519)
+    // The server's half is a point of the curve: clients that encrypt a PIN compute with it.
+    const server = yield* signature.generateKeyPair(Signature.ed25519)
+    return JSON.stringify({
+      app_id: userId,
+      session_id: sessionId,
+      server_public_key: Hex.encode(yield* Signature.toBytes(server.publicKey)),
+      session_private_key: Hex.encode(yield* Signature.toBytes(privateKey))
+    })
+  }, Effect.orDie)
+
+  const makeBotWith = Effect.fnUntraced(function* (key: BotKey) {
+    const keystore = "keystore" in key ? key.keystore : yield* newKeystore(key.algorithm)
+    const {
+      key: privateHalf,
+      sessionId,
+      userId
+    } = yield* Effect.provideService(Keystore.fromString(keystore), Signature.Signature, signature)
+    const publicKey = yield* Effect.orDie<Signature.PublicKey, unknown, never>(
+      privateHalf._tag === "Rsa"
+        ? signature.publicKeyOf(privateHalf.privateKey)
+        : Signature.publicKey(Signature.ed25519, privateHalf.publicKey)
+    )
     const read = <A>(f: (bot: BotState) => A) => Effect.sync(() => f(stateOf(account)))
     const each = (f: (session: Session) => void) => read((bot) => [...bot.sessions].forEach(f))
     const account: BotAccount = {
       userId,
       sessionId,
       publicKey,
-      keystore: JSON.stringify({
-        app_id: userId,
-        session_id: sessionId,
-        server_public_key: Hex.encode(yield* random.randomBytes(32)),
-        session_private_key: Hex.encode(seed)
-      }),
+      keystore,
       sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
       acknowledged: read((bot) => bot.acknowledged.slice()),
       pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
@@ -587,6 +798,11 @@ const make = Effect.gen(function* () {
       cut: each((session) => session.output.drop()),
       close: (code, reason = "") => each((session) => session.output.close(code, reason)),
       push: (frame) => each((session) => session.output.send(frame))
+    }
+    const known = bots.get(userId)
+    if (known !== undefined) {
+      known.account = account
+      return account
     }
     bots.set(userId, {
       account,
@@ -608,6 +824,7 @@ const make = Effect.gen(function* () {
     const person: PersonState = people.get(key) ?? {
       name,
       userId: SecureRandom.uuidV4Unsafe() as Ids.UserId,
+      sessionId: SecureRandom.uuidV4Unsafe(),
       bot,
       received: []
     }
@@ -620,28 +837,14 @@ const make = Effect.gen(function* () {
         if (conversation === contact && !conversations.has(contact)) {
           conversations.set(contact, { bot, members: new Set([person]) })
         }
-        const dataBase64 = Base64.encode(payload)
-        const messageId = SecureRandom.uuidV4Unsafe() as Ids.MessageId
-        publish({ _tag: "Said", by: name, text: text(payload), messageId })
-        enqueue(bot, {
-          message_id: messageId,
+        const from = {
           conversation_id: conversation,
           user_id: person.userId,
-          session_id: "",
-          representative_id: "",
-          quote_message_id: "",
-          category,
-          data: dataBase64
-            .replace(/-/g, "+")
-            .replace(/_/g, "/")
-            .padEnd(Math.ceil(dataBase64.length / 4) * 4, "="),
-          data_base64: dataBase64,
-          status: "SENT",
-          source: Envelope.Action.createMessage,
-          silent: false,
-          created_at: timestamp(),
-          updated_at: timestamp()
-        })
+          session_id: person.sessionId,
+          category
+        }
+        const messageId = enqueue(bot, from, payload)
+        publish({ _tag: "Said", by: name, text: text(payload), messageId })
         return messageId
       })
     const result: Person = {
@@ -652,7 +855,7 @@ const make = Effect.gen(function* () {
       send,
       addBot: Effect.suspend(() => send("PLAIN_TEXT", "你好")),
       reads: Effect.sync(() => {
-        for (const { messageId } of person.received) receipt(bot, messageId, person, "READ")
+        for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
       })
     }
@@ -660,7 +863,8 @@ const make = Effect.gen(function* () {
   })
 
   return BlazeServer.of({
-    makeBot,
+    makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
+    makeBotWith,
     botById: (userId) => Option.map(Option.fromNullishOr(bots.get(userId)), ({ account }) => account),
     user,
     group: (account, members) =>
@@ -669,6 +873,18 @@ const make = Effect.gen(function* () {
         const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
         conversations.set(id, { bot: stateOf(account), members: new Set(states) })
         return id
+      }),
+    notify: (account, { category, conversationId, payload, userId = nilId }) =>
+      Effect.sync(() => {
+        const from = {
+          conversation_id: conversationId,
+          user_id: userId,
+          session_id: userId === account.userId ? account.sessionId : "",
+          category
+        }
+        const messageId = enqueue(stateOf(account), from, payload)
+        publish({ _tag: "Said", by: "Mixin", text: text(payload), messageId })
+        return messageId
       }),
     inject: (fault, times = 1) => Effect.sync(() => void faults.push({ fault, times })),
     setClockOffset: (input) => Effect.sync(() => void (offset = Duration.toMillis(input))),
@@ -684,9 +900,6 @@ const make = Effect.gen(function* () {
     me: (account) => ({ user_id: account.userId, full_name: "bot", identity_number: "7000" })
   })
 })
-
-/** How many messages one REST request may acknowledge. */
-export const maximumAcknowledgements = maximumPerRequest
 
 /**
  * @category layers

@@ -73,7 +73,7 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
     wake()
   }
 
-  const reader = Effect.gen(function* () {
+  const connect = Effect.suspend(() => {
     const connected = server.connect(bot, {
       send: (frame) => {
         if (end !== undefined) return
@@ -86,13 +86,18 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
       drop: () => finish(1006)
     })
     if (Result.isFailure(connected)) {
-      return yield* openError(
-        new BlazeSocket.RefusedUpgrade({ status: connected.failure.status, serverTime: server.now() })
+      return Effect.fail(
+        openError(new BlazeSocket.RefusedUpgrade({ status: connected.failure.status, serverTime: server.now() }))
       )
     }
     session = connected.success
     if (end !== undefined) session.closed(1006)
-    yield* Effect.addFinalizer(() => Effect.sync(() => finish(1000)))
+    return Effect.void
+  })
+
+  const reader = Effect.gen(function* () {
+    // Nobody can be interrupted between the two, so that no session outlives its connection.
+    yield* Effect.acquireRelease(connect, () => Effect.sync(() => finish(1000)))
     return {
       pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
         waiter = resume
@@ -138,6 +143,10 @@ const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
 /**
  * The port of a bot to a server in memory: a dialer, the REST API, and a signer whose tokens nobody checks.
  *
+ * **Details**
+ *
+ * It is fresh: each client that is given it speaks for the `Account` around that client.
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -145,27 +154,29 @@ export const layerTransport: Layer.Layer<
   BlazeSocket.Dialer | MixinApi.MixinApi | Signer.Signer,
   never,
   BlazeServer.BlazeServer | Account
-> = Layer.effectContext(
-  Effect.gen(function* () {
-    const server = yield* BlazeServer.BlazeServer
-    const bot = yield* Account
-    return Context.empty().pipe(
-      Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot)) }),
-      Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
-      Context.add(MixinApi.MixinApi, {
-        acknowledge: (messages) =>
-          Effect.andThen(
+> = Layer.fresh(
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const bot = yield* Account
+      return Context.empty().pipe(
+        Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot)) }),
+        Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
+        Context.add(MixinApi.MixinApi, {
+          acknowledge: (messages) =>
+            Effect.andThen(
+              restFailure(server),
+              Effect.sync(() => server.acknowledge(bot, messages))
+            ),
+          me: Effect.andThen(
             restFailure(server),
-            Effect.sync(() => server.acknowledge(bot, messages))
+            Effect.sync(() => server.me(bot))
           ),
-        me: Effect.andThen(
-          restFailure(server),
-          Effect.sync(() => server.me(bot))
-        ),
-        serverTime: Effect.sync(() => Option.some(server.now()))
-      })
-    )
-  })
+          serverTime: Effect.sync(() => Option.some(server.now()))
+        })
+      )
+    })
+  )
 )
 
 /**

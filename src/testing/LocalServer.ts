@@ -1,17 +1,20 @@
 /**
  * The built-in server on loopback: real WebSockets and real HTTP, with tokens verified.
  *
- * Guarantee: a bot needs nothing but another address to talk to it in place of Mixin; it listens on this machine only.
+ * Guarantee: a bot needs nothing but another address to talk to it in place of Mixin; it listens on this machine only, shares nothing
+ * with another server of the same program, holds at most one request's worth of bytes of anybody, and waits for nobody when it ends.
  *
  * @since 0.1.0
  */
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
 import type * as Digest from "effect/crypto/Digest"
 import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -23,7 +26,9 @@ import * as Schedule from "effect/Schedule"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
+import * as Zlib from "node:zlib"
 import { type WebSocket, WebSocketServer } from "ws"
+import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
@@ -62,7 +67,8 @@ const CurrentBot = Context.Reference<Option.Option<BlazeServer.BotAccount>>(
   { defaultValue: Option.none }
 )
 
-const errorBody = (code: number, description: string) => ({ error: { status: 202, code, description } })
+const failure = (code: number, field?: string) =>
+  HttpServerResponse.jsonUnsafe({ error: BlazeServer.failure(code, field) }, { status: 202 })
 
 const handlers = HttpApiBuilder.group(
   MixinApi.Api,
@@ -73,7 +79,7 @@ const handlers = HttpApiBuilder.group(
     return handlers
       .handle("acknowledge", ({ payload }) =>
         payload.length > BlazeServer.maximumAcknowledgements
-          ? Effect.fail(new MixinApi.ErrorAnswer(errorBody(10002, "Invalid field messages")))
+          ? Effect.succeed(failure(10002, "messages"))
           : Effect.map(bot, (bot) => {
               server.acknowledge(bot, payload)
               return { data: null }
@@ -85,36 +91,47 @@ const handlers = HttpApiBuilder.group(
 
 const bearer = (authorization: string | undefined) => /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? ""
 
-const json = (body: unknown, status = 202) => HttpServerResponse.jsonUnsafe(body, { status })
+const maximumBodySize = ByteSize.bytes(BlazeServer.maximumRequestSize)
+
+// What is still to come of a body that nobody reads is let through when it is short: whoever is cut off while he sends may never see
+// the answer.
+const isShort = (headers: Readonly<Record<string, string | undefined>>) =>
+  headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= BlazeServer.maximumRequestSize
 
 const rest = Effect.gen(function* () {
   const server = yield* BlazeServer.BlazeServer
-  const routes = yield* HttpRouter.toHttpEffect(HttpApiBuilder.layer(MixinApi.Api).pipe(Layer.provide(handlers)))
+  // In a memo map of its own, since there the router is that of whoever asks first: an application has routes too.
+  const routes = yield* HttpRouter.toHttpEffect(HttpApiBuilder.layer(MixinApi.Api).pipe(Layer.provide(handlers))).pipe(
+    Effect.provideServiceEffect(Layer.CurrentMemoMap, Layer.makeMemoMap)
+  )
 
   const respond = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const body = yield* request.text
-    const failure = server.restFailure()
-    if (Option.isSome(failure)) return HttpServerResponse.text(failure.value.body, { status: failure.value.status })
+    const injected = server.restFailure()
+    if (Option.isSome(injected)) return HttpServerResponse.text(injected.value.body, { status: injected.value.status })
     const bot = yield* TokenVerifier.verify(server, bearer(request.headers["authorization"]), {
       method: request.method,
       uri: request.url,
-      body
+      body: request.text
     })
-    if (Option.isNone(bot)) return json(errorBody(401, "Unauthorized"))
+    if (Option.isNone(bot)) return failure(401)
     const response = yield* Effect.provideService(routes, CurrentBot, bot)
-    return response.status < 400 ? response : json(errorBody(response.status, "The request is not valid."))
+    return response.status < 400 ? response : failure(response.status)
   }).pipe(
-    // What no route takes fails the router, and a payload of another form dies in it.
-    Effect.catchTag("HttpServerError", () => Effect.succeed(json(errorBody(404, "The endpoint is not found.")))),
-    Effect.catchCause(() => Effect.succeed(json(errorBody(400, "The request body can't be parsed."))))
+    // What no route takes fails the router; a body that is too long or of another form ends here too.
+    Effect.catchTag("HttpServerError", ({ reason }) =>
+      Effect.succeed(failure(reason._tag === "RouteNotFound" ? 404 : 400))
+    ),
+    Effect.catchCause(() => Effect.succeed(failure(400))),
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, maximumBodySize)
   )
 
   return Effect.gen(function* () {
     const { headers } = yield* HttpServerRequest.HttpServerRequest
     return HttpServerResponse.setHeaders(yield* respond, {
       "x-request-id": headers["x-request-id"] ?? "",
-      ...timeHeaders(server.now())
+      ...timeHeaders(server.now()),
+      ...(isShort(headers) ? {} : { connection: "close" })
     })
   })
 })
@@ -126,10 +143,43 @@ const timeHeaders = (now: number) => ({
 
 const refuse = (socket: Duplex, status: number, now: number) => {
   const headers = Object.entries(timeHeaders(now)).map(([name, value]) => `${name}: ${value}\r\n`)
+  // Who keeps his half of the connection open has nothing more to say.
+  socket.once("finish", () => socket.destroy())
   socket.end(
     `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-length: 0\r\n\r\n`
   )
 }
+
+// What was not offered is not echoed; clients of several years offer other names, or none.
+const chooseProtocol = (offered: Set<string>) =>
+  offered.has(BlazeSocket.subprotocol) ? BlazeSocket.subprotocol : ([...offered][0] ?? false)
+
+const address = "127.0.0.1"
+
+const cannotListen = (port: number, code: string) =>
+  BlazeError.make(
+    new BlazeError.InvalidSetting({
+      setting: "address",
+      field: `port ${port} of ${address}`,
+      expected:
+        code === "EADDRINUSE" ? "free, and another program listens there" : `one that can be listened on (${code})`
+    })
+  )
+
+const listen = (http: Http.Server, port: number) =>
+  Effect.callback<void, BlazeError.BlazeError>((resume) => {
+    const fail = (error: unknown) =>
+      resume(Effect.fail(cannotListen(port, String((error as NodeJS.ErrnoException).code))))
+    http.once("error", fail)
+    try {
+      http.listen(port, address, () => {
+        http.off("error", fail)
+        resume(Effect.void)
+      })
+    } catch (error) {
+      fail(error)
+    }
+  })
 
 const make = (port: number) =>
   Effect.gen(function* () {
@@ -140,7 +190,15 @@ const make = (port: number) =>
     const sockets = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
-      handleProtocols: () => BlazeSocket.subprotocol
+      maxPayload: 2 * BlazeServer.maximumRequestSize,
+      handleProtocols: chooseProtocol
+    })
+
+    // All of them, for Node counts neither what was refused an upgrade nor what still waits for one.
+    const connections = new Set<Duplex>()
+    http.on("connection", (socket) => {
+      connections.add(socket)
+      socket.once("close", () => connections.delete(socket))
     })
 
     const connect = (bot: BlazeServer.BotAccount, request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -168,39 +226,34 @@ const make = (port: number) =>
         opened.on("error", () => {})
         for (const act of early) act(opened)
       })
+      // Not granted after all: the client is gone, or what it asked for is no WebSocket.
+      if (ws === undefined) session.success.closed(1006)
     }
 
     http.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on("error", () => {})
-      const offered = (request.headers["sec-websocket-protocol"] ?? "").split(/ *, */)
       const admit = Effect.gen(function* () {
         const token = bearer(request.headers.authorization)
         const bot = yield* TokenVerifier.verify(server, token, {
           method: "GET",
           uri: request.url ?? "/",
-          body: ""
+          body: Effect.succeed("")
         })
-        const status = !offered.includes(BlazeSocket.subprotocol) ? 400 : Option.isNone(bot) ? 401 : 101
-        if (status === 101) return connect(Option.getOrThrow(bot), request, socket, head)
-        server.refuse(TokenVerifier.claimedBot(server, token), status)
-        refuse(socket, status, server.now())
+        if (Option.isSome(bot)) return connect(bot.value, request, socket, head)
+        server.refuse(TokenVerifier.claimedBot(server, token), 401)
+        refuse(socket, 401, server.now())
       })
-      Effect.runForkWith(context)(admit)
+      Effect.runForkWith(context)(Effect.forkIn(admit, scope))
     })
 
     const handler = yield* NodeHttpServer.makeHandler(yield* rest, { scope })
     http.on("request", handler)
 
-    yield* Effect.acquireRelease(
+    yield* Effect.acquireRelease(listen(http, port), () =>
       Effect.callback<void>((resume) => {
-        http.listen(port, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          for (const ws of sockets.clients) ws.terminate()
-          http.close(() => resume(Effect.void))
-          http.closeAllConnections()
-        })
+        http.close(() => resume(Effect.void))
+        for (const socket of connections) socket.destroy()
+      })
     )
     yield* Effect.sync(() => sockets.clients.forEach((ws) => ws.ping())).pipe(
       Effect.repeat(Schedule.spaced(pingPeriod)),
@@ -208,8 +261,8 @@ const make = (port: number) =>
     )
 
     const { port: listening } = http.address() as AddressInfo
-    const url = `ws://127.0.0.1:${listening}/`
-    const apiUrl = `http://127.0.0.1:${listening}`
+    const url = `ws://${address}:${listening}/`
+    const apiUrl = `http://${address}:${listening}`
     return LocalServer.of({
       url,
       apiUrl,
@@ -217,25 +270,34 @@ const make = (port: number) =>
     })
   })
 
+// A copy, since what zlib gives is a view of a buffer of 16 KiB, and thousands of frames may wait to be sent.
+const compress = (bytes: Uint8Array) =>
+  BlazeServer.withGoHeader(new Uint8Array(Zlib.gzipSync(bytes, { level: BlazeServer.compressionLevel })))
+
 /**
- * A server on a port of 127.0.0.1, on a free one by default.
+ * A server on a port of 127.0.0.1, on a free one by default. It fails with `InvalidSetting` when the port cannot be listened on.
+ *
+ * **Details**
+ *
+ * Each call gives a server with bots and people of its own; the same layer, mentioned twice, is one server.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (options?: {
   readonly port?: number | undefined
-}): Layer.Layer<LocalServer | BlazeServer.BlazeServer> =>
+}): Layer.Layer<LocalServer | BlazeServer.BlazeServer, BlazeError.BlazeError> =>
   Layer.effect(LocalServer, make(options?.port ?? 0)).pipe(
-    Layer.provideMerge(BlazeServer.layer),
+    Layer.provideMerge(
+      Layer.fresh(BlazeServer.layer).pipe(Layer.provide(Layer.succeed(BlazeServer.Compression, compress)))
+    ),
     Layer.provide(
       Layer.mergeAll(
         ZlibGzip.layer,
         NodeCrypto.layerDigest,
         NodeCrypto.layerSecureRandom,
         NodeCrypto.layerSignature,
-        HttpServer.layerServices,
-        HttpRouter.layer
+        HttpServer.layerServices
       )
     )
   )

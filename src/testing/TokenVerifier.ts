@@ -2,7 +2,8 @@
  * The server's half of a token: what it must be for a request to be let in.
  *
  * Guarantee: it accepts what the documentation allows and nothing else: the algorithm of the registered key, a signature by it,
- * this request, this session, not expired, and issued within 5 minutes of the server's time.
+ * this request, this session, not expired, and issued within 5 minutes of the server's time. A body is read for a token that is good
+ * in all else, and for no other.
  *
  * @since 0.1.0
  */
@@ -45,14 +46,23 @@ export const claimedBot = (
   Option.flatMap(decodeClaims(token.split(".")[1] ?? ""), ({ uid }) => server.botById(uid))
 
 /**
+ * A request whose body is read when it is asked for.
+ *
+ * @since 0.1.0
+ */
+export interface Request<E, R> extends Omit<Signer.SignedRequest, "body"> {
+  readonly body: Effect.Effect<string, E, R>
+}
+
+/**
  * The bot that a token speaks for, if the token is good for the request. `now` is in milliseconds.
  *
  * @since 0.1.0
  */
-export const verify = Effect.fnUntraced(function* (
+export const verify = Effect.fnUntraced(function* <E, R>(
   server: Pick<BlazeServer.BlazeServer["Service"], "botById" | "now">,
   token: string,
-  request: Signer.SignedRequest
+  request: Request<E, R>
 ) {
   const none = Option.none<BlazeServer.BotAccount>()
   const [header = "", claims = "", signed = "", ...rest] = token.split(".")
@@ -67,12 +77,12 @@ export const verify = Effect.fnUntraced(function* (
   if (Option.isNone(bot) || decodedHeader.value.alg !== algorithmOf(bot.value.publicKey)) return none
   const time = server.now()
   if (exp * 1000 <= time || Math.abs(iat * 1000 - time) > BlazeError.toleratedClockDifference) return none
-  if (sig !== (yield* Signer.requestSignature(request))) return none
 
   const signature = yield* Signature.Signature
   const valid = yield* Effect.orElseSucceed(
     signature.verify(bot.value.publicKey, bytes.value, new TextEncoder().encode(`${header}.${claims}`)),
     () => false
   )
-  return valid ? bot : none
+  if (!valid) return none
+  return sig === (yield* Signer.requestSignature({ ...request, body: yield* request.body })) ? bot : none
 })

@@ -1,6 +1,8 @@
 import { assert, describe } from "@effect/vitest"
 import { Array, Effect, Fiber, Option, Result, Stream } from "effect"
 import { Blaze, BlazeSocket, Bot, Envelope, Ids, Message, MixinApi } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { createPrivateKey } from "node:crypto"
 import { both, scene } from "./faces.ts"
 
 const id = () => crypto.randomUUID()
@@ -13,6 +15,24 @@ const textOf = (envelope: Envelope.Incoming) => {
 
 const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
 const take = (wire: BlazeSocket.Wire, count: number) => Stream.runCollect(Stream.take(wire.envelopes, count))
+
+const ownKeystore = JSON.stringify({
+  client_id: "82d20bc7-9a97-4a69-bcd0-4da502374f6c",
+  session_id: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8",
+  private_key: Buffer.from("be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2", "hex").toString("base64")
+})
+
+/** Whether a number of 32 bytes is a point of Ed25519: x² = (y² - 1) / (d y² + 1) has a solution. RFC 8032, section 5.1.3. */
+const isPoint = (hexadecimal: string) => {
+  const p = 2n ** 255n - 19n
+  const power = (base: bigint, exponent: bigint): bigint =>
+    exponent === 0n ? 1n : (power((base * base) % p, exponent / 2n) * (exponent % 2n === 1n ? base : 1n)) % p
+  const bytes = Buffer.from(Buffer.from(hexadecimal, "hex").toReversed())
+  const y = BigInt(`0x${bytes.toString("hex")}`) % 2n ** 255n
+  const d = (p - ((121665n * power(121666n, p - 2n)) % p)) % p
+  const square = ((y * y - 1n + p) * power((d * y * y + 1n) % p, p - 2n)) % p
+  return y < p && bytes.length === 32 && power(square, (p - 1n) / 2n) <= 1n
+}
 
 describe("the built-in server", () => {
   both(
@@ -169,8 +189,7 @@ describe("the built-in server", () => {
         assert.strictEqual(yield* code("CREATE_MESSAGE", { ...params, data_base64: "a".repeat(131_072) }), 400)
         const messages = acknowledgements(81)
         assert.strictEqual(yield* code("ACKNOWLEDGE_MESSAGE_RECEIPTS", { messages }), 10002)
-        // What it does not know it answers all the same.
-        assert.isUndefined(yield* request("SOMETHING_NEW", {}))
+        assert.strictEqual(yield* code("SOMETHING_NEW", {}), 10002)
       }).pipe(Effect.provide(client))
       yield* Effect.gen(function* () {
         const rest = yield* MixinApi.MixinApi
@@ -190,6 +209,48 @@ describe("the built-in server", () => {
         const time = Option.getOrThrow(yield* rest.serverTime)
         assert.isBelow(Math.abs(time - server.now()), 2000)
       }).pipe(Effect.provide(api))
+    })
+  )
+
+  for (const [name, key] of [
+    ["an RSA key", { algorithm: "RS512" }],
+    ["a keystore of one's own", { keystore: ownKeystore }]
+  ] as const) {
+    both(
+      `takes a bot with ${name}`,
+      Effect.gen(function* () {
+        const { client, reaches, server } = yield* scene
+        const bot = yield* server.makeBotWith(key)
+        const alice = yield* server.user(bot, "alice")
+        yield* Effect.gen(function* () {
+          yield* Effect.forkChild(Bot.run((delivery) => delivery.reply("hello")))
+          yield* alice.say("hi")
+          yield* reaches(Effect.map(bot.pending, (pending) => pending.length === 0))
+        }).pipe(Effect.provide(client), Effect.provideService(BlazeTest.Account, bot))
+        assert.deepStrictEqual(yield* alice.reads, ["hello"])
+        assert.strictEqual(yield* bot.handshakes, 1)
+      })
+    )
+  }
+
+  both(
+    "gives keystores of the shapes that the dashboards gave",
+    Effect.gen(function* () {
+      const { bot, server } = yield* scene
+      const rsa = yield* server.makeBotWith({ algorithm: "RS512" })
+      const { client_id, private_key, session_id, ...rest } = JSON.parse(rsa.keystore) as Record<string, string>
+      assert.deepStrictEqual([client_id, session_id], [rsa.userId, rsa.sessionId])
+      assert.deepStrictEqual(Object.keys(rest), ["pin", "pin_token"])
+      const { asymmetricKeyDetails, asymmetricKeyType } = createPrivateKey({ key: private_key!, format: "pem" })
+      assert.deepStrictEqual([asymmetricKeyType, asymmetricKeyDetails?.modulusLength], ["rsa", 1024])
+      assert.match(private_key!, /^-----BEGIN RSA [A-Z ]+-----\r\n([\w+/=]{1,64}\r\n)+-----END RSA [A-Z ]+-----\r\n$/)
+
+      // Every other number of 32 bytes is a point, so it takes some to see that all of them are.
+      const others = yield* Effect.all(Array.makeBy(9, () => server.makeBot))
+      for (const { keystore } of [bot, ...others]) assert.isTrue(isPoint(JSON.parse(keystore).server_public_key))
+
+      const error = yield* Effect.flip(server.makeBotWith({ keystore: "{}" }))
+      assert.strictEqual(error.reason._tag, "InvalidSetting")
     })
   )
 

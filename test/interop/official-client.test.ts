@@ -154,7 +154,7 @@ it.live("is refused with 401 when the session is another one", () =>
 
     const rest = yield* run<RestReport>("rest.ts", environment, [id])
     assert.deepStrictEqual(yield* eventually(rest, (all) => all.length > 0), [
-      { _tag: "Failed", code: 401, description: "Unauthorized" }
+      { _tag: "Failed", code: 401, description: "Unauthorized, maybe invalid token." }
     ])
     assert.deepStrictEqual(yield* bot.pending, [id])
   }).pipe(Effect.provide(LocalServer.layer()))
