@@ -225,13 +225,12 @@ export const make = Effect.fnUntraced(function* (options: {
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
     const decodedView = Envelope.decodeMessageView(envelope.data)
-    const sound = Result.isSuccess(decodedView)
-    const view = sound ? decodedView.success : Option.getOrUndefined(Envelope.salvageMessageView(envelope.data))
-    if (view === undefined) return undefined
+    if (Result.isFailure(decodedView)) return undefined
+    const view = decodedView.success
     if (isReceipt(envelope.action, view)) receipts.push(view)
     // The late answer to a request that timed out is an echo too: nobody gets his own messages pushed.
     else if (messageActions.has(envelope.action) && view.user_id !== userId) {
-      if (hasRoom) messages.push(sound ? Message.fromView(view) : new Message.Unknown(view))
+      if (hasRoom) messages.push(Message.fromView(view))
       else keep(frame)
     }
     return undefined
