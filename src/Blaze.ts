@@ -373,10 +373,10 @@ const make = Effect.gen(function* () {
     },
     defer: (entry) => settled(entry, (message) => defer(message, entry.since)),
     giveUp: (entry, reason) => settled(entry, (message) => giveUp(message, reason)),
-    unread: ({ category, isFromPerson }) =>
+    unread: ({ category, isSaid }) =>
       Effect.suspend(() => {
         telemetry.measure(metrics.unread, 1, category)
-        if (!isFromPerson) return Effect.void
+        if (!isSaid) return Effect.void
         const name = unread.has(category) || unread.size < maximumCategories ? category : "other"
         const state = unread.get(name)
         if (state !== undefined) {

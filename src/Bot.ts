@@ -73,14 +73,12 @@ export const match =
   ): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
     type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
-    const { _tag, isFromPerson } = delivery.message
+    const { _tag, isSaid } = delivery.message
     const own = cases[_tag] as ((delivery: Delivery.Delivery) => Result) | undefined
     if (own !== undefined) return Delivery.call(own, delivery)
-    if (!isFromPerson) return Delivery.unread(delivery)
+    if (!isSaid) return Delivery.unread(delivery)
     const orElse = Delivery.call(cases.orElse, delivery) as Result
-    return _tag === "Unknown" || (_tag as string) === "Encrypted"
-      ? Effect.andThen(Delivery.unread(delivery), orElse)
-      : orElse
+    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Delivery.unread(delivery), orElse) : orElse
   }
 
 /**

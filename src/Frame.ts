@@ -60,7 +60,7 @@ const notBinary = bad("a text frame")
 const notUtf8 = bad("a frame that is not UTF-8")
 const notJson = bad("a frame that is not JSON")
 const notEnvelope = BlazeError.make(
-  new BlazeError.BadInput({ problem: "a frame that is not an envelope with id and action" })
+  new BlazeError.BadInput({ problem: "a frame that is not an envelope with an action" })
 )
 
 const encoder = new TextEncoder()

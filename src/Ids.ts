@@ -10,12 +10,30 @@ import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 
-const uuid = Schema.String.check(
-  Schema.isPattern(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, {
-    expected: "a lower-case UUID such as 773e5e77-4107-45c2-b648-8fc722ed77f5"
-  })
+const pattern = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+const anyCase = new RegExp(`^${pattern}$`, "i")
+
+// Conversation ids are hashes over the text of ids, so an id must have one spelling only.
+const uuid = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.String.check(
+      Schema.isPattern(new RegExp(`^${pattern}$`), {
+        expected: "a lower-case UUID such as 773e5e77-4107-45c2-b648-8fc722ed77f5"
+      })
+    ),
+    SchemaTransformation.toLowerCase()
+  )
 )
+
+/**
+ * A UUID in lower case, as the schemas of this module decode it; what is no UUID as it is.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toLowerCase = (id: string): string => (anyCase.test(id) ? id.toLowerCase() : id)
 
 /**
  * A person or a bot. Bots call theirs `app_id`, `client_id` or `user_id`; they are one and the same.

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Base64 from "./Base64.ts"
-import type * as Envelope from "./Envelope.ts"
+import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 
 const decoder = new TextDecoder()
@@ -17,6 +17,9 @@ const noBytes = new Uint8Array(0)
 
 /** What a message takes besides its payload, in bytes: measured over views with all fields. */
 const overhead = 1024
+
+// protocol.md section 5. A category that is empty is that of an echo or of a view without content.
+const unsaid = /^(?:SYSTEM_|MESSAGE_|SIGNAL_|WEBRTC_|KRAKEN_|(?:PLAIN|ENCRYPTED)_JSON$|$)/
 
 /**
  * What every message has, whatever its kind.
@@ -52,11 +55,17 @@ abstract class Base {
     return this.view.category ?? ""
   }
 
+  /** A notice of the system, of a transfer or of a change in a group, say: nobody said it. */
   get isSystem(): boolean {
     return this.category.startsWith("SYSTEM_")
   }
-  get isFromPerson(): boolean {
-    return !/^(SYSTEM_|MESSAGE_|WEBRTC_|KRAKEN_|SIGNAL_|PLAIN_JSON)/.test(this.category)
+
+  /**
+   * Somebody said it: a text, a picture, a card, encrypted or of a category yet to come. What the system, a recall, a pin, a call
+   * or another device of somebody's has sent is not said, and nobody waits for an answer to it.
+   */
+  get isSaid(): boolean {
+    return !unsaid.test(this.category)
   }
 
   /** RFC 3339 with up to nine fraction digits, as the server sent it: a `Date` would cut it to milliseconds. */
@@ -78,9 +87,13 @@ abstract class Base {
     return overhead + (this.view.data?.length ?? 0) + (this.view.data_base64?.length ?? 0)
   }
 
-  /** The payload, decoded from base64; empty when it is not base64. */
+  /** The payload, decoded from the one of its two fields that is sound; empty when neither is base64. */
   get bytes(): Uint8Array {
-    return Option.getOrElse(Base64.decode(this.view.data_base64 || this.view.data || ""), () => noBytes)
+    const { data, data_base64 } = this.view
+    return Base64.decode(data_base64 || data || "").pipe(
+      Option.orElse(() => Base64.decode(data ?? "")),
+      Option.getOrElse(() => noBytes)
+    )
   }
 }
 
@@ -133,11 +146,28 @@ export class Sticker extends Base {
   constructor(view: Envelope.MessageView, payload: typeof StickerPayload.Type) {
     super(view)
     const byId = "sticker_id" in payload
-    this.stickerId = byId ? Option.some(payload.sticker_id) : Option.none()
+    this.stickerId = byId ? Option.some(Ids.toLowerCase(payload.sticker_id)) : Option.none()
     this.name = byId ? Option.none() : Option.some(payload.name)
-    this.albumId = byId ? Option.none() : Option.some(payload.album_id)
+    this.albumId = byId ? Option.none() : Option.some(Ids.toLowerCase(payload.album_id))
   }
 }
+
+/**
+ * A message that only the bot's own session can read; this version cannot. Category `ENCRYPTED_TEXT` and so on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Encrypted extends Base {
+  readonly _tag = "Encrypted"
+
+  /** The category of what is inside: `PLAIN_TEXT` for `ENCRYPTED_TEXT`. Source: fox-one's Go client. */
+  get plainCategory(): string {
+    return this.category.replace(encrypted, "PLAIN_")
+  }
+}
+
+const encrypted = "ENCRYPTED_"
 
 const ContactPayload = Schema.Struct({ user_id: Ids.UserId })
 
@@ -157,12 +187,11 @@ export class Contact extends Base {
   }
 }
 
-const text = Schema.optional(Schema.NullOr(Schema.String))
 const LocationPayload = Schema.Struct({
-  longitude: Schema.Finite,
-  latitude: Schema.Finite,
-  name: text,
-  address: text
+  longitude: Envelope.FiniteOrText,
+  latitude: Envelope.FiniteOrText,
+  name: Envelope.salvaged(Schema.String),
+  address: Envelope.salvaged(Schema.String)
 })
 
 /**
@@ -198,7 +227,7 @@ export class Unknown extends Base {
 }
 
 /** @since 0.1.0 */
-export type Message = Text | Post | Sticker | Contact | Location | Unknown
+export type Message = Text | Post | Sticker | Contact | Location | Encrypted | Unknown
 
 const json =
   <A>(
@@ -217,9 +246,12 @@ const json =
     return Result.isSuccess(decoded) ? make(view, decoded.success) : unknown
   }
 
+// An empty text has one; a text whose fields are of other types does not, and is not an empty text.
+const hasPayload = ({ data, data_base64 }: Envelope.MessageView) => data_base64 !== undefined || data !== undefined
+
 const constructors: ReadonlyMap<string, (view: Envelope.MessageView) => Message> = new Map([
-  ["PLAIN_TEXT", (view: Envelope.MessageView): Message => new Text(view)],
-  ["PLAIN_POST", (view: Envelope.MessageView): Message => new Post(view)],
+  ["PLAIN_TEXT", (view: Envelope.MessageView): Message => (hasPayload(view) ? new Text(view) : new Unknown(view))],
+  ["PLAIN_POST", (view: Envelope.MessageView): Message => (hasPayload(view) ? new Post(view) : new Unknown(view))],
   [
     "PLAIN_STICKER",
     json(Schema.decodeUnknownResult(StickerPayload), (view, payload): Message => new Sticker(view, payload))
@@ -250,7 +282,8 @@ const constructors: ReadonlyMap<string, (view: Envelope.MessageView) => Message>
  * @since 0.1.0
  */
 export const fromView = (view: Envelope.MessageView): Message =>
-  constructors.get(view.category ?? "")?.(view) ?? new Unknown(view)
+  constructors.get(view.category ?? "")?.(view) ??
+  (view.category?.startsWith(encrypted) ? new Encrypted(view) : new Unknown(view))
 
 const is =
   <Tag extends Message["_tag"]>(tag: Tag) =>
@@ -267,5 +300,7 @@ export const isSticker: (message: Message) => message is Sticker = is("Sticker")
 export const isContact: (message: Message) => message is Contact = is("Contact")
 /** @since 0.1.0 */
 export const isLocation: (message: Message) => message is Location = is("Location")
+/** @since 0.1.0 */
+export const isEncrypted: (message: Message) => message is Encrypted = is("Encrypted")
 /** @since 0.1.0 */
 export const isUnknown: (message: Message) => message is Unknown = is("Unknown")

@@ -107,7 +107,17 @@ export const post = (markdown: string, options?: Options): Outgoing =>
   make("PLAIN_POST", markdown, options, textProblem(markdown))
 
 const isUserId = Schema.is(Ids.UserId)
-const uuid = "a lower-case UUID"
+
+const withId = (
+  category: string,
+  field: string,
+  name: string,
+  value: string,
+  options: Options | undefined
+): Outgoing => {
+  const id = Ids.toLowerCase(value)
+  return make(category, JSON.stringify({ [field]: id }), options, !isUserId(id) && expected(name, "a UUID"))
+}
 
 /**
  * A sticker, by its id.
@@ -116,12 +126,7 @@ const uuid = "a lower-case UUID"
  * @since 0.1.0
  */
 export const sticker = (stickerId: string, options?: Options): Outgoing =>
-  make(
-    "PLAIN_STICKER",
-    JSON.stringify({ sticker_id: stickerId }),
-    options,
-    !isUserId(stickerId) && expected("the sticker's id", uuid)
-  )
+  withId("PLAIN_STICKER", "sticker_id", "the sticker's id", stickerId, options)
 
 /**
  * The contact card of a user.
@@ -130,12 +135,7 @@ export const sticker = (stickerId: string, options?: Options): Outgoing =>
  * @since 0.1.0
  */
 export const contact = (userId: Ids.UserId, options?: Options): Outgoing =>
-  make(
-    "PLAIN_CONTACT",
-    JSON.stringify({ user_id: userId }),
-    options,
-    !isUserId(userId) && expected("the contact's user id", uuid)
-  )
+  withId("PLAIN_CONTACT", "user_id", "the contact's user id", userId, options)
 
 /**
  * A place, in degrees. Mixin's apps refuse 0, 0, which is what a broken receiver reports.

@@ -233,14 +233,13 @@ export const make = Effect.fnUntraced(function* (options: {
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
     const decodedView = Envelope.decodeMessageView(envelope.data)
-    const sound = Result.isSuccess(decodedView)
-    const view = sound ? decodedView.success : Option.getOrUndefined(Envelope.salvageMessageView(envelope.data))
-    if (view === undefined) return undefined
+    if (Result.isFailure(decodedView)) return undefined
+    const view = decodedView.success
     if (isReceipt(envelope.action, view)) batch.receipts.push(view)
     else if (messageActions.has(envelope.action) && !isLateAnswer(envelope.id, view)) {
       pushes++
       if (hasRoom()) {
-        const message = sound ? Message.fromView(view) : new Message.Unknown(view)
+        const message = Message.fromView(view)
         batch.messages.push(message)
         batch.bytes += message.size
       } else keep(frame)

@@ -97,6 +97,40 @@ for (const [codec, layer] of Object.entries(codecs)) {
       }
     })
 
+    for (const [name, envelope] of Object.entries<object>({
+      "no id": { action: "ERROR", error: { status: 202, code: 401, description: "x" } },
+      "an id that is null": { id: null, action: "ERROR", error: { code: 401 } },
+      "an id that is a number": { id: 7, action: "ERROR", error: { code: 401 } },
+      "its code as text": { id: "a", action: "ERROR", error: { code: "401" } },
+      "a status that is no number": { id: "a", action: "ERROR", error: { status: "SENT", code: 401 } },
+      "a description that is none": {
+        id: "a",
+        action: "ERROR",
+        error: { code: 401, description: { en: "x" }, extra: [] }
+      }
+    })) {
+      it(`an error with ${name} keeps its meaning`, () => {
+        const result = withFrame(({ decode }) => decode(new Uint8Array(gzipSync(JSON.stringify(envelope)))))
+        assert(Result.isSuccess(result))
+        assert.strictEqual(result.success.id, "id" in envelope && typeof envelope.id === "string" ? "a" : "")
+        assert.strictEqual(result.success.action, "ERROR")
+        assert.strictEqual(result.success.error?.code, 401)
+      })
+    }
+
+    for (const [name, envelope] of Object.entries<object>({
+      "no action": { id: "a" },
+      "an action that is no text": { id: "a", action: 7 },
+      "an error without a code": { id: "a", action: "ERROR", error: { description: "x" } },
+      "an error whose code says nothing": { id: "a", action: "ERROR", error: { code: "" } }
+    })) {
+      it(`refuses ${name}`, () => {
+        const result = withFrame(({ decode }) => decode(new Uint8Array(gzipSync(JSON.stringify(envelope)))))
+        assert(Result.isFailure(result))
+        assert.include(result.failure.message, "not an envelope")
+      })
+    }
+
     it("null counts as absent, unknown fields pass", () => {
       const frame = new Uint8Array(gzipSync('{"id":"1","action":"X","data":null,"error":null,"more":{"a":1}}'))
       const result = withFrame(({ decode }) => decode(frame))

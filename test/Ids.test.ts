@@ -1,6 +1,6 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, Result, Schema } from "effect"
 import { Ids } from "effect-blaze"
 import { vectors } from "./support.ts"
 
@@ -80,6 +80,17 @@ describe("Ids", () => {
       }
     }).pipe(Effect.provide(NodeCrypto.layerSecureRandom))
   )
+
+  it("an id that comes in upper case is lowered, and what is no UUID stays what it is", () => {
+    for (const schema of [Ids.UserId, Ids.ConversationId, Ids.MessageId]) {
+      assert.strictEqual(
+        Schema.decodeUnknownSync(schema)("773E5E77-4107-45c2-B648-8FC722ED77F5"),
+        "773e5e77-4107-45c2-b648-8fc722ed77f5"
+      )
+      assert.isTrue(Result.isFailure(Schema.decodeUnknownResult(schema)("773E5E77")))
+    }
+    assert.strictEqual(Ids.toLowerCase("773E5E77"), "773E5E77")
+  })
 
   it("an id is a lower-case UUID", () => {
     const isUserId = Schema.is(Ids.UserId)

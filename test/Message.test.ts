@@ -2,13 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Option } from "effect"
 import { Message } from "effect-blaze"
 
-const view = (category: string | null, payload: string | Uint8Array, more: object = {}) => ({
+const view = (category: string, payload: string | Uint8Array, more: object = {}) => ({
   message_id: "928c5c40-769c-3e97-8387-fb1ae0645311",
   category,
   data: Buffer.from(payload).toString("base64"),
   ...more
 })
-const from = (category: string | null, payload: string | Uint8Array, more: object = {}) =>
+const from = (category: string, payload: string | Uint8Array, more: object = {}) =>
   Message.fromView(view(category, payload, more))
 const contact = "773e5e77-4107-45c2-b648-8fc722ed77f5"
 
@@ -18,6 +18,24 @@ describe("Message", () => {
       const message = from("PLAIN_TEXT", "你好", more)
       assert(Message.isText(message))
       assert.strictEqual(message.text, "你好")
+    }
+  })
+
+  it("reads the field that is sound when the other is damaged", () => {
+    for (const more of [{ data_base64: "aGk=!" }, { data: "aGk=!", data_base64: "aGk" }]) {
+      const message = from("PLAIN_TEXT", "hi", more)
+      assert(Message.isText(message))
+      assert.strictEqual(message.text, "hi")
+    }
+  })
+
+  it("a text without any payload is Unknown, an empty one is a text", () => {
+    const { data: _, ...bare } = view("PLAIN_TEXT", "")
+    assert.isTrue(Message.isUnknown(Message.fromView(bare)))
+    for (const empty of [{ data: "" }, { data_base64: "" }]) {
+      const message = Message.fromView({ ...bare, ...empty })
+      assert(Message.isText(message))
+      assert.strictEqual(message.text, "")
     }
   })
 
@@ -55,14 +73,75 @@ describe("Message", () => {
     )
   })
 
+  it("reads numbers in text, passes over an odd name, and lowers ids", () => {
+    const place = from("PLAIN_LOCATION", '{"longitude":"8.5","latitude":" -47.4","name":7,"address":"x"}')
+    assert(Message.isLocation(place))
+    assert.deepStrictEqual(
+      [place.longitude, place.latitude, place.name, place.address],
+      [8.5, -47.4, Option.none(), Option.some("x")]
+    )
+    const card = from("PLAIN_CONTACT", `{"user_id":"${contact.toUpperCase()}"}`)
+    assert(Message.isContact(card))
+    assert.strictEqual(card.userId, contact)
+    const sticker = from("PLAIN_STICKER", `{"sticker_id":"${contact.toUpperCase()}"}`)
+    assert(Message.isSticker(sticker))
+    assert.deepStrictEqual(sticker.stickerId, Option.some(contact))
+    const legacy = from("PLAIN_STICKER", `{"name":"Cat","album_id":"${contact.toUpperCase()}"}`)
+    assert(Message.isSticker(legacy))
+    assert.deepStrictEqual([legacy.name, legacy.albumId], [Option.some("Cat"), Option.some(contact)])
+  })
+
+  it("what is encrypted is a kind of its own, with the category of what is inside", () => {
+    for (const [category, plain] of [
+      ["ENCRYPTED_TEXT", "PLAIN_TEXT"],
+      ["ENCRYPTED_FUTURE", "PLAIN_FUTURE"]
+    ] as const) {
+      const message = from(category, Uint8Array.of(1, 2))
+      assert(Message.isEncrypted(message))
+      assert.strictEqual(message.plainCategory, plain)
+      assert.deepStrictEqual([...message.bytes], [1, 2])
+    }
+    assert.isFalse(Message.isEncrypted(from("NOT_ENCRYPTED_TEXT", "")))
+  })
+
+  it("tells notices of the system, what somebody said, and what neither is", () => {
+    const kinds = (category: string) => {
+      const { isSaid, isSystem } = from(category, "")
+      return { isSaid, isSystem }
+    }
+    for (const category of [
+      "SYSTEM_ACCOUNT_SNAPSHOT",
+      "SYSTEM_SAFE_SNAPSHOT",
+      "SYSTEM_CONVERSATION",
+      "SYSTEM_FUTURE"
+    ]) {
+      assert.deepStrictEqual(kinds(category), { isSaid: false, isSystem: true }, category)
+    }
+    for (const category of ["PLAIN_TEXT", "PLAIN_IMAGE", "PLAIN_JSONP", "ENCRYPTED_TEXT", "APP_CARD", "FUTURE_TEXT"]) {
+      assert.deepStrictEqual(kinds(category), { isSaid: true, isSystem: false }, category)
+    }
+    for (const category of [
+      "MESSAGE_RECALL",
+      "MESSAGE_PIN",
+      "PLAIN_JSON",
+      "ENCRYPTED_JSON",
+      "SIGNAL_KEY",
+      "WEBRTC_AUDIO_OFFER",
+      "KRAKEN_PUBLISH",
+      ""
+    ]) {
+      assert.deepStrictEqual(kinds(category), { isSaid: false, isSystem: false }, category)
+    }
+  })
+
   for (const [category, payload] of [
     ["PLAIN_FUTURE", "x"],
     ["", ""],
-    [null, ""],
     ["PLAIN_CONTACT", "not json"],
     ["PLAIN_CONTACT", '{"user_id":"not a uuid"}'],
     ["PLAIN_STICKER", "{}"],
-    ["PLAIN_LOCATION", '{"longitude":"8","latitude":47}'],
+    ["PLAIN_LOCATION", '{"longitude":"","latitude":47}'],
+    ["PLAIN_LOCATION", '{"longitude":"8 E","latitude":47}'],
     ["PLAIN_LOCATION", "null"]
   ] as const) {
     it(`${category} with ${payload || "nothing"} is Unknown, with its bytes`, () => {
@@ -73,8 +152,8 @@ describe("Message", () => {
   }
 
   it("takes empty, null and absent fields alike", () => {
-    for (const quote_message_id of ["", null, undefined]) {
-      assert.deepStrictEqual(from("PLAIN_TEXT", "x", { quote_message_id }).quotedMessageId, Option.none())
+    for (const quoted of [{}, { quote_message_id: "" }, { quote_message_id: null }]) {
+      assert.deepStrictEqual(from("PLAIN_TEXT", "x", quoted).quotedMessageId, Option.none())
     }
   })
 

@@ -47,6 +47,20 @@ describe("Outgoing", () => {
     )
   })
 
+  it("lowers the ids that it writes", () => {
+    const upper = id.toUpperCase()
+    assert.deepStrictEqual(
+      [Outgoing.sticker(upper), Outgoing.contact(upper as Ids.UserId)].map((outgoing) => [
+        outgoing.problem,
+        payload(outgoing)
+      ]),
+      [
+        [undefined, `{"sticker_id":"${id}"}`],
+        [undefined, `{"user_id":"${id}"}`]
+      ]
+    )
+  })
+
   for (const [name, outgoing, field] of [
     ["no text", Outgoing.text(""), "the text"],
     ["a text that is too long", Outgoing.text("x".repeat(65_537)), "the text"],

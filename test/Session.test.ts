@@ -1,7 +1,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
-import { BlazeError, type BlazeSocket, type Envelope, Ids, type Message, Session, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Message, Session, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
@@ -431,7 +431,34 @@ describe("what arrives", () => {
       assert.deepStrictEqual(inbox.receipts, [])
     }))
 
-  test("a view with a field of the wrong type comes out as Unknown", () =>
+  for (const [name, odd] of Object.entries<object>({
+    "a number in text": { expire_in: "0" },
+    "a number for a flag": { silent: 0 },
+    "null wherever there may be": {
+      representative_id: null,
+      quote_message_id: null,
+      session_id: null,
+      silent: null,
+      expire_in: null,
+      created_at: null
+    },
+    "a time that is a number": { created_at: 5 },
+    "a conversation that is an object": { conversation_id: { id: 1 } },
+    "an odd field of its two payloads": { data_base64: ["aGVsbG8"] },
+    "a damaged field of its two payloads": { data_base64: "aGVsbG8=!" }
+  })) {
+    test(`a text with ${name} is the text that it is`, () =>
+      Effect.gen(function* () {
+        const { arrive, inbox } = yield* scene()
+        yield* arrive(push(1, odd), push(2))
+        assert.deepStrictEqual(
+          inbox.waiting.map((message) => (Message.isText(message) ? message.text : message._tag)),
+          ["hello", "hello"]
+        )
+      }))
+  }
+
+  test("a text none of whose payloads is text is Unknown", () =>
     Effect.gen(function* () {
       const { arrive, inbox } = yield* scene()
       yield* arrive(push(1, { data: 5 }), push(2))
@@ -439,6 +466,28 @@ describe("what arrives", () => {
         inbox.waiting.map(({ _tag }) => _tag),
         ["Unknown", "Text"]
       )
+    }))
+
+  test("ids in upper case are lowered, but for the message's own, by which it is acknowledged", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox } = yield* scene()
+      const upper = "ABCDEFAB-4444-4444-8444-00000000000A"
+      yield* arrive(
+        push(1, {
+          message_id: upper,
+          conversation_id: upper,
+          user_id: alice.toUpperCase(),
+          quote_message_id: upper,
+          session_id: "no UUID"
+        })
+      )
+      const [message] = inbox.waiting
+      assert(message !== undefined && Message.isText(message))
+      assert.strictEqual(message.id, upper)
+      assert.strictEqual(message.conversationId, upper.toLowerCase())
+      assert.strictEqual(message.senderId, alice)
+      assert.deepStrictEqual(message.quotedMessageId, Option.some(upper.toLowerCase()))
+      assert.strictEqual(message.view.session_id, "no UUID")
     }))
 
   test("a receipt is known by its action or by the source of its view", () =>
