@@ -116,7 +116,7 @@ export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.
     const known = contexts.get(label)
     if (known !== undefined) return known
     // A category is a label that comes from outside, so the number of series is bounded here.
-    if (contexts.size >= maximumLabels && label !== other) return contextOf(other)
+    if (contexts.size >= maximumLabels - 1 && label !== other) return contextOf(other)
     const labelled = Context.add(
       context,
       Metric.CurrentMetricAttributes,

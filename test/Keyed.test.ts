@@ -168,7 +168,7 @@ describe("Keyed.mapEffect", () => {
           Keyed.mapEffect(Effect.succeed, { key: (n) => n % 7, concurrency: 4, inFlight: 5 }),
           Stream.runCount,
           Effect.provideService(References.MaxOpsBeforeYield, ops),
-          Effect.timeout("5 seconds")
+          Effect.timeout("1 minute")
         )
         assert.strictEqual(count, 500)
       }

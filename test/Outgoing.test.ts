@@ -28,6 +28,16 @@ describe("Outgoing", () => {
     })
   })
 
+  it("counts the expiry in whole seconds, and never less than was asked for", () => {
+    for (const [expireIn, seconds] of [
+      ["500 millis", 1],
+      ["1 second", 1],
+      ["1001 millis", 2]
+    ] as const) {
+      assert.strictEqual(Result.getOrThrow(params(Outgoing.text("hi", { expireIn })))["expire_in"], seconds)
+    }
+  })
+
   it("writes the payload of every kind", () => {
     assert.deepStrictEqual(
       [
@@ -64,6 +74,7 @@ describe("Outgoing", () => {
   for (const [name, outgoing, field] of [
     ["no text", Outgoing.text(""), "the text"],
     ["a text that is too long", Outgoing.text("x".repeat(65_537)), "the text"],
+    ["a post that is too long", Outgoing.post("x".repeat(65_537)), "the text"],
     ["a sticker without an id", Outgoing.sticker(""), "the sticker's id"],
     ["a contact that is no user", Outgoing.contact("x" as Ids.UserId), "the contact's user id"],
     ["a place off the earth", Outgoing.location({ longitude: 181, latitude: 0 }), "the location"],

@@ -739,6 +739,26 @@ describe("overflow", () => {
       }
     }))
 
+  test("a request whose time is put off does not put off the end of the one behind it", () =>
+    Effect.gen(function* () {
+      const { arrive, request } = yield* scene()
+      const first = yield* request("ONE")
+      yield* arrive(ballast(2 * 1024 * 1024))
+      yield* pass(1000)
+      const second = yield* request("TWO")
+      yield* pass(4000)
+      assert.isUndefined(first.fiber.pollUnsafe())
+      yield* pass(999)
+      assert.isUndefined(second.fiber.pollUnsafe())
+      yield* pass(1)
+      assert.isDefined(second.fiber.pollUnsafe())
+      assert.strictEqual(reasonOf(yield* Fiber.join(second.fiber))._tag, "Timeout")
+      assert.isUndefined(first.fiber.pollUnsafe())
+      yield* pass(4000)
+      assert.isDefined(first.fiber.pollUnsafe())
+      assert.strictEqual(reasonOf(yield* Fiber.join(first.fiber))._tag, "Timeout")
+    }))
+
   test("requests that were answered do not keep the time of the others", () =>
     Effect.gen(function* () {
       const { arrive, request } = yield* scene()

@@ -30,7 +30,7 @@ const run = Effect.fnUntraced(function* (environment: {
 })
 
 const test = (name: string, body: Effect.Effect<void, unknown, Effect.Services<ReturnType<typeof run>>>) =>
-  it.live(name, () => body.pipe(Effect.scoped, Effect.provide(NodeServices.layer)) as Effect.Effect<void>, 120_000)
+  it.live(name, () => body.pipe(Effect.scoped, Effect.provide(NodeServices.layer)) as Effect.Effect<void>, 900_000)
 
 describe("bounded memory without deadlock", () => {
   for (const ACKS of ["rest", "socket"] as const) {

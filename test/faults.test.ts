@@ -15,7 +15,7 @@ describe("faults", () => {
         )
         assert.strictEqual(code, 0, output)
       }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
-    150_000
+    900_000
   )
 
   it.live(
@@ -28,6 +28,6 @@ describe("faults", () => {
         )
         assert.strictEqual(code, 0, output)
       }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
-    60_000
+    900_000
   )
 })

@@ -1,4 +1,4 @@
-import { Cause, Clock, Effect, Layer, Logger, Schedule, Stream } from "effect"
+import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
 import { Acks, Blaze } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -30,13 +30,29 @@ export const pem = (value: string | Pem): string => {
   return `${lead}-----BEGIN ${label}-----${newline}${lines.join(newline)}${newline}-----END ${label}-----${trail}`
 }
 
-/** Waits, in real time and for at most five seconds, until a real socket has done its part. */
+const realClock = Clock.Clock.defaultValue()
+
+/**
+ * Waits, in real time and whatever the test's own clock says, until a socket or a process has done its part. Only a hang takes a minute:
+ * no test is about how quick a machine is.
+ */
 export const eventually = <R>(condition: Effect.Effect<boolean, never, R>) =>
   condition.pipe(
     Effect.repeat({ until: (done) => done, schedule: Schedule.spaced("10 millis") }),
-    Effect.timeout("5 seconds"),
-    Effect.orDie
+    Effect.timeoutOrElse({ duration: "1 minute", orElse: () => Effect.die("the condition was not reached") }),
+    Effect.provideService(Clock.Clock, realClock)
   )
+
+/** Numbers from 0 to 1 that are the same in every run of a seed. Source: mulberry32, which is in the public domain. */
+export const seeded = (seed: number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
 
 /** Runs a program of this repository as a user would: a process of its own, with an environment of its own. */
 export const program = (path: string, env: Record<string, string>, args: ReadonlyArray<string> = []) =>
@@ -46,13 +62,29 @@ export const program = (path: string, env: Record<string, string>, args: Readonl
     { env: { NO_COLOR: "1", ...env }, stdin: "ignore" }
   )
 
-/** What a process said, and how it ended. */
-export const outcome = Effect.fnUntraced(function* (handle: ChildProcessSpawner.ChildProcessHandle) {
-  const [output, code] = yield* Effect.all([Stream.mkString(Stream.decodeText(handle.all)), handle.exitCode], {
-    concurrency: 2
-  })
-  return { output, code: Number(code) }
+/** Hears what a process says while it says it. */
+export const listen = Effect.fnUntraced(function* (handle: ChildProcessSpawner.ChildProcessHandle) {
+  let output = ""
+  const heard = yield* handle.all.pipe(
+    Stream.decodeText(),
+    Stream.runForEach((text) => Effect.sync(() => void (output += text))),
+    Effect.forkScoped
+  )
+  return {
+    output: () => output,
+    /** Waits until it has said something. */
+    says: (text: string) => eventually(Effect.sync(() => output.includes(text))),
+    /** All that it said, and how it ended. */
+    ended: Effect.gen(function* () {
+      yield* Fiber.join(heard)
+      return { output, code: Number(yield* handle.exitCode) }
+    })
+  }
 })
+
+/** What a process said, and how it ended. */
+export const outcome = (handle: ChildProcessSpawner.ChildProcessHandle) =>
+  Effect.flatMap(listen(handle), ({ ended }) => ended)
 
 /** A client of its own on the server in memory, so that a test can end one and start the next against the same server. */
 export const client = Blaze.layer.pipe(

@@ -9,6 +9,8 @@ export default defineConfig({
     root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["test/**/*.test.ts", "docs/examples/**/*.test.ts"],
     exclude: ["test/interop/**", "test/package/**", "test/bench/**", "node_modules/**"],
-    testTimeout: 20_000
+    // Beyond the minute that `eventually` waits, so that it is the one to say what did not happen.
+    testTimeout: 180_000,
+    hookTimeout: 180_000
   }
 })

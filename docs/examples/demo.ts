@@ -18,7 +18,7 @@ const echo = (env: Record<string, Redacted.Redacted<string>>) =>
 
 // Ctrl-C here is Ctrl-C for the bot: it lets its handlers finish, acknowledges, and closes the connection.
 const stop = (bot: ChildProcessSpawner.ChildProcessHandle) =>
-  bot.kill({ killSignal: "SIGINT", forceKillAfter: "20 seconds" }).pipe(Effect.ignore)
+  bot.kill({ killSignal: "SIGINT", forceKillAfter: "1 minute" }).pipe(Effect.ignore)
 
 const spawn = (env: Record<string, Redacted.Redacted<string>>) =>
   Effect.acquireRelease(
@@ -64,8 +64,11 @@ const narrate = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Se
 
 const until = (condition: Effect.Effect<boolean>) =>
   condition.pipe(
-    Effect.repeat({ until: (done) => done, schedule: Schedule.spaced("50 millis") }),
-    Effect.timeout("20 seconds")
+    Effect.repeat({ until: (done) => done, times: 1200, schedule: Schedule.spaced("50 millis") }),
+    Effect.filterOrFail(
+      (done) => done === true,
+      () => "Nothing has happened for a minute."
+    )
   )
 
 const demo = Effect.gen(function* () {
@@ -106,7 +109,7 @@ const demo = Effect.gen(function* () {
     yield* answered(3)
     yield* acknowledged
     yield* bot.cut
-    yield* until(Effect.map(bot.closeCodes, (codes) => codes.length === 1))
+    yield* until(Effect.map(bot.closeCodes, (codes) => codes.length >= 1))
     yield* alice.say("Are you still there?")
     yield* bob.say("It does not hear us.")
     yield* answered(5)
@@ -128,7 +131,9 @@ const demo = Effect.gen(function* () {
     yield* stop(child)
     const { length: replies } = yield* bot.sent
     const { length: left } = yield* bot.pending
-    yield* Effect.sleep("50 millis")
+    // The server hears of the end after the bot's process has ended, and what it says about it is printed first.
+    yield* Effect.ignore(until(Effect.map(bot.connections, (open) => open === 0)))
+    yield* Effect.yieldNow
     yield* note(`${replies} replies, ${messages(left)} left unacknowledged, ${yield* bot.handshakes} connections`)
     yield* note("the bot is docs/examples/echo.ts; the README shows how to write your own")
   })

@@ -9,20 +9,14 @@ import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"
 import { parseArgs } from "node:util"
 import { gunzipSync, gzipSync } from "node:zlib"
-import { bytes, vectors } from "../support.ts"
+import { bytes, seeded, vectors } from "../support.ts"
 
 const { values: args } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" } } })
 const seed = Number(args.seed ?? 1)
 const count = Number(args.count ?? 1_000_000)
 const limit = 256 * 1024
 
-let state = seed
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
+const random = seeded(seed)
 const below = (n: number) => Math.floor(random() * n)
 
 const botId = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")

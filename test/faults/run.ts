@@ -13,6 +13,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { gzipSync } from "node:zlib"
+import { seeded } from "../support.ts"
 import * as Proxy from "./proxy.ts"
 
 const { values: args } = parseArgs({ options: { seed: { type: "string" }, messages: { type: "string" } } })
@@ -24,14 +25,7 @@ const measureAfter = Math.min(10_000, Math.floor(total / 10))
 const faultCount = Math.max(60, Math.ceil(total / 180))
 const maximumPending = 2000
 
-// mulberry32
-const makeRandom = (state: number) => () => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
-const random = makeRandom(seed)
+const random = seeded(seed)
 const pick = <A>(items: ReadonlyArray<A>) => items[Math.floor(random() * items.length)]!
 
 const kinds = [
@@ -232,10 +226,11 @@ const main = Effect.gen(function* () {
       while (plan.length > 0 && plan[0]!.at <= acknowledged) yield* act(plan.shift()!.kind)
       yield* Effect.sleep("5 millis")
     }
-  }).pipe(Effect.timeoutOption(`${total > 20_000 ? 600 : 120} seconds`))
+    // Only a hang takes so long, however slow the machine.
+  }).pipe(Effect.timeoutOption(`${Math.max(600, total / 50)} seconds`))
   if (ticking) yield* Fiber.interrupt(ticking)
 
-  yield* child.kill({ killSignal: "SIGTERM", forceKillAfter: "30 seconds" }).pipe(Effect.ignore)
+  yield* child.kill({ killSignal: "SIGTERM", forceKillAfter: "2 minutes" }).pipe(Effect.ignore)
   readRecord()
   const seconds = (Date.now() - began) / 1000
 

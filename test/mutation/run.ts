@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { seeded } from "../support.ts"
 
 /** The tests of a room, in the order in which they are asked; the ones of a later row only about what survived the row before. */
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
@@ -156,13 +157,7 @@ const mutantsOf = (file: string, source: string): ReadonlyArray<Mutant> => {
   return [...mutants.values()].toSorted((a, b) => a.start - b.start)
 }
 
-let state = Number(args.seed)
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
+const random = seeded(Number(args.seed))
 
 const some = (mutants: ReadonlyArray<Mutant>): ReadonlyArray<Mutant> => {
   if (mutants.length <= sample) return mutants

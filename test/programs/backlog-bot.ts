@@ -24,6 +24,10 @@ const program = Effect.gen(function* () {
       addresses,
       Layer.succeed(Connection.InboxSize, { messages: bound, bytes: 64 * 1024 * 1024 }),
       Layer.succeed(Session.OverflowSize, overflow),
+      // A deadlock lasts for longer too; a machine that is slow is none.
+      Layer.succeed(Session.RequestTimeout, "1 minute"),
+      Layer.succeed(BlazeSocket.HandshakeTimeout, "1 minute"),
+      Layer.succeed(BlazeSocket.PingPeriod, "1 minute"),
       // The quota is another guarantee.
       Layer.succeed(Quota.Limit, { messages: 100_000, window: "1 second", answerShare: 0 })
     ])

@@ -23,7 +23,8 @@ Effect.gen(function* () {
   })
   yield* Effect.map(bot.pending, ({ length }) => length).pipe(
     Effect.repeat({ until: (length) => length === 0, schedule: Schedule.spaced("200 millis") }),
-    Effect.timeoutOption("100 seconds")
+    // Only a hang takes so long.
+    Effect.timeoutOption("10 minutes")
   )
   const left = (yield* bot.pending).length
   yield* Effect.forkChild(process.kill({ killSignal: "SIGINT" }))

@@ -1,13 +1,21 @@
-// A bot that needs a second for every message: what Ctrl-C meets in the middle of work.
+// A bot that is in the middle of a message when Ctrl-C comes, and has an answer to write after that.
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
-import { Bot, Keyed } from "effect-blaze"
+import { Acks, Bot, Keyed } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
+
+const interrupted = Effect.callback<void>((resume) => void process.once("SIGINT", () => resume(Effect.void)))
 
 Bot.run((delivery) =>
   Effect.gen(function* () {
     yield* Console.log("started")
-    yield* Effect.sleep("1 second")
+    yield* interrupted
     yield* delivery.reply("done")
   })
-).pipe(Effect.provideService(Keyed.Grace, "5 seconds"), Effect.provide(NodeBlaze.layerConfig), NodeRuntime.runMain)
+).pipe(
+  Effect.provide(NodeBlaze.layerConfig),
+  // As long as it takes: how quick this machine is does not matter here.
+  Effect.provideService(Keyed.Grace, "1 minute"),
+  Effect.provideService(Acks.FlushTimeout, "1 minute"),
+  NodeRuntime.runMain
+)

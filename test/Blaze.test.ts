@@ -1,0 +1,222 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
+import {
+  Acks,
+  Base64,
+  Blaze,
+  Bot,
+  Dedup,
+  Delivery,
+  Gzip,
+  Keyed,
+  Message,
+  Outgoing,
+  Quota,
+  Reconnect
+} from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+const client = (ports: Blaze.Ports<never, never>) =>
+  Blaze.layerWith(ports).pipe(
+    Layer.provide(BlazeTest.layerTransport),
+    Layer.provide([
+      BlazeTest.layerPlatform,
+      Layer.succeed(Acks.FlushTimeout, 0),
+      Layer.succeed(Blaze.SendRetry, Schedule.spaced("1 second")),
+      Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("3 seconds"), stableAfter: "1 minute" })
+    ])
+  )
+
+const pass = (seconds: number) =>
+  Effect.gen(function* () {
+    yield* BlazeTest.settle
+    yield* TestClock.adjust(seconds * 1000)
+    yield* BlazeTest.settle
+  })
+
+const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
+
+/** A quota that never makes anybody wait, and counts. */
+const counted = () => {
+  const taken: Array<Quota.Kind> = []
+  const quota = Layer.succeed(Quota.Quota, {
+    take: (_, kind) => Effect.sync(() => taken.push(kind) < 0)
+  })
+  return { taken, client: client({ quota }) }
+}
+
+describe("what is sent", () => {
+  it.effect("every try of a send counts in the quota", () => {
+    const { client, taken } = counted()
+    return Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.addBot
+      const blaze = yield* Blaze.Blaze
+      yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 7000 }, 3)
+      const sending = yield* Effect.forkChild(blaze.send({ user: alice.userId }, "hi"))
+      for (let tries = 1; tries <= 4; tries++) {
+        yield* BlazeTest.settle
+        assert.strictEqual(taken.length, tries)
+        yield* pass(1)
+      }
+      yield* Fiber.join(sending)
+      assert.deepStrictEqual(yield* alice.reads, ["hi"])
+      assert.deepStrictEqual(
+        taken,
+        Array.from({ length: 4 }, () => "announcement")
+      )
+    }).pipe(Effect.provide(client), Effect.provide(BlazeTest.layerServer))
+  })
+
+  it.effect("what waits for a connection counts in the quota only when it is sent", () => {
+    const { client, taken } = counted()
+    return Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.addBot
+      yield* server.inject({ _tag: "RefuseHandshake", status: 503 }, 6)
+      yield* Effect.gen(function* () {
+        const blaze = yield* Blaze.Blaze
+        const send = (n: number) => Effect.forkChild(blaze.send({ user: alice.userId }, `${n}`))
+        const sending = yield* Effect.forEach([1, 2, 3, 4, 5], send)
+        // Long enough for each to have been given up, and tried again, more than once.
+        for (let second = 0; second < 17; second++) yield* pass(1)
+        assert.deepStrictEqual([taken.length, yield* alice.reads], [0, []])
+        for (let second = 0; second < 10; second++) yield* pass(1)
+        yield* Fiber.joinAll(sending)
+        assert.strictEqual(taken.length, 5)
+        assert.strictEqual((yield* alice.reads).length, 5)
+      }).pipe(Effect.provide(client))
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  })
+
+  it.effect(
+    "answers of equal content and another kind, and a key that is equal to a content, have ids of their own",
+    () =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        const bot = yield* BlazeTest.Account
+        const ids: Array<string> = []
+        yield* Effect.forkChild(
+          Bot.run((delivery) =>
+            Effect.gen(function* () {
+              ids.push(
+                yield* delivery.reply("same"),
+                yield* delivery.reply(Outgoing.post("same")),
+                yield* delivery.reply("1", { key: "same" }),
+                yield* delivery.reply("2", { key: Base64.encode("same") }),
+                yield* delivery.reply("3", { key: "PLAIN_TEXT" })
+              )
+            })
+          )
+        )
+        yield* alice.say("hi")
+        yield* BlazeTest.settle
+        assert.deepStrictEqual(
+          (yield* bot.sent).map(({ category, text }) => [category, text]),
+          [
+            ["PLAIN_TEXT", "same"],
+            ["PLAIN_POST", "same"],
+            ["PLAIN_TEXT", "1"],
+            ["PLAIN_TEXT", "2"],
+            ["PLAIN_TEXT", "3"]
+          ]
+        )
+        assert.strictEqual(new Set(ids).size, 5)
+      }).pipe(Effect.provide(BlazeTest.layer))
+  )
+})
+
+describe("bots and consumers", () => {
+  it.effect("two bots composed from Blaze.layer in one build share nothing", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const bots = [yield* server.makeBot, yield* server.makeBot]
+      const handled: Array<string> = []
+      const handler = (delivery: Delivery.Delivery) =>
+        Effect.flatMap(Blaze.Blaze, ({ userId }) => {
+          handled.push(`${userId} ${delivery.message.id}`)
+          return delivery.reply(userId)
+        })
+      const layerOf = (bot: BlazeServer.BotAccount) =>
+        Bot.layer(handler).pipe(
+          Layer.provide(Blaze.layer),
+          Layer.provide(Layer.fresh(BlazeTest.layerTransport)),
+          Layer.provide(Layer.succeed(BlazeTest.Account, bot))
+        )
+      yield* Layer.build(
+        Layer.mergeAll(layerOf(bots[0]!), layerOf(bots[1]!)).pipe(
+          Layer.provide([
+            BlazeTest.layerPlatform,
+            Layer.succeed(Acks.FlushTimeout, 0),
+            Layer.succeed(BlazeServer.BlazeServer, server)
+          ])
+        )
+      )
+      yield* BlazeTest.settle
+      const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+      const message_id = crypto.randomUUID()
+      for (const bot of bots) {
+        const alice = yield* server.user(bot, "alice")
+        yield* alice.addBot
+        yield* BlazeTest.settle
+        assert.deepStrictEqual(yield* alice.reads, [bot.userId])
+        // What one has handled the other has not, be it of the same id.
+        const data = {
+          message_id,
+          conversation_id: alice.conversationId,
+          user_id: alice.userId,
+          category: "PLAIN_TEXT",
+          data: "aGk"
+        }
+        yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+        yield* pass(1)
+        assert.isTrue(handled.includes(`${bot.userId} ${message_id}`))
+        assert.strictEqual((yield* bot.acknowledged).flat().length, 2)
+        assert.deepStrictEqual([yield* bot.handshakes, yield* bot.connections], [1, 1])
+      }
+      assert.strictEqual(handled.length, 4)
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+
+  it.effect("a consumer that is interrupted while a slow store is read loses nothing", () => {
+    const gate = Deferred.makeUnsafe<void>()
+    let asked = 0
+    const dedup = Layer.effect(
+      Dedup.Dedup,
+      Effect.map(Dedup.Dedup, (memory) => ({
+        ...memory,
+        admit: (ids) =>
+          Effect.suspend(() => {
+            asked++
+            return Effect.andThen(Deferred.await(gate), memory.admit(ids))
+          })
+      }))
+    ).pipe(Layer.provide(Dedup.layerMemory))
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* BlazeTest.Account
+      const seen: Array<string> = []
+      const consumer = Bot.run((delivery) => Effect.sync(() => seen.push(textOf(delivery))))
+      const first = yield* Effect.forkChild(consumer)
+      for (const text of ["one", "two", "three"]) yield* alice.say(text)
+      yield* BlazeTest.settle
+      assert.strictEqual(asked, 1)
+      const interrupted = yield* Effect.forkChild(Fiber.interrupt(first))
+      yield* BlazeTest.settle
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(interrupted)
+      const before = seen.length
+      yield* Effect.forkChild(consumer)
+      yield* pass(1)
+      assert.deepStrictEqual([before, seen], [0, ["one", "two", "three"]])
+      assert.deepStrictEqual([yield* bot.pending, yield* bot.handshakes], [[], 1])
+    }).pipe(
+      Effect.provide(client({ dedup })),
+      Effect.provide(BlazeTest.layerServer),
+      Effect.provideService(Keyed.Grace, 0)
+    )
+  })
+})

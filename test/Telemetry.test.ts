@@ -1,0 +1,67 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Logger, Metric, Schedule } from "effect"
+import { Bot, Delivery, Ids, Telemetry } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+
+/** A test's own metrics. */
+const registry = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => Effect.provideService(effect, Metric.MetricRegistry, new Map()))
+
+const series = (name: string) => Effect.map(Metric.snapshot, (all) => all.filter(({ id }) => id === name))
+
+const sum = (snapshots: ReadonlyArray<Metric.Metric.Snapshot>) =>
+  snapshots.reduce((sum, { state }) => sum + ("count" in state ? Number(state.count) : 0), 0)
+
+describe("Telemetry", () => {
+  it.effect("1 000 labels from outside make at most 64 series, and nothing goes uncounted", () =>
+    Effect.gen(function* () {
+      const { measure } = yield* Telemetry.make(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
+      for (let n = 0; n < 1000; n++) measure(Telemetry.metrics.messages, 1, `PLAIN_${n}`)
+      for (let n = 0; n < 1000; n++) measure(Telemetry.metrics.messages, 1, `PLAIN_${n}`)
+      const snapshots = yield* series("blaze_messages_total")
+      assert.isAtMost(snapshots.length, 64)
+      assert.isAbove(snapshots.length, 32)
+      assert.strictEqual(sum(snapshots), 2000)
+    }).pipe(registry)
+  )
+
+  it.effect("a bot that gets messages of 1 000 categories has at most 64 series of them", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(() => Effect.void))
+      for (let n = 0; n < 1000; n++) yield* alice.send(`PLAIN_${n}`, "")
+      yield* BlazeTest.settle
+      const snapshots = yield* series("blaze_messages_total")
+      assert.isAtMost(snapshots.length, 64)
+      assert.strictEqual(sum(snapshots), 1000)
+    }).pipe(Effect.provide(BlazeTest.layer), registry)
+  )
+
+  it.effect("once its handlers have ended a bot has none running, and warns of none", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    return Effect.gen(function* () {
+      const people = yield* Effect.forEach(["alice", "bob", "carol"], BlazeTest.user)
+      const running = Effect.map(series("blaze_handlers_running"), (snapshots) =>
+        snapshots.map(({ state }) => "value" in state && Number(state.value))
+      )
+      const ends = [Effect.void, Effect.fail("no"), Effect.interrupt]
+      let runs = 0
+      yield* Effect.forkChild(
+        Bot.run(() => Effect.andThen(Effect.sleep("20 seconds"), ends[runs++]!), {
+          retry: Schedule.recurs(0),
+          onFailure: () => Effect.succeed(Delivery.Ack)
+        })
+      )
+      for (const person of people) yield* person.say("hi")
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* running, [3])
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual([yield* running, runs], [[0], 3])
+      for (let minute = 0; minute < 10; minute++) yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual([yield* running, lines], [[0], []])
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])), registry)
+  })
+})
