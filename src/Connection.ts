@@ -1,8 +1,9 @@
 /**
  * Sessions in a row: one bot's connection as the rest of the library sees it, whatever happens to the sockets below.
  *
- * Guarantee: it comes back by the reconnect policy for as long as that says so, never after the server refused the bot, and its
- * status is data; messages keep the order in which they arrived.
+ * Guarantee: it comes back by the reconnect policy for as long as that says so, never after the server refused the bot for what it
+ * is (and not for a token that had grown old, or in the words of something in front of the server), and its status is data;
+ * messages keep the order in which they arrived.
  *
  * @since 0.1.0
  */
@@ -39,7 +40,8 @@ import * as Telemetry from "./Telemetry.ts"
  * **Details**
  *
  * - `Connecting`: the handshake and the first request are under way; `attempt` counts from 1 in every streak of failures.
- * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze.
+ * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze;
+ *   `host` is the one it leads to, `apiHost` the one that REST requests go to.
  * - `Waiting`: the next attempt is `delay` away, because of `reason`.
  * - `Stopped`: it will not be tried again, because of `reason`.
  *
@@ -48,7 +50,12 @@ import * as Telemetry from "./Telemetry.ts"
  */
 export type Status = Data.TaggedEnum<{
   Connecting: { readonly attempt: number }
-  Connected: { readonly since: number; readonly badFrames: number }
+  Connected: {
+    readonly since: number
+    readonly badFrames: number
+    readonly host: string
+    readonly apiHost: string
+  }
   Waiting: { readonly delay: Duration.Duration; readonly reason: BlazeError.BlazeError }
   Stopped: { readonly reason: BlazeError.BlazeError }
 }>
@@ -74,6 +81,21 @@ export const InboxSize = Context.Reference<{ readonly messages: number; readonly
  */
 export const BadFrameTolerance = Context.Reference<number>("effect-blaze/Connection/BadFrameTolerance", {
   defaultValue: () => 3
+})
+
+/**
+ * Whether a bot that is refused because of this machine's clock waits for the clock to be set, in place of failing: it tries again once
+ * a minute, for as long as the server's time says that the clock is the cause, and tells so each time. Off by default.
+ *
+ * **When to use**
+ *
+ * Use where a machine may start before its clock is set: a small computer without a battery, a virtual machine.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const AwaitClock = Context.Reference<boolean>("effect-blaze/Connection/AwaitClock", {
+  defaultValue: () => false
 })
 
 /**
@@ -188,6 +210,12 @@ const notConnected = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
 )
 
+/** How long a bot waits for its clock to be set before it looks again. */
+const clockPeriod = Duration.minutes(1)
+
+/** How often one and the same trouble is told, in milliseconds. */
+const warningPeriod = 60_000
+
 const receiptsKept = 1024
 const passedOverKept = 16
 
@@ -207,6 +235,10 @@ export const layer: Layer.Layer<
     const { userId } = yield* Signer.Signer
     const random = yield* SecureRandom.SecureRandom
     const policy = yield* Reconnect.Policy
+    const awaitClock = yield* AwaitClock
+    // A wall clock may be set at any time, and says nothing about how long something took.
+    const clock = yield* Clock.Clock
+    const elapsed = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const stableAfter = Duration.toMillis(policy.stableAfter)
 
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
@@ -244,24 +276,32 @@ export const layer: Layer.Layer<
         telemetry,
         passOverBadFrames: barren >= tolerance,
         onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem)
-      })
+      }).pipe(
+        // Refused before anything else came: the age of the token counts, as it does at the handshake.
+        Effect.mapError((error) =>
+          BlazeError.explain(error, { now: clock.currentTimeMillisUnsafe(), signedAt: wire.signedAt })
+        )
+      )
+      const began = elapsed()
       const since = yield* Clock.currentTimeMillis
-      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0 }))
+      const { host } = wire
+      yield* SubscriptionRef.set(
+        status,
+        Status.Connected({ since, badFrames: 0, host, apiHost: yield* SubscriptionRef.get(api.host) })
+      )
       yield* Effect.gen(function* () {
-        let badFrames = 0
         while (true) {
           const problems = yield* Queue.takeAll(passedOver)
-          badFrames += problems.length
           yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
-          yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames }))
+          yield* whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
         }
       }).pipe(Effect.forkScoped)
       yield* Deferred.succeed(session, current)
       const reason = yield* Effect.flip(current.ended)
-      return { reason, stable: (yield* Clock.currentTimeMillis) - since >= stableAfter }
+      return { reason, accepted: true, stable: elapsed() - began >= stableAfter }
     }).pipe(
       Effect.scoped,
-      Effect.catch((reason) => Effect.succeed({ reason, stable: false })),
+      Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
       Effect.ensuring(
         Effect.sync(() => {
           if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
@@ -269,37 +309,68 @@ export const layer: Layer.Layer<
       )
     )
 
-    // An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
-    const explain = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
-      if (error.reason._tag !== "Unauthorized" || error.reason.clockDifference !== undefined) return error
-      const time = yield* api.serverTime
-      return BlazeError.unauthorized(yield* Clock.currentTimeMillis, Option.getOrUndefined(time))
+    const whenConnected = (change: (status: Data.TaggedEnum.Value<Status, "Connected">) => Status) =>
+      SubscriptionRef.update(status, (current) => (current._tag === "Connected" ? change(current) : current))
+
+    yield* SubscriptionRef.changes(api.host).pipe(
+      Stream.drop(1),
+      Stream.runForEach((apiHost) => whenConnected((status) => ({ ...status, apiHost }))),
+      Effect.forkScoped
+    )
+
+    // What a refusal comes to. An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
+    const judge = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
+      const decided = yield* MixinApi.decide(error, api.me)
+      if (decided.reason._tag !== "Unauthorized" || !decided.isFatal || decided.isClockWrong) return decided
+      const serverTime = Option.getOrUndefined(yield* api.serverTime)
+      return BlazeError.explain(decided, { now: yield* Clock.currentTimeMillis, serverTime })
     })
+
+    let told = { message: "", at: -Infinity }
+    // Told once a minute while it stays the same.
+    const tell = (reason: BlazeError.BlazeError, next: string) =>
+      Effect.suspend(() => {
+        const { message } = reason
+        const again = told.message === message && elapsed() - told.at < warningPeriod
+        if (!again) told = { message, at: elapsed() }
+        return Effect.logWithLevel(again ? "Debug" : "Warn")(`${message} ${next}`)
+      })
 
     const sessions = Effect.gen(function* () {
       let step = yield* Schedule.toStep(policy.schedule)
       let attempt = 1
+      // A token that had grown old has been forgiven, and nothing was accepted since.
+      let forgiven = false
       while (true) {
         yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
-        const { reason, stable } = yield* once
-        if (reason.reason._tag === "BadInput") barren++
-        if (reason.isFatal || reason.reason._tag === "InvalidSetting") {
-          const explained = yield* explain(reason)
-          if (explained.reason._tag === "Unauthorized" && explained.reason.clockDifference !== undefined) {
-            telemetry.measure(metrics.clockDifference, explained.reason.clockDifference / 1000)
+        const { accepted, reason: ended, stable } = yield* once
+        if (ended.reason._tag === "BadInput") barren++
+        if (accepted) forgiven = false
+        const reason: BlazeError.BlazeError = yield* judge(forgiven ? BlazeError.standing(ended) : ended)
+        if (reason.reason._tag === "Unauthorized") {
+          if (reason.reason.clockDifference !== undefined) {
+            telemetry.measure(metrics.clockDifference, reason.reason.clockDifference / 1000)
           }
-          return yield* explained
+          forgiven = !reason.isFatal
         }
+        if (awaitClock && reason.isClockWrong) {
+          yield* Effect.logWarning(`${reason.message} The clock is looked at again in a minute.`)
+          yield* SubscriptionRef.set(status, Status.Waiting({ delay: clockPeriod, reason }))
+          yield* Effect.sleep(clockPeriod)
+          attempt++
+          continue
+        }
+        if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
         if (stable) {
           step = yield* Schedule.toStep(policy.schedule)
           attempt = 0
         }
-        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, reason))
+        const next = yield* Effect.exit(step(elapsed(), reason))
         if (Exit.isFailure(next)) return yield* reason
-        const [, delay] = next.value
+        const delay = Duration.sum(next.value[1], reason.retryAfter)
         telemetry.measure(metrics.reconnectDelay, Duration.toSeconds(delay))
         const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
-        yield* Effect.logWarning(`${reason.message} Connecting again in ${wait}.`)
+        yield* tell(reason, `Connecting again in ${wait}.`)
         yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
         yield* Effect.sleep(delay)
         attempt++

@@ -72,6 +72,8 @@ const numbers = Effect.gen(function* () {
     })
   const ids: Array<string> = []
   const wire: BlazeSocket.Wire = {
+    host: "memory",
+    signedAt: 0,
     socket: undefined as never,
     envelopes: undefined as never,
     receive: Queue.takeAll(frames),

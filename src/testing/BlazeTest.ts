@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Socket from "effect/socket/Socket"
 import type * as Arr from "effect/Array"
 import * as Acks from "../Acks.ts"
@@ -87,7 +88,11 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
     })
     if (Result.isFailure(connected)) {
       return yield* openError(
-        new BlazeSocket.RefusedUpgrade({ status: connected.failure.status, serverTime: server.now() })
+        new BlazeSocket.RefusedUpgrade({
+          status: connected.failure.status,
+          serverTime: server.now(),
+          ...(connected.failure.status === 401 ? { body: '{"error":{"status":202,"code":401}}' } : {})
+        })
       )
     }
     session = connected.success
@@ -132,7 +137,7 @@ const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
     const failure = server.restFailure()
     return Option.isNone(failure)
       ? Effect.void
-      : MixinApi.readAnswer({ ...failure.value, serverTime: Option.some(server.now()) })
+      : MixinApi.readAnswer({ ...failure.value, host: "memory", serverTime: Option.some(server.now()) })
   })
 
 /**
@@ -162,7 +167,8 @@ export const layerTransport: Layer.Layer<
           restFailure(server),
           Effect.sync(() => server.me(bot))
         ),
-        serverTime: Effect.sync(() => Option.some(server.now()))
+        serverTime: Effect.sync(() => Option.some(server.now())),
+        host: yield* SubscriptionRef.make("memory")
       })
     )
   })

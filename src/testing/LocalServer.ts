@@ -126,8 +126,10 @@ const timeHeaders = (now: number) => ({
 
 const refuse = (socket: Duplex, status: number, now: number) => {
   const headers = Object.entries(timeHeaders(now)).map(([name, value]) => `${name}: ${value}\r\n`)
+  // A refusal of the bot is the API's own word; any other is that of something in front of it.
+  const body = status === 401 ? JSON.stringify(errorBody(401, "Unauthorized, maybe invalid token.")) : ""
   socket.end(
-    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-length: 0\r\n\r\n`
+    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
   )
 }
 
