@@ -148,9 +148,10 @@ export const retryAfter = (
   now: number
 ): Option.Option<number> => {
   const value = headers["retry-after"]?.trim() ?? ""
+  const date = /\d:\d\d.*GMT$/i.test(value) ? Date.parse(value) : Number.NaN
   const pause = /^\d+$/.test(value)
     ? Number(value) * 1000
-    : Date.parse(value) - Option.getOrElse(serverTime(headers), () => now)
+    : date - Option.getOrElse(serverTime(headers), () => now)
   return pause > 0 ? Option.some(Math.min(pause, maximumRetryAfter)) : Option.none()
 }
 

@@ -125,6 +125,10 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     deliver()
   }
 
+  const broken = (error: Error) => {
+    problem ??= BlazeError.problemOf(error, "")
+  }
+
   const listen = (socket: WebSocket) => {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       signs++
@@ -151,9 +155,6 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       return resume(Effect.fail(failedDial(error)))
     }
     ws = socket
-    const broken = (error: Error) => {
-      problem ??= BlazeError.problemOf(error, "")
-    }
     socket.on("upgrade", (response) => {
       tcp = response.socket
       tcp.on("error", broken)
