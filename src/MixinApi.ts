@@ -149,9 +149,7 @@ export const retryAfter = (
 ): Option.Option<number> => {
   const value = headers["retry-after"]?.trim() ?? ""
   const date = /\d:\d\d.*GMT$/i.test(value) ? Date.parse(value) : Number.NaN
-  const pause = /^\d+$/.test(value)
-    ? Number(value) * 1000
-    : date - Option.getOrElse(serverTime(headers), () => now)
+  const pause = /^\d+$/.test(value) ? Number(value) * 1000 : date - Option.getOrElse(serverTime(headers), () => now)
   return pause > 0 ? Option.some(Math.min(pause, maximumRetryAfter)) : Option.none()
 }
 
@@ -309,7 +307,8 @@ const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
           : bad("an answer of an unexpected form")
     ),
     withoutRedirects,
-    Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+    // A span of the platform's own would end with its error, which holds the request and the token.
+    Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
   )
 
 /**

@@ -303,7 +303,11 @@ describe("Acks", () => {
     Effect.gen(function* () {
       const { answer, calls, close, logs, offer } = yield* scene()
       let code = 0
-      answer.now = () => Effect.fail(api([500, 502, 503, 504, 520, 408, 429, 7000, 7001][code++ % 9]!))
+      const odd = BlazeError.fromApi({ code: 0, status: 503 })
+      answer.now = () => {
+        const next = [500, 502, 503, 504, 520, 408, 429, 7000, 7001, odd][code++ % 10]!
+        return Effect.fail(typeof next === "number" ? api(next) : next)
+      }
       yield* offer(1)
       for (let second = 0; second < 62; second++) yield* pass(1000)
       assert.isAtLeast(calls.length, 60)
