@@ -11,9 +11,9 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -21,6 +21,7 @@ import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Dedup from "./Dedup.ts"
+import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
@@ -134,8 +135,11 @@ export class Acks extends Context.Service<
   }
 >()("effect-blaze/Acks") {}
 
-// The server does not take the request as it is: unreadable, too large, an invalid field (a message id).
+// The server does not take the request as it is: unreadable, an invalid field (a message id).
 const isRefusal = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && !error.isRetryable
+
+/** How often it is told that acknowledgements fail, in milliseconds. */
+const warningPeriod = 60_000
 
 /**
  * @category layers
@@ -149,6 +153,7 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     const dedup = yield* Dedup.Dedup
     const batch = yield* Batch
     const retry = yield* Retry
+    const awaitClock = yield* Connection.AwaitClock
     const flushTimeout = Duration.fromInputUnsafe(yield* FlushTimeout)
     const { telemetry } = connection
     const { metrics } = Telemetry
@@ -173,47 +178,56 @@ export const layer: Layer.Layer<Acks, never, Transport | Connection.Connection |
     // Between two attempts of a batch; the end of the bot is waited for no longer than it has to be.
     const pause = (delay: Duration.Duration) => Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
 
+    // One line a minute speaks for all batches that fail.
+    let warnedAt = -Infinity
+    const warn = (error: BlazeError.BlazeError) =>
+      Effect.suspend(() => {
+        const now = telemetry.now()
+        if (now - warnedAt < warningPeriod) return Effect.void
+        warnedAt = now
+        return Effect.logWarning(`${unconfirmed.size} messages are not acknowledged yet. ${error.message}`)
+      })
+
+    // Only a clock that is waited for can be set.
+    const isFatal = (error: BlazeError.BlazeError) => error.isFatal && !(awaitClock && error.isClockWrong)
+
     const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
-      let step = yield* Schedule.toStep(retry)
-      for (let failures = 1; ; failures++) {
+      let pauses = yield* Elapsed.delays(retry)
+      while (true) {
         const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
         const result = yield* Effect.result(
           transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
         )
         if (Result.isSuccess(result)) return
         const error = result.failure
-        if (error.isFatal || isRefusal(error) || last) return yield* error
-        const next = yield* Effect.exit(step(telemetry.now(), error))
+        if (isFatal(error) || isRefusal(error) || last) return yield* error
+        yield* warn(error)
+        // Halves may pass where the whole is too large.
+        if (error.isTooLarge && ids.length > 1) return yield* error
+        const next = yield* pauses(error)
         // There is no last time: a schedule that comes to its end begins anew.
-        if (Exit.isFailure(next)) step = yield* Schedule.toStep(retry)
-        const delay = Exit.isSuccess(next) ? next.value[1] : restartDelay
-        // The first of those that fail at the same time speaks for all of them, ever more rarely: after 1, 2, 4, 8, ... failures.
-        spokesman ??= ids
-        if (spokesman === ids && (failures & (failures - 1)) === 0) {
-          yield* Effect.logWarning(
-            `${unconfirmed.size} messages are not acknowledged yet (try ${failures}). ${error.message}`
-          )
-        }
+        if (Option.isNone(next)) pauses = yield* Elapsed.delays(retry)
+        const delay = Duration.sum(
+          Option.getOrElse(next, () => restartDelay),
+          error.retryAfter
+        )
         // While closing there is a deadline, and no sense in a long wait.
         yield* Deferred.isDoneUnsafe(closing) ? Effect.sleep(Duration.min(delay, closingDelay)) : pause(delay)
       }
     })
 
-    let spokesman: ReadonlyArray<Ids.MessageId> | undefined
-
     const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
       const result = yield* Effect.result(persist(ids))
-      if (spokesman === ids) spokesman = undefined
       if (Result.isSuccess(result)) {
         yield* dedup.confirm(ids)
         return done(ids)
       }
       const error = result.failure
-      if (error.isFatal) return yield* connection.stop(error)
+      if (isFatal(error)) return yield* connection.stop(error)
       // Only the end of the bot ends the tries of a batch that is not refused; flush tells what is left.
-      if (!isRefusal(error)) return
+      if (!isRefusal(error) && !(error.isTooLarge && ids.length > 1)) return
       if (ids.length > 1) {
-        // One id that the server does not take spoils the batch: halve it until that id is alone.
+        // One id that the server does not take spoils the batch, or it is too large: halve it until the id is alone.
         const middle = Math.ceil(ids.length / 2)
         yield* acknowledge(ids.slice(0, middle))
         return yield* acknowledge(ids.slice(middle))

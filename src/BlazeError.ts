@@ -15,25 +15,34 @@ import * as Schema from "effect/Schema"
 const seconds = (millis: number): string => Duration.format(Duration.seconds(Math.round(Math.abs(millis) / 1000)))
 
 /**
- * The server does not accept the bot: a wrong or revoked key, or a clock that is more than 5 minutes off. Fatal.
+ * The server does not accept the bot: a wrong or revoked key, or a clock that is more than 5 minutes off. Fatal, unless it was said
+ * to a token that had grown old on its way.
  *
  * **Details**
  *
- * `clockDifference` is in milliseconds, local time minus server time, and is there when the server told a time that is more
- * than 5 minutes away from ours.
+ * `code` is 20121 when the server said that, and absent for 401. `clockDifference` is in milliseconds, local time minus server time,
+ * and is there when the server told a time that is more than 5 minutes away from ours. `tokenAge`, in milliseconds, is there when
+ * the token was older than a minute when the refusal came: the machine slept, or the request waited somewhere.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>("effect-blaze/Unauthorized")("Unauthorized", {
-  clockDifference: Schema.optionalKey(Schema.Finite)
+  code: Schema.optionalKey(Schema.Int),
+  clockDifference: Schema.optionalKey(Schema.Finite),
+  tokenAge: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
-    return this.clockDifference === undefined
-      ? "Mixin refused the bot (401): check that the keystore belongs to this bot and that its session was not replaced by a newer one."
-      : `Mixin refused the bot (401) because this machine's clock is ${seconds(this.clockDifference)} ${
-          this.clockDifference > 0 ? "ahead of" : "behind"
-        } the server's: set the clock (at most 5 minutes are tolerated) and start again.`
+    const refused = `Mixin refused the bot (${this.code ?? 401})`
+    if (this.tokenAge !== undefined) {
+      return `${refused}: its token was ${seconds(this.tokenAge)} old when the answer came, as after a sleep of this machine; a fresh one is tried once.`
+    }
+    if (this.clockDifference !== undefined) {
+      return `${refused} because this machine's clock is ${seconds(this.clockDifference)} ${
+        this.clockDifference > 0 ? "ahead of" : "behind"
+      } the server's: set the clock (at most 5 minutes are tolerated) and start again.`
+    }
+    return `${refused}: check that the keystore belongs to this bot and that its session was not replaced by a newer one.`
   }
 }
 
@@ -49,18 +58,62 @@ export class ClientTooOld extends Schema.TaggedError<ClientTooOld>("effect-blaze
   }
 }
 
+// What an HTTP answer that is not the API's own word tells.
+const httpAnswer = {
+  host: Schema.String,
+  status: Schema.Int,
+  retryAfter: Schema.optionalKey(Schema.Finite)
+}
+
+const afterwards = (retryAfter: number | undefined): string =>
+  retryAfter === undefined ? "" : `, and asked to come back in ${seconds(retryAfter)}`
+
+// Statuses that say more than their number does.
+const hints: Readonly<Record<number, string>> = {
+  407: "; it is the proxy, which wants a user and a password",
+  413: "; the request is too large for it"
+}
+
 /**
- * The upgrade to WebSocket was answered with another HTTP status than 101 and 401.
+ * The upgrade to WebSocket was answered with another HTTP status than 101, and not in Mixin's words. A redirect is not followed.
+ *
+ * **Details**
+ *
+ * `retryAfter` is what the answer asked to wait, in milliseconds, five minutes at most.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class HandshakeRefused extends Schema.TaggedError<HandshakeRefused>("effect-blaze/HandshakeRefused")(
   "HandshakeRefused",
-  { status: Schema.Int }
+  httpAnswer
 ) {
   override get message(): string {
-    return `The server refused the WebSocket handshake with HTTP status ${this.status}.`
+    return `The WebSocket handshake with ${this.host} was refused with HTTP status ${this.status}${
+      hints[this.status] ?? ""
+    }${afterwards(this.retryAfter)}.`
+  }
+}
+
+/**
+ * A request to the API was answered by something that stands in front of it: a proxy, a gateway, a firewall, a portal, which are
+ * intermediaries in the terms of HTTP. Its answer is not Mixin's JSON and says nothing about the request; a redirect is not followed.
+ *
+ * **Details**
+ *
+ * `retryAfter` is what the answer asked to wait, in milliseconds, five minutes at most.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Intermediary extends Schema.TaggedError<Intermediary>("effect-blaze/Intermediary")(
+  "Intermediary",
+  httpAnswer
+) {
+  override get message(): string {
+    return `Something in front of ${this.host} answered with HTTP status ${this.status} in place of Mixin${
+      hints[this.status] ?? ""
+    }${afterwards(this.retryAfter)}.`
   }
 }
 
@@ -69,7 +122,7 @@ export class HandshakeRefused extends Schema.TaggedError<HandshakeRefused>("effe
  *
  * **Details**
  *
- * `problem` is the error code of the platform (`ECONNREFUSED`, `ENOTFOUND`, ...).
+ * `problem` is the error code of the platform (`ECONNREFUSED`, `ENOTFOUND`, ...), or what is wrong with the handshake.
  *
  * @category reasons
  * @since 0.1.0
@@ -123,7 +176,7 @@ export class Timeout extends Schema.TaggedError<Timeout>("effect-blaze/Timeout")
  * **Details**
  *
  * `code` is the one to switch on; `status` is 202 for errors of the API and 500 for errors of the server. `field` names the
- * invalid field of a 10002 when the server told it.
+ * invalid field of a 10002 when the server told it. `retryAfter` is what the answer asked to wait, in milliseconds.
  *
  * @category reasons
  * @since 0.1.0
@@ -132,7 +185,8 @@ export class ApiFailure extends Schema.TaggedError<ApiFailure>("effect-blaze/Api
   code: Schema.Int,
   status: Schema.optionalKey(Schema.Int),
   description: Schema.optionalKey(Schema.String),
-  field: Schema.optionalKey(Schema.String)
+  field: Schema.optionalKey(Schema.String),
+  retryAfter: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
     return `Mixin answered with error ${this.code}${this.description ? ` (${this.description})` : ""}${
@@ -218,6 +272,7 @@ export const Reason = Schema.Union([
   Unauthorized,
   ClientTooOld,
   HandshakeRefused,
+  Intermediary,
   Unreachable,
   ConnectionLost,
   Timeout,
@@ -260,15 +315,20 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
 
   /** The connection will not be tried again. */
   get isFatal(): boolean {
-    return this.reason._tag === "Unauthorized" || this.reason._tag === "ClientTooOld"
+    const { reason } = this
+    return (reason._tag === "Unauthorized" && reason.tokenAge === undefined) || reason._tag === "ClientTooOld"
   }
 
   /** Another attempt with the same ids may succeed, and cannot do harm. */
   get isRetryable(): boolean {
-    switch (this.reason._tag) {
+    const { reason } = this
+    switch (reason._tag) {
+      case "Unauthorized":
+        return !this.isFatal
       case "ApiFailure":
-        return retryableCodes.has(this.reason.code) || (this.reason.code >= 500 && this.reason.code < 600)
+        return retryableCodes.has(reason.code) || isServerError(reason.code) || isServerError(reason.status)
       case "HandshakeRefused":
+      case "Intermediary":
       case "Unreachable":
       case "ConnectionLost":
       case "Timeout":
@@ -281,9 +341,46 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
 
   /** No further try can change it: what was to be sent breaks a rule of Mixin, or Mixin's answer is one that stays. */
   get isFinal(): boolean {
+    const { reason } = this
     return (
-      this.reason._tag === "InvalidContent" || (this.reason._tag === "ApiFailure" && finalCodes.has(this.reason.code))
+      reason._tag === "InvalidContent" ||
+      (reason._tag === "ApiFailure" && finalCodes.has(reason.code) && !isServerError(reason.status))
     )
+  }
+
+  /** This machine's clock is the cause, by the server's time. */
+  get isClockWrong(): boolean {
+    return this.reason._tag === "Unauthorized" && this.isFatal && this.reason.clockDifference !== undefined
+  }
+
+  /** It was the host that could not be reached, or what stands in front of it: another address may do better. */
+  get isHostBound(): boolean {
+    switch (this.reason._tag) {
+      case "HandshakeRefused":
+      case "Intermediary":
+        return this.reason.status !== 413
+      case "Unreachable":
+      case "Timeout":
+        return true
+      default:
+        return false
+    }
+  }
+
+  /** A 401 that Mixin did not write: only an answer of the API tells whether it concerns the bot. */
+  get isUndecided(): boolean {
+    const { reason } = this
+    return (reason._tag === "HandshakeRefused" || reason._tag === "Intermediary") && reason.status === 401
+  }
+
+  /** The request was larger than what stands in front of the API takes. */
+  get isTooLarge(): boolean {
+    return this.reason._tag === "Intermediary" && this.reason.status === 413
+  }
+
+  /** The pause that the other end asked for, beside one's own. */
+  get retryAfter(): Duration.Duration {
+    return Duration.millis(("retryAfter" in this.reason ? this.reason.retryAfter : undefined) ?? 0)
   }
 
   /** The process exits with 1, see `Runtime.runMain`. */
@@ -306,19 +403,20 @@ export const make = (reason: Reason): BlazeError => {
   return error
 }
 
-// Sources: the official documentation and clients. Whatever is not listed is final: sending it again gives the same answer.
-// Statuses of 500 to 599 come from a proxy in front of the API, which may be another one the next time.
+// Sources: the official documentation and clients. Whatever is not listed gives the same answer when it is sent again.
 const retryableCodes: ReadonlySet<number> = new Set([408, 429, 7000, 7001, 10001, 10104, 10105, 30103])
 // Sources: the same. A code that nobody knows is none of these: it is tried like an error of the program's own.
 const finalCodes: ReadonlySet<number> = new Set([
   400, 403, 404, 10002, 10404, 20116, 20117, 20119, 20120, 20123, 20124, 20125, 20127, 20131, 20133, 20134, 20135,
   20150, 30102
 ])
-const unauthorizedCodes: ReadonlySet<number> = new Set([401, 20121])
+const isServerError = (code: number | undefined) => code !== undefined && code >= 500 && code < 600
+const authorizationExpiredCode = 20121
 const clientTooOldCode = 10006
 
 /**
- * The error for an `error` object of the server, whether it came in a frame or over REST.
+ * The error for an `error` object of the server, whether it came in a frame or over REST. One with a status of 500 to 599 passes,
+ * whatever its code is.
  *
  * @category constructors
  * @since 0.1.0
@@ -329,8 +427,11 @@ export const fromApi = (error: {
   readonly description?: string | undefined
   readonly field?: string | undefined
 }): BlazeError => {
-  if (unauthorizedCodes.has(error.code)) return make(new Unauthorized({}))
-  if (error.code === clientTooOldCode) return make(new ClientTooOld({}))
+  if (!isServerError(error.status)) {
+    if (error.code === 401) return make(new Unauthorized({}))
+    if (error.code === authorizationExpiredCode) return make(new Unauthorized({ code: authorizationExpiredCode }))
+    if (error.code === clientTooOldCode) return make(new ClientTooOld({}))
+  }
   return make(
     new ApiFailure({
       code: error.code,
@@ -341,18 +442,79 @@ export const fromApi = (error: {
   )
 }
 
+/**
+ * What an answer says to a request of the program's own: a 20121 there concerns the request, not the bot.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const ofRequest = (error: BlazeError): BlazeError =>
+  error.reason._tag === "Unauthorized" && error.reason.code === authorizationExpiredCode
+    ? make(new ApiFailure({ code: authorizationExpiredCode, description: "the authorization has expired" }))
+    : error
+
 /** How far apart two clocks may be before Mixin refuses a token: 5 minutes, in milliseconds. Source: the official documentation. */
 export const toleratedClockDifference = 300_000
 
+/** How old a token may be, in milliseconds, for a refusal of it to be final. Source: the official Android and Flutter clients. */
+const maximumTokenAge = 60_000
+
 /**
- * An `Unauthorized` that names the clock as the cause when the server's time says so. Both times are in milliseconds.
+ * A refusal with what is known of its circumstances, in milliseconds since 1970: the clock is named as the cause when the server's
+ * time says so, and a token that was signed too long ago is no proof against the bot.
  *
- * @category constructors
+ * @category combinators
  * @since 0.1.0
  */
-export const unauthorized = (localTime: number, serverTime: number | undefined): BlazeError => {
-  const difference = serverTime === undefined ? 0 : localTime - serverTime
-  return make(new Unauthorized(Math.abs(difference) > toleratedClockDifference ? { clockDifference: difference } : {}))
+export const explain = (
+  error: BlazeError,
+  known: { readonly now: number; readonly serverTime?: number | undefined; readonly signedAt?: number | undefined }
+): BlazeError => {
+  if (error.reason._tag !== "Unauthorized") return error
+  const { code } = error.reason
+  const difference = known.serverTime === undefined ? 0 : known.now - known.serverTime
+  const age = known.signedAt === undefined ? 0 : known.now - known.signedAt
+  return make(
+    new Unauthorized({
+      ...(code === undefined ? {} : { code }),
+      ...(Math.abs(difference) > toleratedClockDifference ? { clockDifference: difference } : {}),
+      ...(age > maximumTokenAge ? { tokenAge: age } : {})
+    })
+  )
+}
+
+/**
+ * A refusal that stands, however old its token was.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const standing = (error: BlazeError): BlazeError => {
+  if (error.reason._tag !== "Unauthorized" || error.reason.tokenAge === undefined) return error
+  const { clockDifference, code } = error.reason
+  return make(
+    new Unauthorized({
+      ...(code === undefined ? {} : { code }),
+      ...(clockDifference === undefined ? {} : { clockDifference })
+    })
+  )
+}
+
+const maximumProblem = 100
+
+/**
+ * What an error of the platform says, in a few words that can be shown: its code, else its first line. Such an error itself holds
+ * the request, and with it the token.
+ *
+ * @since 0.1.0
+ */
+export const problemOf = (error: unknown, otherwise: string): string => {
+  if (!Predicate.isObject(error)) return otherwise
+  if ("code" in error && Predicate.isString(error.code)) return error.code.slice(0, maximumProblem)
+  if (!("message" in error) || !Predicate.isString(error.message)) return otherwise
+  const [line = ""] = error.message.split("\n")
+  // An agent may put its proxy's address, with the password, or the request into its message.
+  return line === "" || /\/\/|@|bearer|basic|authorization|eyJ/i.test(line) ? otherwise : line.slice(0, maximumProblem)
 }
 
 const isLoopback = (hostname: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)
@@ -377,4 +539,17 @@ export const requireSecure = (address: string, scheme: "ws" | "http"): Result.Re
           })
         )
       )
+}
+
+/**
+ * The addresses of a setting, one or many, when each of them is one that a token may be sent to.
+ *
+ * @since 0.1.0
+ */
+export const requireSecureAll = (
+  addresses: string | ReadonlyArray<string>,
+  scheme: "ws" | "http"
+): Result.Result<ReadonlyArray<URL>, BlazeError> => {
+  const list = typeof addresses === "string" ? [addresses] : addresses
+  return Result.all((list.length === 0 ? [""] : list).map((address) => requireSecure(address, scheme)))
 }

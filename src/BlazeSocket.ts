@@ -13,6 +13,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -22,16 +23,18 @@ import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
+import * as MixinApi from "./MixinApi.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /**
- * The address of the server. A `ws:` address is taken for this machine only.
+ * The address of the server, or several: when one cannot be reached, the next connection is made to the next. A `ws:` address is taken
+ * for this machine only.
  *
  * @category references
  * @since 0.1.0
  */
-export const Url = Context.Reference<string>("effect-blaze/BlazeSocket/Url", {
+export const Url = Context.Reference<string | ReadonlyArray<string>>("effect-blaze/BlazeSocket/Url", {
   defaultValue: () => "wss://blaze.mixin.one/"
 })
 
@@ -68,13 +71,17 @@ export class RefusedUpgrade extends Schema.TaggedClass<RefusedUpgrade>("effect-b
   "RefusedUpgrade",
   {
     status: Schema.Int,
-    /** The server's time in milliseconds, when its headers told it. */
-    serverTime: Schema.optionalKey(Schema.Finite)
+    /** What it says, where that is JSON. */
+    body: Schema.optionalKey(Schema.String),
+    /** The server's time, and the pause that was asked for, in milliseconds, when the headers told them. */
+    serverTime: Schema.optionalKey(Schema.Finite),
+    retryAfter: Schema.optionalKey(Schema.Finite)
   }
 ) {}
 
 /**
- * Why nobody could be reached, as plain data: the platform's error code, in the cause of a `SocketOpenError`.
+ * Why nobody could be reached, as plain data: the platform's error code, or what is wrong with the handshake, in the cause of a
+ * `SocketOpenError`.
  *
  * @category models
  * @since 0.1.0
@@ -127,6 +134,10 @@ export class Dialer extends Context.Service<
  * @since 0.1.0
  */
 export interface Wire {
+  /** Whom it leads to. */
+  readonly host: string
+  /** When its token was signed, in milliseconds since 1970. */
+  readonly signedAt: number
   /** The Socket underneath, whose frames are still compressed. */
   readonly socket: Socket.Socket
   /** The next frames that arrived, at least one. */
@@ -152,7 +163,7 @@ export interface Wire {
 export class BlazeSocket extends Context.Service<
   BlazeSocket,
   {
-    /** Dials, with a fresh token; the scope closes the connection with 1000. */
+    /** Dials the address in use, with a fresh token; the scope closes the connection with 1000. */
     readonly open: Effect.Effect<Wire, BlazeError.BlazeError, Scope.Scope>
   }
 >()("effect-blaze/BlazeSocket") {}
@@ -160,19 +171,33 @@ export class BlazeSocket extends Context.Service<
 const isRefused = Schema.is(RefusedUpgrade)
 const isFailed = Schema.is(FailedDial)
 
-const toBlazeError = Effect.fnUntraced(function* (error: Socket.SocketError, url: URL) {
+const refusal = Effect.fnUntraced(function* (refused: RefusedUpgrade, host: string, signedAt: number) {
+  const { body, retryAfter, serverTime, status } = refused
+  const answer = yield* Effect.result(
+    MixinApi.readAnswer({
+      host,
+      status,
+      body: body ?? "",
+      serverTime: Option.fromUndefinedOr(serverTime),
+      retryAfter: Option.fromUndefinedOr(retryAfter),
+      signedAt
+    })
+  )
+  // What Mixin says itself is told in its words.
+  if (Result.isFailure(answer) && answer.failure.reason._tag !== "Intermediary") return answer.failure
+  return BlazeError.make(
+    new BlazeError.HandshakeRefused({ host, status, ...(retryAfter === undefined ? {} : { retryAfter }) })
+  )
+})
+
+const toBlazeError = Effect.fnUntraced(function* (error: Socket.SocketError, url: URL, signedAt: number) {
   const { reason } = error
   switch (reason._tag) {
     case "SocketOpenError": {
       if (reason.kind === "Timeout") {
         return handshakeTimedOut(url)
       }
-      if (isRefused(reason.cause)) {
-        const { serverTime, status } = reason.cause
-        return status === 401
-          ? BlazeError.unauthorized(yield* Clock.currentTimeMillis, serverTime)
-          : BlazeError.make(new BlazeError.HandshakeRefused({ status }))
-      }
+      if (isRefused(reason.cause)) return yield* refusal(reason.cause, url.host, signedAt)
       const problem = isFailed(reason.cause) ? reason.cause.problem : "no connection"
       return BlazeError.make(new BlazeError.Unreachable({ host: url.host, problem }))
     }
@@ -208,13 +233,15 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
       const telemetry = yield* Telemetry.make(signer.userId)
       const handshakeTimeout = yield* HandshakeTimeout
       const pingPeriod = yield* PingPeriod
-      const url = yield* Effect.fromResult(BlazeError.requireSecure(yield* Url, "ws"))
+      const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(yield* Url, "ws"))
+      let inUse = 0
 
-      const open = Effect.gen(function* () {
+      const openAt = Effect.fnUntraced(function* (url: URL) {
+        const signedAt = yield* Clock.currentTimeMillis
         const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
         const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
         const reader = yield* dialed.socket.reader.pipe(
-          Effect.catch((error) => Effect.flip(toBlazeError(error, url))),
+          Effect.catch((error) => Effect.flip(toBlazeError(error, url, signedAt))),
           // The platform's own timeout knows neither a proxy that is silent nor a server that answers byte by byte.
           Effect.timeoutOrElse({
             duration: handshakeTimeout,
@@ -224,7 +251,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
         const writer = yield* dialed.socket.writer
 
         let ended: BlazeError.BlazeError | undefined
-        const fail = (error: Socket.SocketError) => (ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url)))
+        const fail = (error: Socket.SocketError) =>
+          ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url, signedAt))
 
         yield* Effect.gen(function* () {
           let seen = dialed.signsOfLife()
@@ -242,6 +270,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
 
         const receive = Effect.catch(reader.pull, fail)
         const wire: Wire = {
+          host: url.host,
+          signedAt,
           // Acquiring the reader again must not dial again.
           socket: Socket.make({ reader: Effect.succeed(reader), writer: dialed.socket.writer }),
           receive,
@@ -259,6 +289,15 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
           isSaturated: dialed.isSaturated
         }
         return wire
+      })
+
+      const open = Effect.suspend(() => {
+        const tried = inUse
+        return Effect.tapError(openAt(urls[tried]!), (error) =>
+          Effect.sync(() => {
+            if (error.isHostBound && inUse === tried) inUse = (tried + 1) % urls.length
+          })
+        )
       })
       return BlazeSocket.of({ open })
     })

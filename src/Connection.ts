@@ -1,8 +1,9 @@
 /**
  * Sessions in a row: one bot's connection as the rest of the library sees it, whatever happens to the sockets below.
  *
- * Guarantee: it comes back by the reconnect policy for as long as that says so, never after the server refused the bot, and its
- * status is data; messages keep the order in which they arrived.
+ * Guarantee: it comes back by the reconnect policy for as long as that says so, never after the server refused the bot for what it
+ * is (and not for a token that had grown old, or in the words of something in front of the server), and its status is data;
+ * messages keep the order in which they arrived.
  *
  * @since 0.1.0
  */
@@ -14,17 +15,16 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import type * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
+import * as Elapsed from "./Elapsed.ts"
 import type * as Envelope from "./Envelope.ts"
 import type * as Message from "./Message.ts"
 import * as MixinApi from "./MixinApi.ts"
@@ -39,8 +39,8 @@ import * as Telemetry from "./Telemetry.ts"
  * **Details**
  *
  * - `Connecting`: the handshake and the first request are under way; `attempt` counts from 1 in every streak of failures.
- * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze, `givenUp` the
- *   messages that this process has given up.
+ * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze,
+ *   `givenUp` the messages that this process has given up; `host` is the one it leads to, `apiHost` the one that REST requests go to.
  * - `Waiting`: the next attempt is `delay` away, because of `reason`.
  * - `Stopped`: it will not be tried again, because of `reason`.
  *
@@ -49,7 +49,13 @@ import * as Telemetry from "./Telemetry.ts"
  */
 export type Status = Data.TaggedEnum<{
   Connecting: { readonly attempt: number }
-  Connected: { readonly since: number; readonly badFrames: number; readonly givenUp: number }
+  Connected: {
+    readonly since: number
+    readonly badFrames: number
+    readonly givenUp: number
+    readonly host: string
+    readonly apiHost: string
+  }
   Waiting: { readonly delay: Duration.Duration; readonly reason: BlazeError.BlazeError }
   Stopped: { readonly reason: BlazeError.BlazeError }
 }>
@@ -75,6 +81,21 @@ export const InboxSize = Context.Reference<{ readonly messages: number; readonly
  */
 export const BadFrameTolerance = Context.Reference<number>("effect-blaze/Connection/BadFrameTolerance", {
   defaultValue: () => 3
+})
+
+/**
+ * Whether a bot that is refused because of this machine's clock waits for the clock to be set, in place of failing: it tries again once
+ * a minute, for as long as the server's time says that the clock is the cause, and tells so each time. Off by default.
+ *
+ * **When to use**
+ *
+ * Use where a machine may start before its clock is set: a small computer without a battery, a virtual machine.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const AwaitClock = Context.Reference<boolean>("effect-blaze/Connection/AwaitClock", {
+  defaultValue: () => false
 })
 
 /**
@@ -191,6 +212,12 @@ const notConnected = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
 )
 
+/** How long a bot waits for its clock to be set before it looks again. */
+const clockPeriod = Duration.minutes(1)
+
+/** How often one and the same trouble is told, in milliseconds. */
+const warningPeriod = 60_000
+
 const receiptsKept = 1024
 /** How many times the usual time the first listing has at the most. */
 const maximumPatience = 12
@@ -212,6 +239,8 @@ export const layer: Layer.Layer<
     const { userId } = yield* Signer.Signer
     const random = yield* SecureRandom.SecureRandom
     const policy = yield* Reconnect.Policy
+    const awaitClock = yield* AwaitClock
+    const clock = yield* Clock.Clock
     const stableAfter = Duration.toMillis(policy.stableAfter)
 
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
@@ -258,26 +287,31 @@ export const layer: Layer.Layer<
       }).pipe(
         Effect.tapError(({ reason }) =>
           Effect.sync(() => (slowListings = reason._tag === "Timeout" ? slowListings + 1 : 0))
+        ),
+        // Refused before anything else came: the age of the token counts, as it does at the handshake.
+        Effect.mapError((error) =>
+          BlazeError.explain(error, { now: clock.currentTimeMillisUnsafe(), signedAt: wire.signedAt })
         )
       )
       slowListings = 0
+      const began = telemetry.now()
       const since = yield* Clock.currentTimeMillis
-      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0, givenUp }))
+      const { host } = wire
+      const apiHost = yield* SubscriptionRef.get(api.host)
+      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0, givenUp, host, apiHost }))
       yield* Effect.gen(function* () {
-        let badFrames = 0
         while (true) {
           const problems = yield* Queue.takeAll(passedOver)
-          badFrames += problems.length
           yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
-          yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames, givenUp }))
+          yield* whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
         }
       }).pipe(Effect.forkScoped)
       yield* Deferred.succeed(session, current)
       const reason = yield* Effect.flip(current.ended)
-      return { reason, stable: (yield* Clock.currentTimeMillis) - since >= stableAfter }
+      return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
     }).pipe(
       Effect.scoped,
-      Effect.catch((reason) => Effect.succeed({ reason, stable: false })),
+      Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
       Effect.ensuring(
         Effect.sync(() => {
           if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
@@ -285,37 +319,68 @@ export const layer: Layer.Layer<
       )
     )
 
-    // An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
-    const explain = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
-      if (error.reason._tag !== "Unauthorized" || error.reason.clockDifference !== undefined) return error
-      const time = yield* api.serverTime
-      return BlazeError.unauthorized(yield* Clock.currentTimeMillis, Option.getOrUndefined(time))
+    const whenConnected = (change: (status: Data.TaggedEnum.Value<Status, "Connected">) => Status) =>
+      SubscriptionRef.update(status, (current) => (current._tag === "Connected" ? change(current) : current))
+
+    yield* SubscriptionRef.changes(api.host).pipe(
+      Stream.drop(1),
+      Stream.runForEach((apiHost) => whenConnected((status) => ({ ...status, apiHost }))),
+      Effect.forkScoped
+    )
+
+    // What a refusal comes to. An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
+    const judge = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
+      const decided = yield* MixinApi.decide(error, api.me)
+      if (decided.reason._tag !== "Unauthorized" || !decided.isFatal || decided.isClockWrong) return decided
+      const serverTime = Option.getOrUndefined(yield* api.serverTime)
+      return BlazeError.explain(decided, { now: yield* Clock.currentTimeMillis, serverTime })
     })
 
+    let told = { message: "", at: -Infinity }
+    // Told once a minute while it stays the same.
+    const tell = (reason: BlazeError.BlazeError, next: string) =>
+      Effect.suspend(() => {
+        const { message } = reason
+        const again = told.message === message && telemetry.now() - told.at < warningPeriod
+        if (!again) told = { message, at: telemetry.now() }
+        return Effect.logWithLevel(again ? "Debug" : "Warn")(`${message} ${next}`)
+      })
+
     const sessions = Effect.gen(function* () {
-      let step = yield* Schedule.toStep(policy.schedule)
+      let pauses = yield* Elapsed.delays(policy.schedule)
       let attempt = 1
+      // A token that had grown old has been forgiven, and nothing was accepted since.
+      let forgiven = false
       while (true) {
         yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
-        const { reason, stable } = yield* once
-        if (reason.reason._tag === "BadInput") barren++
-        if (reason.isFatal || reason.reason._tag === "InvalidSetting") {
-          const explained = yield* explain(reason)
-          if (explained.reason._tag === "Unauthorized" && explained.reason.clockDifference !== undefined) {
-            telemetry.measure(metrics.clockDifference, explained.reason.clockDifference / 1000)
+        const { accepted, reason: ended, stable } = yield* once
+        if (ended.reason._tag === "BadInput") barren++
+        if (accepted) forgiven = false
+        const reason: BlazeError.BlazeError = yield* judge(forgiven ? BlazeError.standing(ended) : ended)
+        if (reason.reason._tag === "Unauthorized") {
+          if (reason.reason.clockDifference !== undefined) {
+            telemetry.measure(metrics.clockDifference, reason.reason.clockDifference / 1000)
           }
-          return yield* explained
+          forgiven = !reason.isFatal
         }
+        if (awaitClock && reason.isClockWrong) {
+          yield* Effect.logWarning(`${reason.message} The clock is looked at again in a minute.`)
+          yield* SubscriptionRef.set(status, Status.Waiting({ delay: clockPeriod, reason }))
+          yield* Effect.sleep(clockPeriod)
+          attempt++
+          continue
+        }
+        if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
         if (stable) {
-          step = yield* Schedule.toStep(policy.schedule)
+          pauses = yield* Elapsed.delays(policy.schedule)
           attempt = 0
         }
-        const next = yield* Effect.exit(step(yield* Clock.currentTimeMillis, reason))
-        if (Exit.isFailure(next)) return yield* reason
-        const [, delay] = next.value
+        const pause = yield* pauses(reason)
+        if (Option.isNone(pause)) return yield* reason
+        const delay = Duration.sum(pause.value, reason.retryAfter)
         telemetry.measure(metrics.reconnectDelay, Duration.toSeconds(delay))
         const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
-        yield* Effect.logWarning(`${reason.message} Connecting again in ${wait}.`)
+        yield* tell(reason, `Connecting again in ${wait}.`)
         yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
         yield* Effect.sleep(delay)
         attempt++
@@ -386,7 +451,7 @@ export const layer: Layer.Layer<
       },
       tell: (fact) => {
         givenUp = fact.givenUp
-        return SubscriptionRef.update(status, (now) => (now._tag === "Connected" ? { ...now, givenUp } : now))
+        return whenConnected((status) => ({ ...status, givenUp }))
       }
     })
   })

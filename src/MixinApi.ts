@@ -1,8 +1,9 @@
 /**
  * The REST endpoints next to Blaze, defined once and used by the client and by the built-in server.
  *
- * Guarantee: every request carries a fresh token over exactly the bytes that are sent, and every answer, whatever its status or
- * form, becomes either its data or a `BlazeError`; no trace headers go to Mixin.
+ * Guarantee: every request carries a fresh token over exactly the bytes that are sent, to the address it was made for and nowhere
+ * else; every answer, whatever its status or form, becomes either its data or a `BlazeError`, and what stands in front of the API is
+ * never taken for it; no trace headers go to Mixin.
  *
  * @since 0.1.0
  */
@@ -16,6 +17,7 @@ import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -27,20 +29,24 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 import * as Signer from "./Signer.ts"
 
 /**
- * The address of the REST API.
+ * The address of the REST API, or several: when one cannot be reached the next is used, from then on.
  *
  * @category references
  * @since 0.1.0
  */
-export const BaseUrl = Context.Reference<string>("effect-blaze/MixinApi/BaseUrl", {
+export const BaseUrl = Context.Reference<string | ReadonlyArray<string>>("effect-blaze/MixinApi/BaseUrl", {
   defaultValue: () => "https://api.mixin.one"
 })
+
+/** What the client says it is, over REST and at the handshake. A test holds it to the version of the package. */
+export const userAgent = "effect-blaze/0.1.0"
 
 /** How many messages one request may acknowledge. Source: the official documentation. */
 export const maximumAcknowledgements = 100
@@ -109,6 +115,8 @@ export class MixinApi extends Context.Service<
     readonly me: Effect.Effect<User, BlazeError.BlazeError>
     /** The server's time in milliseconds, from the headers of whatever it answers to `GET /me`. */
     readonly serverTime: Effect.Effect<Option.Option<number>>
+    /** The host that requests go to now. */
+    readonly host: SubscriptionRef.SubscriptionRef<string>
   }
 >()("effect-blaze/MixinApi") {}
 
@@ -126,6 +134,25 @@ export const serverTime = (headers: Readonly<Record<string, string | undefined>>
   return Number.isFinite(time) ? Option.some(time) : Option.none()
 }
 
+/** The longest that a `Retry-After` is heeded, in milliseconds. */
+const maximumRetryAfter = 300_000
+
+/**
+ * The pause that the headers of an answer ask for, in milliseconds, five minutes at most: `Retry-After` in seconds or as a date, which
+ * is meant by the clock of whoever wrote it. `now` is ours.
+ *
+ * @since 0.1.0
+ */
+export const retryAfter = (
+  headers: Readonly<Record<string, string | undefined>>,
+  now: number
+): Option.Option<number> => {
+  const value = headers["retry-after"]?.trim() ?? ""
+  const date = /\d:\d\d.*GMT$/i.test(value) ? Date.parse(value) : Number.NaN
+  const pause = /^\d+$/.test(value) ? Number(value) * 1000 : date - Option.getOrElse(serverTime(headers), () => now)
+  return pause > 0 ? Option.some(Math.min(pause, maximumRetryAfter)) : Option.none()
+}
+
 const bad = (problem: string) => BlazeError.make(new BlazeError.BadInput({ problem }))
 
 const sign = Effect.fnUntraced(function* (request: HttpClientRequest.HttpClientRequest) {
@@ -135,17 +162,25 @@ const sign = Effect.fnUntraced(function* (request: HttpClientRequest.HttpClientR
   const url = new URL(request.url)
   const token = yield* signer.token({ method: request.method, uri: url.pathname + url.search, body, id })
   return HttpClientRequest.setHeaders(request, {
+    accept: "application/json",
     authorization: `Bearer ${Redacted.value(token)}`,
+    "user-agent": userAgent,
     "x-request-id": id
   })
 })
 
-// The platform's error holds the request with its token, so only the code of the failure is taken out of it.
-const unreachable = (error: HttpClientError.HttpClientError, host: string): BlazeError.BlazeError => {
+// The platform's error holds the request with its token, so only what is wrong is taken out of it.
+const unreachable = (error: HttpClientError.HttpClientError): BlazeError.BlazeError => {
   const cause = Predicate.hasProperty(error.reason, "cause") ? error.reason.cause : undefined
-  const code = Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : error.reason._tag
-  return BlazeError.make(new BlazeError.Unreachable({ host, problem: code }))
+  return BlazeError.make(
+    new BlazeError.Unreachable({
+      host: hostOf(error.request.url),
+      problem: BlazeError.problemOf(cause, error.reason._tag)
+    })
+  )
 }
+
+const hostOf = (address: string) => (URL.canParse(address) ? new URL(address).host : "the server")
 
 const unreadable = bad("an answer that could not be read")
 const tooLarge = bad(`an answer of more than ${maximumAnswerSize} bytes`)
@@ -155,39 +190,75 @@ const decodeUser = Schema.decodeUnknownEffect(User)
 
 const isOk = (status: number) => status >= 200 && status < 300
 
-const unauthorized = (time: Option.Option<number>) =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.fail(BlazeError.unauthorized(now, Option.getOrUndefined(time)))
-  )
+/**
+ * An answer over HTTP as plain data: to a request, or to the upgrade of a connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answer {
+  readonly host: string
+  readonly status: number
+  readonly body: string
+  /** When its headers tell them, in milliseconds. */
+  readonly serverTime: Option.Option<number>
+  readonly retryAfter?: Option.Option<number>
+  /** When the token of the request was signed, in milliseconds since 1970. */
+  readonly signedAt?: number
+}
 
 /**
- * Reads an answer: its `data`, or why it has none. What Mixin says with a 200 or 202 may be an error, a proxy in front of it may
- * say HTML, and an empty body is as good as `{}`.
+ * Reads an answer: its `data`, or why it has none. What Mixin says with a 200 or 202 may be an error, and an empty body is as good as
+ * `{}`. Whatever else has not Mixin's JSON was said by an `Intermediary`.
  *
  * @since 0.1.0
  */
-export const readAnswer = Effect.fnUntraced(function* (answer: {
-  readonly status: number
-  readonly body: string
-  readonly serverTime: Option.Option<number>
-}): Effect.fn.Return<unknown, BlazeError.BlazeError> {
-  const { body, serverTime, status } = answer
-  if (status === 401) return yield* unauthorized(serverTime)
-  const refused = () => BlazeError.fromApi({ code: status, status })
+export const readAnswer = Effect.fnUntraced(function* (
+  answer: Answer
+): Effect.fn.Return<unknown, BlazeError.BlazeError> {
+  const { body, host, status } = answer
+  const pause = Option.getOrUndefined(answer.retryAfter ?? Option.none())
+  const asked = pause === undefined ? {} : { retryAfter: pause }
+  const passing = () => BlazeError.make(new BlazeError.Intermediary({ host, status, ...asked }))
   let json: unknown = {}
   try {
     if (body.trim() !== "") json = JSON.parse(body)
   } catch {
-    return yield* isOk(status) ? bad("an answer that is not JSON") : refused()
+    return yield* passing()
   }
-  const failed = decodeError(json)
-  if (Result.isSuccess(failed)) {
+  // Gateways write JSON too, with an `error` of another form.
+  if (Predicate.hasProperty(json, "error") && json.error !== null) {
+    const failed = decodeError(json)
+    if (Result.isFailure(failed)) return yield* passing()
     const error = Envelope.toBlazeError(failed.success.error)
-    return yield* error.reason._tag === "Unauthorized" ? unauthorized(serverTime) : error
+    if (error.reason._tag === "ApiFailure") {
+      return yield* BlazeError.make(new BlazeError.ApiFailure({ ...error.reason, ...asked }))
+    }
+    return yield* BlazeError.explain(error, {
+      now: yield* Clock.currentTimeMillis,
+      serverTime: Option.getOrUndefined(answer.serverTime),
+      signedAt: answer.signedAt
+    })
   }
-  if (!isOk(status)) return yield* refused()
+  if (!isOk(status)) return yield* passing()
   return Predicate.hasProperty(json, "data") ? json.data : null
 })
+
+/**
+ * What a failure comes to. A 401 that Mixin did not write says nothing about the bot: the answer to `GET /me` decides, and where that
+ * does not refuse the bot either, the 401 passes.
+ *
+ * @since 0.1.0
+ */
+export const decide = (
+  error: BlazeError.BlazeError,
+  me: Effect.Effect<unknown, BlazeError.BlazeError>
+): Effect.Effect<BlazeError.BlazeError> =>
+  error.isUndecided
+    ? Effect.map(Effect.result(me), (answer) =>
+        Result.isFailure(answer) && answer.failure.isFatal ? answer.failure : error
+      )
+    : Effect.succeed(error)
 
 // Where the transport itself holds the body to a length, a stream would only count again.
 const isShort = ({ headers }: HttpClientResponse.HttpClientResponse) =>
@@ -201,14 +272,29 @@ const readBounded = (response: HttpClientResponse.HttpClientResponse) =>
     Stream.mkString
   )
 
-const read = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
-  const requestId = response.headers["x-request-id"]
-  if (requestId !== undefined && requestId !== response.request.headers["x-request-id"]) {
-    return yield* bad("the answer to another request")
-  }
+const read = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse, signedAt: number) {
+  const { headers, request, status } = response
   const body = yield* isShort(response) ? Effect.mapError(response.text, () => unreadable) : readBounded(response)
-  return yield* readAnswer({ status: response.status, body, serverTime: serverTime(response.headers) })
+  const data = yield* readAnswer({
+    host: hostOf(request.url),
+    status,
+    body,
+    serverTime: serverTime(headers),
+    retryAfter: retryAfter(headers, yield* Clock.currentTimeMillis),
+    signedAt
+  })
+  const requestId = headers["x-request-id"]
+  return { data, isForeign: requestId !== undefined && requestId !== request.headers["x-request-id"] }
 })
+
+// The transport that comes with browsers follows redirects by itself, and would take the token along.
+const withoutRedirects = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.updateContext(effect, (context: Context.Context<R>) =>
+    Context.add(context, FetchHttpClient.RequestInit, {
+      ...Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)),
+      redirect: "manual"
+    })
+  )
 
 const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
   effect.pipe(
@@ -220,7 +306,9 @@ const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
           ? BlazeError.make(new BlazeError.Timeout({ operation }))
           : bad("an answer of an unexpected form")
     ),
-    Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+    withoutRedirects,
+    // A span of the platform's own would end with its error, which holds the request and the token.
+    Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
   )
 
 /**
@@ -241,36 +329,94 @@ export const layer: Layer.Layer<
   MixinApi,
   Effect.gen(function* () {
     const baseUrl = yield* BaseUrl
+    const addresses = yield* Effect.map(Effect.fromResult(BlazeError.requireSecureAll(baseUrl, "http")), (urls) =>
+      urls.map(({ host, href }) => ({ host, prefix: href.replace(/\/$/, "") }))
+    )
     const context = yield* Effect.context<Signer.Signer | SecureRandom.SecureRandom>()
-    const { host } = yield* Effect.fromResult(BlazeError.requireSecure(baseUrl, "http"))
+    const host = yield* SubscriptionRef.make(addresses[0]!.host)
+    let inUse = 0
     const signed = (yield* HttpClient.HttpClient).pipe(
-      HttpClient.mapRequest(HttpClientRequest.prependUrl(baseUrl)),
+      HttpClient.mapRequest((request) => HttpClientRequest.prependUrl(request, addresses[inUse]!.prefix)),
       HttpClient.mapRequestEffect((request) => Effect.provideContext(sign(request), context))
     )
     const client = yield* HttpApiClient.makeWith(Api, {
       httpClient: HttpClient.transformResponse(
         signed,
         (response: Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>) =>
-          Effect.mapError(response, (error) => unreachable(error, host))
+          Effect.mapError(response, unreachable)
+      )
+    })
+
+    // How many requests the API has taken as the bot's.
+    let accepted = 0
+
+    // Once for each address, and once more for a token that had grown old on its way.
+    const call = Effect.fnUntraced(function* <A>(
+      operation: string,
+      request: (signedAt: number) => Effect.Effect<A, unknown>
+    ): Effect.fn.Return<A, BlazeError.BlazeError> {
+      let untried = addresses.length
+      let acceptedAtRefusal: number | undefined
+      while (true) {
+        const tried = inUse
+        const result = yield* Effect.result(
+          run(
+            `waiting for the answer to ${operation} of ${addresses[tried]!.host}`,
+            Effect.flatMap(Clock.currentTimeMillis, request)
+          )
+        )
+        if (Result.isSuccess(result)) {
+          accepted++
+          return result.success
+        }
+        const error = result.failure
+        if (error.reason._tag === "Unauthorized") {
+          if (error.isFatal || acceptedAtRefusal === accepted) return yield* BlazeError.standing(error)
+          acceptedAtRefusal = accepted
+          continue
+        }
+        if (error.reason._tag === "ApiFailure") accepted++
+        if (!error.isHostBound) return yield* error
+        // Others may have turned to the next address while this one was waited for.
+        if (addresses.length > 1 && inUse === tried) {
+          inUse = (tried + 1) % addresses.length
+          yield* SubscriptionRef.set(host, addresses[inUse]!.host)
+        }
+        if (--untried === 0) return yield* error
+      }
+    })
+
+    const me = call(
+      "GET /me",
+      Effect.fnUntraced(function* (signedAt: number) {
+        const answer = yield* read(yield* client.me({ responseMode: "response-only" }), signedAt)
+        return answer.isForeign ? yield* bad("the answer to another request") : yield* decodeUser(answer.data)
+      })
+    )
+
+    let warned = false
+    const acknowledge = Effect.fnUntraced(function* (messages: ReadonlyArray<Envelope.Acknowledgement>) {
+      const { isForeign } = yield* call("POST /acknowledgements", (signedAt) =>
+        Effect.flatMap(client.acknowledge({ payload: messages, responseMode: "response-only" }), (response) =>
+          read(response, signedAt)
+        )
+      )
+      // Nothing in the answer is read: a gateway that writes an id of its own takes nothing from it.
+      if (!isForeign || warned) return
+      warned = true
+      yield* Effect.logWarning(
+        `The answers of ${addresses[inUse]!.host} have an X-Request-Id that is not the request's, as behind a gateway that writes its own; acknowledgements are taken to be done all the same.`
       )
     })
 
     return MixinApi.of({
-      acknowledge: (messages) =>
-        Effect.asVoid(
-          run(
-            "waiting for the answer to POST /acknowledgements",
-            Effect.flatMap(client.acknowledge({ payload: messages, responseMode: "response-only" }), read)
-          )
-        ),
-      me: run(
-        "waiting for the answer to GET /me",
-        client.me({ responseMode: "response-only" }).pipe(Effect.flatMap(read), Effect.flatMap(decodeUser))
-      ),
+      acknowledge: (messages) => Effect.catch(acknowledge(messages), (error) => Effect.flip(decide(error, me))),
+      me,
       serverTime: run(
         "waiting for the server's time",
         Effect.map(signed.execute(HttpClientRequest.get("/me")), (response) => serverTime(response.headers))
-      ).pipe(Effect.orElseSucceed(() => Option.none<number>()))
+      ).pipe(Effect.orElseSucceed(() => Option.none<number>())),
+      host
     })
   })
 )

@@ -103,6 +103,12 @@ const messageActions: ReadonlySet<string> = new Set([
   Envelope.Action.createKraken
 ])
 
+/** What is asked in the name of the bot, not of the program. */
+const ownActions: ReadonlySet<string> = new Set([
+  Envelope.Action.listPendingMessages,
+  Envelope.Action.acknowledgeReceipts
+])
+
 const isReceipt = (action: string, view: Envelope.MessageView) =>
   action === Envelope.Action.acknowledgeReceipt || view.source === Envelope.Action.acknowledgeReceipt
 
@@ -228,7 +234,10 @@ export const make = Effect.fnUntraced(function* (options: {
       return undefined
     }
     const envelope = decoded.success
-    const error = envelope.error ? Envelope.toBlazeError(envelope.error) : undefined
+    const told = envelope.error ? Envelope.toBlazeError(envelope.error) : undefined
+    // Only what answers a request of the program's own can be about that request alone.
+    const asked = told && pending.get(envelope.id)?.action
+    const error = told && asked !== undefined && !ownActions.has(asked) ? BlazeError.ofRequest(told) : told
     const answered = answer(envelope, error)
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined

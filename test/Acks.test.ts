@@ -14,6 +14,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   readonly behindMessages?: boolean
   readonly flushTimeout?: number
   readonly retry?: Schedule.Schedule<unknown>
+  readonly awaitClock?: boolean
   readonly dedup?: Layer.Layer<Dedup.Dedup>
   readonly answer?: (ids: ReadonlyArray<string>) => Effect.Effect<void, BlazeError.BlazeError>
 }) {
@@ -51,6 +52,7 @@ const scene = Effect.fnUntraced(function* (options?: {
     Layer.provideMerge(options?.dedup ?? Dedup.layerMemory),
     Layer.provide(BlazeTest.layerSocket),
     Layer.provide([
+      Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
       Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
       Layer.succeed(Acks.Retry, options?.retry ?? Schedule.spaced("1 second")),
       Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
@@ -164,17 +166,88 @@ describe("Acks", () => {
   }
 
   test(
-    "a thousand batches that fail at the same time have one that speaks for them",
+    "a thousand batches that fail at the same time are told in one line a minute",
     Effect.gen(function* () {
       const { answer, logs, offer } = yield* scene({ maximum: 1, flushTimeout: 0 })
       answer.now = () => Effect.fail(api(500))
       yield* offer(...Array.from({ length: 1000 }, (_, n) => n))
-      yield* pass(3000)
-      // After the first, the second and the fourth failure.
-      assert.strictEqual(logs.length, 3)
-      for (const log of logs) assert.include(log, "1000 messages are not acknowledged yet")
+      yield* pass(1000)
+      assert.strictEqual(logs.length, 1)
+      yield* pass(58_000)
+      assert.strictEqual(logs.length, 1)
+      yield* pass(2000)
+      assert.strictEqual(logs.length, 2)
+      for (const log of logs)
+        assert.include(log, "1000 messages are not acknowledged yet. Mixin answered with error 500")
     })
   )
+
+  const front = (status: number, retryAfter?: number) =>
+    BlazeError.make(
+      new BlazeError.Intermediary({ host: "api.example", status, ...(retryAfter === undefined ? {} : { retryAfter }) })
+    )
+
+  for (const status of [200, 302, 400, 401, 403, 404, 405, 407, 413, 429, 451, 500, 503]) {
+    test(
+      `a page with ${status} from what stands in front of the API drops nothing`,
+      Effect.gen(function* () {
+        const { answer, calls, logs, offer } = yield* scene()
+        answer.now = () => Effect.fail(front(status))
+        yield* offer(1)
+        yield* pass(10_000)
+        assert.isAtLeast(calls.length, 9)
+        assert.strictEqual(logs.length, 1)
+        assert.include(logs[0]!, `in front of api.example answered with HTTP status ${status}`)
+        answer.now = () => Effect.void
+        yield* pass(1000)
+        const { length } = calls
+        yield* pass(10_000)
+        assert.strictEqual(calls.length, length)
+      })
+    )
+  }
+
+  test(
+    "a batch that is too large for what stands in front is halved until it passes",
+    Effect.gen(function* () {
+      const { answer, calls, offer } = yield* scene()
+      answer.now = (ids) => (ids.length > 2 ? Effect.fail(front(413)) : Effect.void)
+      yield* offer(1, 2, 3, 4, 5, 6)
+      yield* pass(1000)
+      assert.deepStrictEqual(calls, [[1, 2, 3, 4, 5, 6], [1, 2, 3], [1, 2], [3], [4, 5, 6], [4, 5], [6]])
+    })
+  )
+
+  test(
+    "waits for as long as it is asked to, beside its own pause",
+    Effect.gen(function* () {
+      const { answer, calls, offer } = yield* scene()
+      answer.now = () => Effect.fail(front(429, 20_000))
+      yield* offer(1)
+      yield* pass(1000)
+      assert.strictEqual(calls.length, 1)
+      yield* pass(20_999)
+      assert.strictEqual(calls.length, 1)
+      yield* pass(1)
+      assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  for (const awaitClock of [true, false]) {
+    test(
+      `a refusal because of the clock ${awaitClock ? "is tried again" : "ends the bot"} when the clock is ${awaitClock ? "" : "not "}waited for`,
+      Effect.gen(function* () {
+        const { answer, calls, offer, status } = yield* scene({ awaitClock })
+        answer.now = () => Effect.fail(BlazeError.make(new BlazeError.Unauthorized({ clockDifference: 600_000 })))
+        yield* offer(1)
+        yield* pass(3000)
+        assert.strictEqual(calls.length, awaitClock ? 3 : 1)
+        if (awaitClock) return
+        const exit = yield* status
+        assert.isTrue(Exit.isFailure(exit))
+      })
+    )
+  }
 
   test(
     "begins a schedule anew that comes to its end, half a minute later",
@@ -226,19 +299,23 @@ describe("Acks", () => {
   )
 
   test(
-    "tries again whatever is not a refusal of the batch itself, and tells so ever more rarely",
+    "tries again whatever is not a refusal of the batch itself, and tells so once a minute",
     Effect.gen(function* () {
       const { answer, calls, close, logs, offer } = yield* scene()
       let code = 0
-      answer.now = () => Effect.fail(api([500, 502, 503, 504, 520, 408, 429, 7000, 7001][code++ % 9]!))
+      const odd = BlazeError.fromApi({ code: 0, status: 503 })
+      answer.now = () => {
+        const next = [500, 502, 503, 504, 520, 408, 429, 7000, 7001, odd][code++ % 10]!
+        return Effect.fail(typeof next === "number" ? api(next) : next)
+      }
       yield* offer(1)
-      for (let second = 0; second < 40; second++) yield* pass(1000)
-      assert.isAtLeast(calls.length, 38)
-      assert.strictEqual(logs.length, 6) // at tries 1, 2, 4, 8, 16, 32
+      for (let second = 0; second < 62; second++) yield* pass(1000)
+      assert.isAtLeast(calls.length, 60)
+      assert.strictEqual(logs.length, 2)
       answer.now = () => Effect.void
       yield* pass(1000)
       yield* close
-      assert.strictEqual(logs.length, 6)
+      assert.strictEqual(logs.length, 2)
     })
   )
 

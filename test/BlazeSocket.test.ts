@@ -1,34 +1,34 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Redacted, Result, Schedule, type Scope } from "effect"
-import { BlazeError, BlazeSocket, Frame, Gzip, Signer } from "effect-blaze"
+import { Deferred, Duration, Effect, Fiber, Layer, Redacted, Result, Schedule, type Scope } from "effect"
+import { BlazeError, BlazeSocket, Frame, Gzip, MixinApi, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
-import { createServer, type Server } from "node:http"
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http"
 import type { AddressInfo, Socket as NetSocket } from "node:net"
-import { inspect } from "node:util"
+import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
-import { eventually } from "./support.ts"
+import { eventually, found } from "./support.ts"
 
 const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
 
 /** A peer that shows life only when the test says so. */
-const quietPeer = () => {
+const quietPeer = (handshake: (url: URL) => Effect.Effect<void, Socket.SocketError> = () => Effect.void) => {
   const peer = { life: 0, pings: 0, paused: false, terminated: false, tokens: [] as Array<string> }
   let end: (effect: Effect.Effect<never, Socket.SocketError>) => void = () => {}
   const closed = Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) }))
   const layer = BlazeSocket.layer.pipe(
     Layer.provide(
       Layer.succeed(BlazeSocket.Dialer, {
-        dial: ({ token }) =>
+        dial: ({ token, url }) =>
           Effect.sync(() => {
             peer.tokens.push(Redacted.value(token))
             return {
               socket: Socket.make({
-                reader: Effect.succeed({
+                reader: Effect.as(handshake(url), {
                   pull: Effect.callback<never, Socket.SocketError>((resume) => void (end = resume)),
                   upgrade: Socket.SocketUpgradeError.unsupported
                 }),
@@ -118,6 +118,58 @@ describe("liveness", () => {
       assert.strictEqual(new Set(peer.tokens).size, 2)
     }).pipe(Effect.provide(layer))
   })
+})
+
+describe("several addresses", () => {
+  /** A dialer whose handshakes end as the host's name says, and the hosts that were dialled. */
+  const dialled = (urls: string | ReadonlyArray<string>) => {
+    const hosts: Array<string> = []
+    const causes: Readonly<Record<string, unknown>> = {
+      away: new BlazeSocket.FailedDial({ problem: "ENOTFOUND" }),
+      blocked: new BlazeSocket.RefusedUpgrade({ status: 451 }),
+      refuses: new BlazeSocket.RefusedUpgrade({ status: 401, body: '{"error":{"code":401}}' })
+    }
+    const { layer, peer } = quietPeer((url) => {
+      hosts.push(url.hostname)
+      const cause = causes[url.hostname.split(".")[0]!]
+      return cause === undefined
+        ? Effect.void
+        : Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
+    })
+    return { hosts, peer, layer: layer.pipe(Layer.provide(Layer.succeed(BlazeSocket.Url, urls))) }
+  }
+
+  it.effect("one that cannot be reached is followed by the next, which stays in use", () => {
+    const { hosts, layer } = dialled(["wss://away.example", "wss://blocked.example", "wss://good.example"])
+    return Effect.gen(function* () {
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(open))).reason._tag, "Unreachable")
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(open))).reason._tag, "HandshakeRefused")
+      const wire = yield* Effect.scoped(open)
+      assert.strictEqual(wire.host, "good.example")
+      yield* Effect.scoped(open)
+      assert.deepStrictEqual(hosts, ["away.example", "blocked.example", "good.example", "good.example"])
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect(
+    "after the last the first has its turn again, and a refusal of the bot is no reason to go elsewhere",
+    () => {
+      const { hosts, layer } = dialled(["wss://away.example", "wss://away.other", "wss://refuses.example"])
+      return Effect.gen(function* () {
+        for (let n = 0; n < 4; n++) yield* Effect.flip(Effect.scoped(open))
+        assert.deepStrictEqual(hosts, ["away.example", "away.other", "refuses.example", "refuses.example"])
+      }).pipe(Effect.provide(layer))
+    }
+  )
+
+  it.effect("each has to be one that a token may be sent to", () =>
+    Effect.gen(function* () {
+      for (const urls of [[], ["wss://good.example", "ws://good.example"]]) {
+        const error = yield* Effect.flip(Effect.scoped(open).pipe(Effect.provide(dialled(urls).layer)))
+        assert.strictEqual(error.reason._tag, "InvalidSetting")
+      }
+    })
+  )
 })
 
 describe("addresses", () => {
@@ -223,6 +275,9 @@ const keystore = JSON.stringify({
   session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"
 })
 
+const acceptOf = (headers: IncomingHttpHeaders) =>
+  createHash("sha1").update(`${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
+
 describe("the dialer of Node", () => {
   it.live("offers the subprotocol and the token, and no permessage-deflate", () => {
     const seen: Array<Record<string, unknown>> = []
@@ -237,26 +292,209 @@ describe("the dialer of Node", () => {
           assert.strictEqual(seen[0]!["sec-websocket-protocol"], "Mixin-Blaze-1")
           assert.match(String(seen[0]!["authorization"]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
           assert.isUndefined(seen[0]!["sec-websocket-extensions"])
+          assert.strictEqual(seen[0]!["user-agent"], MixinApi.userAgent)
           assert.strictEqual(seen[0]!["url"], "/")
         }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
     )
   })
 
-  it.live("tells the status and the time of a refused upgrade, and no secret", () =>
+  const answered =
+    (head: string, body = "") =>
+    (_: unknown, socket: Duplex) =>
+      void socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+
+  const refusedWith = (head: string, body = "", more: (server: Server) => void = () => {}) =>
     withServer(
+      (server) => {
+        server.on("upgrade", answered(head, body))
+        more(server)
+      },
+      (url) => Effect.flip(open).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+    )
+
+  const inJson = "\r\nContent-Type: application/json"
+
+  it.live("tells the time of a refusal in Mixin's words, and no secret", () =>
+    Effect.gen(function* () {
+      const error = yield* refusedWith(
+        `401 Unauthorized\r\nX-Server-Time: 1767225600000000000${inJson}`,
+        '{"error":{"status":202,"code":401}}'
+      )
+      assert(error.reason._tag === "Unauthorized")
+      assert.isAbove(error.reason.clockDifference!, 300_000)
+      assert.deepStrictEqual(found(error, /Bearer|eyJ|be53769c/), [])
+    })
+  )
+
+  for (const [head, body, expected] of [
+    ["401 Unauthorized", "", "HandshakeRefused 401"],
+    ["401 Unauthorized\r\nContent-Type: text/html", "<html>", "HandshakeRefused 401"],
+    [`401 Unauthorized${inJson}`, '{"message":"who?"}', "HandshakeRefused 401"],
+    [`202 Accepted${inJson}`, '{"error":{"status":202,"code":20121}}', "Unauthorized"],
+    [`403 Forbidden${inJson}`, '{"error":{"status":202,"code":10006}}', "ClientTooOld"],
+    [`500 Internal Server Error${inJson}`, '{"error":{"status":500,"code":7000}}', "ApiFailure"],
+    [`500 Internal Server Error${inJson}`, '{"error":{"status":500,"code":401}}', "ApiFailure"],
+    ["200 OK", "<html>", "HandshakeRefused 200"],
+    ["403 Forbidden", "<html>", "HandshakeRefused 403"],
+    ["429 Too Many Requests", "", "HandshakeRefused 429"],
+    ["451 Unavailable For Legal Reasons", "", "HandshakeRefused 451"],
+    ["503 Service Unavailable", "", "HandshakeRefused 503"]
+  ] as const) {
+    it.live(`an upgrade that is answered with ${head.split("\r\n")[0]!} and ${body || "nothing"} is ${expected}`, () =>
+      Effect.gen(function* () {
+        const error = yield* refusedWith(head, body)
+        const { reason } = error
+        const isRefused = reason._tag === "HandshakeRefused"
+        assert.strictEqual(isRefused ? `HandshakeRefused ${reason.status}` : reason._tag, expected)
+        if (isRefused) {
+          assert.isFalse(error.isFatal)
+          assert.match(
+            error.message,
+            new RegExp(`with 127\\.0\\.0\\.1:\\d+ was refused with HTTP status ${reason.status}`)
+          )
+        }
+      })
+    )
+  }
+
+  it.live("tells for how long it is asked to stay away", () =>
+    Effect.gen(function* () {
+      const error = yield* refusedWith("503 Service Unavailable\r\nRetry-After: 20")
+      assert.strictEqual(Duration.toMillis(error.retryAfter), 20_000)
+      assert.include(error.message, "asked to come back in 20s")
+    })
+  )
+
+  it.live("a redirect of the upgrade is a refusal, and nobody reaches its target", () => {
+    const reached: Array<string> = []
+    return withServer(
+      (target) => {
+        target.on("upgrade", ({ headers }, socket) => {
+          reached.push(String(headers.authorization))
+          socket.end()
+        })
+        target.on("request", ({ headers }, response) => {
+          reached.push(String(headers.authorization))
+          response.end()
+        })
+      },
+      (target) =>
+        Effect.gen(function* () {
+          for (const status of ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"]) {
+            const error = yield* refusedWith(`${status}\r\nLocation: ${target}`)
+            assert(error.reason._tag === "HandshakeRefused")
+            assert.strictEqual(error.reason.status, Number(status.slice(0, 3)))
+          }
+          assert.deepStrictEqual(reached, [])
+        })
+    )
+  })
+
+  for (const [name, head] of [
+    ["503 with no body", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"],
+    ["503 whose body does not end", "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\n\r\n<html>"],
+    ["503 whose JSON does not end", "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\r\n{"]
+  ] as const) {
+    it.live(`a ${name} on a connection that the server keeps open is closed by us`, () =>
+      Effect.gen(function* () {
+        const closed = yield* Deferred.make<void>()
+        yield* withServer(
+          (server) =>
+            server.on("upgrade", (_, socket) => {
+              socket.on("error", () => {})
+              socket.on("end", () => Deferred.doneUnsafe(closed, Effect.void))
+              socket.resume()
+              socket.write(head)
+            }),
+          (url) =>
+            Effect.gen(function* () {
+              const error = yield* Effect.flip(open).pipe(Effect.scoped, Effect.provide(against(url, keystore, 30_000)))
+              assert(error.reason._tag === "HandshakeRefused")
+              yield* Effect.timeout(Deferred.await(closed), "60 seconds")
+            })
+        )
+      })
+    )
+  }
+
+  for (const [name, head, says] of [
+    ["no subprotocol", "Sec-WebSocket-Accept: ACCEPT", "Server sent no subprotocol"],
+    [
+      "another subprotocol",
+      "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: x",
+      "Server sent an invalid subprotocol"
+    ],
+    ["a wrong key", "Sec-WebSocket-Accept: wrong", "Invalid Sec-WebSocket-Accept header"]
+  ] as const) {
+    it.live(`says so when the upgrade is granted with ${name}`, () =>
+      withServer(
+        (server) =>
+          server.on("upgrade", ({ headers }, socket) => {
+            socket.on("error", () => {})
+            socket.write(
+              `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${head.replace("ACCEPT", acceptOf(headers))}\r\n\r\n`
+            )
+          }),
+        (url) =>
+          Effect.gen(function* () {
+            const error = yield* Effect.flip(open)
+            assert(error.reason._tag === "Unreachable")
+            assert.strictEqual(error.reason.problem, says)
+            assert.isTrue(error.isRetryable)
+            assert.deepStrictEqual(found(error, /Bearer|eyJ/), [])
+          }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+      )
+    )
+  }
+
+  for (const [code, bytes] of [
+    ["WS_ERR_UNEXPECTED_RSV_1", [0xc2, 0x01, 0x00]],
+    ["WS_ERR_UNEXPECTED_RSV_2_3", [0xa2, 0x01, 0x00]],
+    ["WS_ERR_INVALID_OPCODE", [0x83, 0x01, 0x00]],
+    ["WS_ERR_UNEXPECTED_MASK", [0x82, 0x81, 0, 0, 0, 0, 0]],
+    ["WS_ERR_INVALID_CLOSE_CODE", [0x88, 0x02, 0x03, 0xed]],
+    ["WS_ERR_INVALID_UTF8", [0x81, 0x02, 0xff, 0xfe]],
+    ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", [0x82, 0x7f, 0, 0, 0, 0, 0x40, 0, 0, 0]]
+  ] as const) {
+    it.live(`a stream that is damaged tells ${code}`, () =>
+      withServer(
+        (server) => {
+          const sockets = new WebSocketServer({ server, handleProtocols: () => "Mixin-Blaze-1" })
+          sockets.on("connection", (ws, { socket }) => {
+            ws.on("error", () => {})
+            socket.write(Uint8Array.from(bytes))
+          })
+        },
+        (url) =>
+          Effect.gen(function* () {
+            const wire = yield* open
+            const error = yield* Effect.flip(wire.receive)
+            assert(error.reason._tag === "ConnectionLost")
+            assert.include(error.message, code)
+            assert.deepStrictEqual(found(error, /Bearer|eyJ/), [])
+          }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+      )
+    )
+  }
+
+  it.live("the token covers the query of the address", () => {
+    const seen: Array<{ readonly url: string | undefined; readonly sig: string }> = []
+    return withServer(
       (server) =>
-        server.on("upgrade", (_, socket) =>
-          socket.end("HTTP/1.1 401 Unauthorized\r\nX-Server-Time: 1767225600000000000\r\nConnection: close\r\n\r\n")
-        ),
+        server.on("upgrade", ({ headers, url }, socket) => {
+          const claims = String(headers.authorization).split(".")[1]!
+          seen.push({ url, sig: JSON.parse(Buffer.from(claims, "base64url").toString()).sig })
+          socket.end()
+        }),
       (url) =>
         Effect.gen(function* () {
-          const error = yield* Effect.flip(open)
-          assert(error.reason._tag === "Unauthorized")
-          assert.isAbove(error.reason.clockDifference!, 300_000)
-          assert.notMatch(inspect(error, { depth: Infinity, showHidden: true }), /Bearer|eyJ|be53769c/)
-        }).pipe(Effect.scoped, Effect.provide(against(url, keystore)))
+          yield* Effect.exit(open).pipe(Effect.scoped, Effect.provide(against(`${url}blaze?a=1&b=%20`, keystore)))
+          assert.deepStrictEqual(seen, [
+            { url: "/blaze?a=1&b=%20", sig: createHash("sha256").update("GET/blaze?a=1&b=%20").digest("hex") }
+          ])
+        })
     )
-  )
+  })
 
   it.live("gives up a handshake that is never answered", () =>
     withServer(
@@ -274,7 +512,7 @@ describe("the dialer of Node", () => {
       const error = yield* Effect.flip(open)
       assert(error.reason._tag === "Unreachable")
       assert.strictEqual(error.reason.problem, "ECONNREFUSED")
-      assert.notMatch(inspect(error, { depth: Infinity, showHidden: true }), /Bearer|eyJ/)
+      assert.deepStrictEqual(found(error, /Bearer|eyJ/), [])
     }).pipe(Effect.scoped, Effect.provide(against("ws://127.0.0.1:1/", keystore)))
   )
 
@@ -319,9 +557,7 @@ describe("the dialer of Node", () => {
       (server) =>
         // It takes the connection and never answers a frame, the close frame neither.
         server.on("upgrade", ({ headers }, socket) => {
-          const accept = createHash("sha1")
-            .update(`${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
-            .digest("base64")
+          const accept = acceptOf(headers)
           socket.write(
             `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: Mixin-Blaze-1\r\n\r\n`
           )

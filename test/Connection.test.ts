@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
+  Clock,
   Effect,
   Exit,
   Fiber,
   Layer,
+  Logger,
   Option,
   Queue,
   Result,
@@ -13,9 +15,11 @@ import {
   SubscriptionRef,
   Stream
 } from "effect"
-import { BlazeError, BlazeSocket, Connection, type Envelope, Message, Reconnect } from "effect-blaze"
+import { BlazeError, BlazeSocket, Connection, type Envelope, Message, MixinApi, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import { gzipSync } from "node:zlib"
+import { setWall } from "./support.ts"
 
 const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
 
@@ -26,17 +30,30 @@ const scene = Effect.fnUntraced(function* (options?: {
   readonly inbox?: { readonly messages: number; readonly bytes: number }
   readonly policy?: typeof Reconnect.Policy.Service
   readonly open?: Effect.Effect<BlazeSocket.Wire, BlazeError.BlazeError>
+  readonly api?: Partial<MixinApi.MixinApi["Service"]>
+  readonly awaitClock?: boolean
+  readonly logs?: Array<string>
 }) {
   const scope = yield* Scope.make()
   const open = options?.open
   const context = yield* Layer.buildWithScope(
     Connection.layer.pipe(
       Layer.provide(
+        Layer.effect(
+          MixinApi.MixinApi,
+          Effect.map(MixinApi.MixinApi, (api) => ({ ...api, ...options?.api }))
+        ).pipe(Layer.provide(BlazeTest.layerSocket))
+      ),
+      Layer.provide(
         open === undefined
           ? BlazeTest.layerSocket
           : Layer.merge(BlazeTest.layerSocket, Layer.succeed(BlazeSocket.BlazeSocket, { open }))
       ),
       Layer.provide([
+        Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
+        ...(options?.logs === undefined
+          ? []
+          : [Logger.layer([Logger.make(({ message }) => void options.logs!.push(String(message)))])]),
         Layer.succeed(Reconnect.Policy, options?.policy ?? every),
         Layer.succeed(Connection.InboxSize, options?.inbox ?? { messages: 1000, bytes: 8 * 1024 * 1024 })
       ])
@@ -72,6 +89,8 @@ const numbers = Effect.gen(function* () {
     })
   const ids: Array<string> = []
   const wire: BlazeSocket.Wire = {
+    host: "memory",
+    signedAt: 0,
     socket: undefined as never,
     envelopes: undefined as never,
     receive: Queue.takeAll(frames),
@@ -214,6 +233,282 @@ describe("status", () => {
       const status = yield* SubscriptionRef.get(connection.status)
       assert(status._tag === "Stopped" && status.reason.reason._tag === "Unauthorized")
       assert.strictEqual(status.reason.reason.clockDifference, -20 * 60 * 1000)
+    })
+  )
+})
+
+describe("what a refusal comes to", () => {
+  const refusedAt = (status: number, more: { readonly retryAfter?: number } = {}) =>
+    BlazeError.make(new BlazeError.HandshakeRefused({ host: "blaze.example", status, ...more }))
+
+  /** Handshakes that fail one after the other with what is given, and an API that answers `GET /me` with what is given. */
+  const refusals = (errors: ReadonlyArray<BlazeError.BlazeError>) => {
+    const rest = [...errors]
+    const opened: Array<number> = []
+    return {
+      opened,
+      open: Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        opened.push(now / 1000)
+        const next = rest.shift()
+        return next === undefined ? Effect.map(numbers, ({ wire }) => wire) : Effect.fail(next)
+      })
+    }
+  }
+  const unauthorized = BlazeError.make(new BlazeError.Unauthorized({}))
+
+  test(
+    "a 401 that Mixin did not write is tried again when GET /me takes the bot",
+    Effect.gen(function* () {
+      const { open, opened } = refusals([refusedAt(401), refusedAt(401)])
+      const { statuses } = yield* scene({ open })
+      yield* pass(1000)
+      yield* pass(1000)
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      assert.strictEqual(opened.length, 3)
+    })
+  )
+
+  for (const [name, answer, expected] of [
+    ["refuses the bot", unauthorized, "Stopped Unauthorized"],
+    [
+      "is not reached",
+      BlazeError.make(new BlazeError.Unreachable({ host: "h", problem: "p" })),
+      "Waiting HandshakeRefused"
+    ],
+    [
+      "is answered by a page",
+      BlazeError.make(new BlazeError.Intermediary({ host: "h", status: 401 })),
+      "Waiting HandshakeRefused"
+    ]
+  ] as const) {
+    test(
+      `a 401 that Mixin did not write is ${expected} when GET /me ${name}`,
+      Effect.gen(function* () {
+        const { open } = refusals([refusedAt(401), refusedAt(401)])
+        const { statuses } = yield* scene({ open, api: { me: Effect.fail(answer) } })
+        assert.strictEqual(statuses.at(-1), expected)
+      })
+    )
+  }
+
+  test(
+    "no other status asks GET /me",
+    Effect.gen(function* () {
+      let asked = 0
+      const { open } = refusals([302, 400, 403, 404, 407, 429, 451, 503].map((status) => refusedAt(status)))
+      const me = Effect.andThen(
+        Effect.sync(() => void asked++),
+        Effect.fail(unauthorized)
+      )
+      const { statuses } = yield* scene({ open, api: { me } })
+      for (let n = 0; n < 8; n++) yield* pass(1000)
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      assert.strictEqual(asked, 0)
+    })
+  )
+
+  test(
+    "waits for as long as it is asked to, beside the schedule's pause",
+    Effect.gen(function* () {
+      const { open, opened } = refusals([refusedAt(503, { retryAfter: 20_000 })])
+      yield* scene({ open })
+      yield* pass(20_999)
+      assert.deepStrictEqual(opened, [0])
+      yield* pass(1)
+      assert.deepStrictEqual(opened, [0, 21])
+    })
+  )
+
+  test(
+    "one and the same refusal is told once a minute, with status and host, and another at once",
+    Effect.gen(function* () {
+      const logs: Array<string> = []
+      const { open } = refusals([...Array.from({ length: 61 }, () => refusedAt(503)), refusedAt(502)])
+      yield* scene({ open, logs })
+      for (let second = 0; second < 59; second++) yield* pass(1000)
+      assert.strictEqual(logs.length, 1)
+      assert.include(logs[0]!, "handshake with blaze.example was refused with HTTP status 503")
+      yield* pass(1000)
+      assert.strictEqual(logs.length, 2)
+      yield* pass(1000)
+      assert.strictEqual(logs.length, 3)
+      assert.include(logs[2]!, "502")
+    })
+  )
+
+  const old = BlazeError.make(new BlazeError.Unauthorized({ tokenAge: 600_000 }))
+
+  test(
+    "a token that had grown old is forgiven once",
+    Effect.gen(function* () {
+      const { open, opened } = refusals([old])
+      const { statuses } = yield* scene({ open })
+      yield* pass(1000)
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      assert.strictEqual(opened.length, 2)
+    })
+  )
+
+  test(
+    "a second token that had grown old is final, whatever failed between the two",
+    Effect.gen(function* () {
+      const { open, opened } = refusals([old, refusedAt(503), old])
+      const { statuses } = yield* scene({ open })
+      yield* pass(1000)
+      yield* pass(1000)
+      assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
+      assert.strictEqual(opened.length, 3)
+    })
+  )
+
+  test(
+    "a token that had grown old is forgiven again when a connection was accepted in between",
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const bot = yield* BlazeTest.Account
+      let calls = 0
+      const real = yield* Effect.provide(BlazeSocket.BlazeSocket, BlazeTest.layerSocket)
+      const { statuses } = yield* scene({
+        open: Effect.suspend(() => (++calls % 2 === 1 ? Effect.fail(old) : real.open)) as Effect.Effect<
+          BlazeSocket.Wire,
+          BlazeError.BlazeError
+        >
+      })
+      for (let n = 0; n < 3; n++) {
+        yield* pass(1000)
+        assert.strictEqual(statuses.at(-1), "Connected 0")
+        yield* bot.cut
+        yield* pass(1000)
+      }
+      // A young one is refused for good.
+      yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
+      yield* pass(1000)
+      yield* bot.cut
+      yield* pass(1000)
+      assert.strictEqual(calls, 8)
+    })
+  )
+
+  for (const [name, age, expected] of [
+    ["old", 61_000, "Waiting Unauthorized"],
+    ["young", 59_000, "Stopped Unauthorized"]
+  ] as const) {
+    test(
+      `an ERROR frame that says 401 before anything else came, to a token that is ${name}, is ${expected}`,
+      Effect.gen(function* () {
+        const server = yield* BlazeServer.BlazeServer
+        yield* server.inject({ _tag: "ErrorFrame", code: 401 })
+        const wall = setWall()
+        const real = yield* Effect.provide(BlazeSocket.BlazeSocket, BlazeTest.layerSocket)
+        // The machine sleeps when the handshake is done.
+        const open = Effect.tap(real.open, () => Effect.sync(() => wall.set(age))) as Effect.Effect<
+          BlazeSocket.Wire,
+          BlazeError.BlazeError
+        >
+        yield* Effect.gen(function* () {
+          const { statuses } = yield* scene({ open })
+          assert.strictEqual(statuses.at(-1), expected)
+        }).pipe(wall.provide)
+      })
+    )
+  }
+
+  test(
+    "an ERROR frame that says 401 on a connection that was accepted is final, however old its token is",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const { statuses } = yield* scene()
+      yield* pass(3_600_000)
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      yield* bot.push(
+        gzipSync(JSON.stringify({ id: crypto.randomUUID(), action: "ERROR", error: { status: 202, code: 401 } }))
+      )
+      yield* BlazeTest.settle
+      assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
+    })
+  )
+
+  const clock = BlazeError.make(new BlazeError.Unauthorized({ clockDifference: -600_000 }))
+
+  test(
+    "a clock that is waited for is looked at once a minute, and told, until it is set",
+    Effect.gen(function* () {
+      const logs: Array<string> = []
+      const { open, opened } = refusals([clock, clock, clock])
+      const { connection, statuses } = yield* scene({ open, logs, awaitClock: true })
+      for (let minute = 0; minute < 3; minute++) {
+        const status = yield* SubscriptionRef.get(connection.status)
+        assert(status._tag === "Waiting" && status.reason.isClockWrong)
+        assert.strictEqual(logs.length, minute + 1)
+        assert.include(logs[minute]!, "10m behind the server's")
+        yield* pass(60_000)
+      }
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      assert.deepStrictEqual(opened, [0, 60, 120, 180])
+    })
+  )
+
+  test(
+    "a clock that is waited for excuses no refusal of which it is not the cause",
+    Effect.gen(function* () {
+      const { open } = refusals([clock, unauthorized])
+      const { statuses } = yield* scene({ open, awaitClock: true })
+      yield* pass(60_000)
+      assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
+    })
+  )
+
+  test(
+    "a wrong clock is final where it is not waited for",
+    Effect.gen(function* () {
+      const { open } = refusals([clock])
+      const { statuses } = yield* scene({ open })
+      assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
+    })
+  )
+})
+
+describe("time", () => {
+  test(
+    "a wall clock that is set back or forward by an hour neither ends a streak nor prolongs it",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const wall = setWall()
+      yield* Effect.gen(function* () {
+        const { statuses } = yield* scene()
+        const cut = Effect.gen(function* () {
+          yield* bot.cut
+          yield* BlazeTest.settle
+          yield* pass(1000)
+          return statuses.at(-2)
+        })
+        // Up for 10 seconds, whatever the wall says: it belongs to the streak.
+        yield* pass(10_000)
+        wall.set(3_600_000)
+        assert.strictEqual(yield* cut, "Connecting 2")
+        // Up for a minute, whatever the wall says: it ends the streak.
+        yield* pass(60_000)
+        wall.set(-7_200_000)
+        assert.strictEqual(yield* cut, "Connecting 1")
+      }).pipe(wall.provide)
+    })
+  )
+})
+
+describe("several addresses", () => {
+  test(
+    "the status tells which are in use, the one of REST too when it changes",
+    Effect.gen(function* () {
+      const host = yield* SubscriptionRef.make("api.one")
+      const { wire } = yield* numbers
+      const { connection } = yield* scene({ open: Effect.succeed({ ...wire, host: "blaze.two" }), api: { host } })
+      const inUse = Effect.map(SubscriptionRef.get(connection.status), (status) =>
+        status._tag === "Connected" ? [status.host, status.apiHost] : status._tag
+      )
+      assert.deepStrictEqual(yield* inUse, ["blaze.two", "api.one"])
+      yield* SubscriptionRef.set(host, "api.two")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(yield* inUse, ["blaze.two", "api.two"])
     })
   )
 })

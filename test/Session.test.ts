@@ -64,6 +64,8 @@ const scene = Effect.fnUntraced(function* (options?: {
     send: Effect.void as Effect.Effect<void, BlazeError.BlazeError>
   }
   const wire: BlazeSocket.Wire = {
+    host: "memory",
+    signedAt: 0,
     socket: undefined as never,
     envelopes: undefined as never,
     receive: Queue.takeAll(queue),

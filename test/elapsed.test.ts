@@ -3,13 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
 import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Elapsed, Ids, Quota, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { lines, pass, withWall } from "./support.ts"
+import { lines, pass, setWall } from "./support.ts"
 
 const hour = 3_600_000
 
 const monotonic = Effect.map(Elapsed.now, (now) => Math.round(now() / 1000))
 
-type Jump = (millis: number) => void
 const cases: Array<
   readonly [
     name: string,
@@ -269,8 +268,9 @@ for (const [direction, by] of [
       it.effect(`and changes nothing about ${name}`, () => {
         const log = lines()
         const own = settings ?? Layer.empty
-        return withWall((jump: Jump) =>
-          test(() => jump(by), log.all).pipe(
+        const wall = setWall()
+        return wall.provide(
+          test(() => wall.set(by), log.all).pipe(
             Effect.provide(BlazeTest.layer),
             Effect.provide(own),
             Effect.provide(log.layer)

@@ -8,9 +8,10 @@ import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { PrometheusMetrics } from "effect/observability"
 import { inspect } from "node:util"
-import { eventually } from "./support.ts"
+import { eventually, found } from "./support.ts"
 
 const content = "the eagle lands at midnight"
+const token = /eyJhbGci/
 const deep = { depth: Infinity, showHidden: true, maxStringLength: Infinity, maxArrayLength: Infinity } as const
 
 const see = (value: unknown): string => {
@@ -20,8 +21,26 @@ const see = (value: unknown): string => {
   } catch {
     json = ""
   }
-  return `${inspect(value, deep)} ${json} ${String(value)}`
+  // What inspect does not show is looked through too.
+  const hidden = found(value, token).map((place) => `eyJhbGci at ${place}`)
+  return `${inspect(value, deep)} ${json} ${String(value)} ${hidden.join()}`
 }
+
+it("a token in a property that is hidden, behind a symbol, in bytes or in a map is found", () => {
+  const hidden = Object.defineProperty(new Error("no"), "request", { value: { headers: new Map([["a", "eyJhbGci"]]) } })
+  const deep = {
+    [Symbol("it")]: [
+      {
+        get cause() {
+          return { bytes: Buffer.from("Bearer eyJhbGci") }
+        }
+      }
+    ]
+  }
+  assert.isAbove(found(hidden, token).length, 0)
+  assert.isAbove(found(deep, token).length, 0)
+  assert.deepStrictEqual(found({ a: [new Error("no")] }, token), [])
+})
 
 describe("secrets", () => {
   it.live("a run with every log level, every error, all spans and metrics shows no key, PIN, token or content", () => {

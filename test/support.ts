@@ -111,23 +111,51 @@ export const lines = () => {
   return { all, layer: Logger.layer([logger]) }
 }
 
-/** A wall clock that can be set: `jump` moves its date and nothing else, least of all what sleeps. */
-export const withWall = <A, E, R>(test: (jump: (millis: number) => void) => Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const clock = yield* Clock.Clock
-    let offset = 0
-    const millis = () => clock.currentTimeMillisUnsafe() + offset
-    const nanos = () => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
-    // Whatever else the clock can do, a TestClock's adjusting say, stays as it is.
-    const wall: Clock.Clock = Object.assign(Object.create(clock), {
-      currentTimeMillisUnsafe: millis,
-      currentTimeMillis: Effect.sync(millis),
-      currentTimeNanosUnsafe: nanos,
-      currentTimeNanos: Effect.sync(nanos)
-    })
-    return yield* Effect.provideService(
-      Effect.suspend(() => test((by) => void (offset += by))),
-      Clock.Clock,
-      wall
-    )
-  })
+/**
+ * A wall clock that can be set, over the one of the test; what sleeps and what measures time are not touched by it. `set` moves it by
+ * some milliseconds.
+ */
+export const setWall = () => {
+  let offset = 0
+  return {
+    set: (by: number) => {
+      offset += by
+    },
+    provide: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.flatMap(Clock.Clock, (clock) => {
+        const now = () => clock.currentTimeMillisUnsafe() + offset
+        const nanos = () => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
+        const wrong: Clock.Clock = Object.create(clock, {
+          currentTimeMillisUnsafe: { value: now },
+          currentTimeMillis: { value: Effect.sync(now) },
+          currentTimeNanosUnsafe: { value: nanos },
+          currentTimeNanos: { value: Effect.sync(nanos) }
+        })
+        return Effect.provideService(effect, Clock.Clock, wrong)
+      })
+  }
+}
+
+/**
+ * Where in a value, at any depth, a text stands that matches: in own properties of every kind, those too that are not enumerable,
+ * behind symbols, in maps, sets and bytes, which `inspect` does not all show.
+ */
+export const found = (value: unknown, pattern: RegExp): ReadonlyArray<string> => {
+  const seen = new Set<object>()
+  const places: Array<string> = []
+  const look = (value: unknown, place: string): void => {
+    if (typeof value === "string" && pattern.test(value)) places.push(place)
+    if ((typeof value !== "object" && typeof value !== "function") || value === null || seen.has(value)) return
+    seen.add(value)
+    if (value instanceof Uint8Array) return look(Buffer.from(value).toString("latin1"), `${place} as text`)
+    if (value instanceof Map || value instanceof Set) [...value].forEach((entry, n) => look(entry, `${place}(${n})`))
+    for (const key of Reflect.ownKeys(value)) {
+      look(key, `a key of ${place}`)
+      const property = Reflect.getOwnPropertyDescriptor(value, key)
+      look(property !== undefined && "value" in property ? property.value : undefined, `${place}.${String(key)}`)
+      if (property?.get !== undefined) look(Reflect.get(value, key), `${place}.${String(key)}`)
+    }
+  }
+  look(value, "it")
+  return places
+}

@@ -41,7 +41,9 @@ const scene = Effect.fnUntraced(function* (action: string) {
     receive: Queue.takeAll(frames),
     decode,
     send: (request) => Effect.sync(() => void sent.push(request)),
-    isSaturated: () => false
+    isSaturated: () => false,
+    host: "memory",
+    signedAt: 0
   }
   const making = yield* Session.make({
     wire,

@@ -24,6 +24,7 @@ import * as Frame from "../Frame.ts"
 import type * as Gzip from "../Gzip.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
+import * as EnvironmentProxy from "./EnvironmentProxy.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
 
@@ -86,10 +87,15 @@ export const layer = <DedupServices = never, QuotaServices = never>(
   ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices>
 
 // BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
+const addresses = (name: string) =>
+  Config.option(Config.String(name)).pipe(
+    Config.map(Option.map((value) => value.split(",").map((address) => address.trim())))
+  )
+
 const layerAddresses = Layer.unwrap(
   Effect.gen(function* () {
-    const url = yield* Config.option(Config.String("BLAZE_URL"))
-    const api = yield* Config.option(Config.String("BLAZE_API_URL"))
+    const url = yield* addresses("BLAZE_URL")
+    const api = yield* addresses("BLAZE_API_URL")
     return Layer.mergeAll(
       Option.isSome(url) ? Layer.succeed(BlazeSocket.Url, url.value) : Layer.empty,
       Option.isSome(api) ? Layer.succeed(MixinApi.BaseUrl, api.value) : Layer.empty
@@ -97,19 +103,22 @@ const layerAddresses = Layer.unwrap(
   }).pipe(Effect.orDie)
 )
 
+const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(layerAddresses))
+
 /**
  * A bot that is set up from the environment.
  *
  * **Details**
  *
  * `BLAZE_KEYSTORE` is the path of the keystore file, or its JSON. `BLAZE_URL` and `BLAZE_API_URL`, when set, are the addresses of
- * another server than Mixin's.
+ * another server than Mixin's; several stand with commas between them, and the next is used when one cannot be reached. The proxy that
+ * `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name is used for both, unless the program sets `WebSocketDialer.ProxyAgent`.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> = layer(Signer.layerConfig).pipe(
-  Layer.provide(layerAddresses)
+  Layer.provide(layerEnvironment)
 )
 
 /**
@@ -122,5 +131,5 @@ export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket | MixinApi.M
   Layer.merge(BlazeSocket.layer, MixinApi.layer).pipe(
     Layer.provide([Signer.layerConfig, Frame.layer, layerHttp]),
     Layer.provide(layerPlatform),
-    Layer.provide(layerAddresses)
+    Layer.provide(layerEnvironment)
   )

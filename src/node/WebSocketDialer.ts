@@ -1,12 +1,14 @@
 /**
  * The dialer on `ws`: an `effect/socket` Socket over one WebSocket, read in batches.
  *
- * Guarantee: what arrives in one turn of the event loop is one pull; what nobody pulls is bounded, by pausing the connection; no
- * error carries the request or its token; closing the scope closes with 1000 and waits for the close event.
+ * Guarantee: what arrives in one turn of the event loop is one pull; what nobody pulls is bounded, by pausing the connection; an
+ * error carries what went wrong, and never the request or its token; a refused upgrade is closed, whatever the server does, and its
+ * redirect not followed; closing the scope closes with 1000 and waits for the close event.
  *
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,14 +16,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
-import type { Agent } from "node:http"
+import type { Agent, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import { WebSocket } from "ws"
+import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
 
 /**
- * The agent that the WebSocket and REST go through: a proxy's, from a package such as `https-proxy-agent`. None by default.
+ * The agent that the WebSocket and REST go through: a proxy's, from a package such as `https-proxy-agent`. None by default, but
+ * `NodeBlaze.layerConfig` takes the proxy of the environment then.
  *
  * @category references
  * @since 0.1.0
@@ -50,14 +54,37 @@ const socketError = (reason: Socket.SocketErrorReason) => new Socket.SocketError
 const closeError = (code: number, closeReason?: string) =>
   socketError(new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) }))
 
-const failedDial = (error: Error) => {
-  const problem = "code" in error && typeof error.code === "string" ? error.code : "handshake failed"
-  return socketError(
-    /timed out/.test(error.message)
+const failedDial = (error: unknown) =>
+  socketError(
+    error instanceof Error && /timed out/.test(error.message)
       ? new Socket.SocketOpenError({ kind: "Timeout", cause: new BlazeSocket.FailedDial({ problem: "timeout" }) })
-      : new Socket.SocketOpenError({ kind: "Unknown", cause: new BlazeSocket.FailedDial({ problem }) })
+      : new Socket.SocketOpenError({
+          kind: "Unknown",
+          cause: new BlazeSocket.FailedDial({ problem: BlazeError.problemOf(error, "handshake failed") })
+        })
   )
-}
+
+/** How much of a refusal is read, and for how long: an error of the API is short, and comes at once. */
+const maximumRefusal = 16 * 1024
+const refusalTimeout = "2 seconds"
+
+// Only JSON can be the API's word. What else stands in front of it says is not looked at.
+const refusalBody = (response: IncomingMessage): Effect.Effect<string> =>
+  /json/i.test(response.headers["content-type"] ?? "")
+    ? Effect.callback<string>((resume) => {
+        const chunks: Array<Buffer> = []
+        let size = 0
+        const done = () => resume(Effect.succeed(Buffer.concat(chunks).toString()))
+        response.on("data", (chunk: Buffer) => {
+          chunks.push(chunk)
+          size += chunk.length
+          if (size > maximumRefusal) done()
+        })
+        response.on("end", done)
+        response.on("error", done)
+        response.on("close", done)
+      }).pipe(Effect.timeoutOption(refusalTimeout), Effect.map(Option.getOrElse(() => "")))
+    : Effect.succeed("")
 
 const headerText = (value: string | Array<string> | undefined) => (Array.isArray(value) ? value[0] : value)
 
@@ -70,6 +97,8 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
   let size = 0
   let signs = 0
   let end: Socket.SocketError | undefined
+  // What broke the connection: the close event tells 1006 only.
+  let problem: string | undefined
   let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
   let waking = false
   let closing = false
@@ -96,6 +125,10 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     deliver()
   }
 
+  const broken = (error: Error) => {
+    problem ??= BlazeError.problemOf(error, "")
+  }
+
   const listen = (socket: WebSocket) => {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       signs++
@@ -111,7 +144,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     })
     socket.on("ping", () => signs++)
     socket.on("pong", () => signs++)
-    socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString())))
+    socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString() || problem)))
   }
 
   const acquire = Effect.callback<WebSocket, Socket.SocketError>((resume) => {
@@ -119,28 +152,43 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     try {
       socket = open()
     } catch (error) {
-      return resume(Effect.fail(failedDial(error instanceof Error ? error : new Error("no address"))))
+      return resume(Effect.fail(failedDial(error)))
     }
     ws = socket
     socket.on("upgrade", (response) => {
       tcp = response.socket
+      tcp.on("error", broken)
     })
     socket.on("open", () => resume(Effect.succeed(socket)))
-    socket.on("unexpected-response", (request, response) => {
-      const headers = {
-        "x-server-time": headerText(response.headers["x-server-time"]),
-        date: response.headers.date
-      }
-      const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
-      const cause = new BlazeSocket.RefusedUpgrade({
-        status: response.statusCode ?? 0,
-        ...(serverTime === undefined ? {} : { serverTime })
-      })
-      request.destroy()
-      resume(Effect.fail(socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))))
+    socket.on("unexpected-response", (request, response) =>
+      resume(
+        Effect.gen(function* () {
+          const body = yield* refusalBody(response)
+          const headers = {
+            "retry-after": response.headers["retry-after"],
+            "x-server-time": headerText(response.headers["x-server-time"]),
+            date: response.headers.date
+          }
+          const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
+          const retryAfter = Option.getOrUndefined(MixinApi.retryAfter(headers, yield* Clock.currentTimeMillis))
+          const cause = new BlazeSocket.RefusedUpgrade({
+            status: response.statusCode ?? 0,
+            ...(body === "" ? {} : { body }),
+            ...(serverTime === undefined ? {} : { serverTime }),
+            ...(retryAfter === undefined ? {} : { retryAfter })
+          })
+          return yield* socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))
+        }).pipe(
+          // A server that keeps the connection open would hold it for ever.
+          Effect.ensuring(Effect.sync(() => request.destroy()))
+        )
+      )
+    )
+    // Errors come before the close event, which ends an open connection; before it is open they are the end of the handshake.
+    socket.on("error", (error) => {
+      broken(error)
+      resume(Effect.fail(failedDial(error)))
     })
-    // Errors come before the close event, which ends an open connection; here they are the end of a handshake.
-    socket.on("error", (error) => resume(Effect.fail(failedDial(error))))
     listen(socket)
     return Effect.sync(() => socket.terminate())
   })
@@ -248,7 +296,7 @@ export const layer: Layer.Layer<BlazeSocket.Dialer> = Layer.effect(
           make(
             () =>
               new WebSocket(url, subprotocol, {
-                headers: { authorization: `Bearer ${Redacted.value(token)}`, "user-agent": "effect-blaze" },
+                headers: { authorization: `Bearer ${Redacted.value(token)}`, "user-agent": MixinApi.userAgent },
                 handshakeTimeout: Duration.toMillis(handshakeTimeout),
                 maxPayload: maximumPayload,
                 perMessageDeflate: false,

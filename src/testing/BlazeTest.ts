@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Socket from "effect/socket/Socket"
 import type * as Arr from "effect/Array"
 import * as Acks from "../Acks.ts"
@@ -86,9 +87,9 @@ const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAc
       drop: () => finish(1006)
     })
     if (Result.isFailure(connected)) {
-      return Effect.fail(
-        openError(new BlazeSocket.RefusedUpgrade({ status: connected.failure.status, serverTime: server.now() }))
-      )
+      const { status } = connected.failure
+      const body = status === 401 ? { body: JSON.stringify({ error: BlazeServer.failure(401) }) } : {}
+      return Effect.fail(openError(new BlazeSocket.RefusedUpgrade({ status, serverTime: server.now(), ...body })))
     }
     session = connected.success
     if (end !== undefined) session.closed(1006)
@@ -137,7 +138,7 @@ const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
     const failure = server.restFailure()
     return Option.isNone(failure)
       ? Effect.void
-      : MixinApi.readAnswer({ ...failure.value, serverTime: Option.some(server.now()) })
+      : MixinApi.readAnswer({ ...failure.value, host: "memory", serverTime: Option.some(server.now()) })
   })
 
 /**
@@ -172,7 +173,8 @@ export const layerTransport: Layer.Layer<
             restFailure(server),
             Effect.sync(() => server.me(bot))
           ),
-          serverTime: Effect.sync(() => Option.some(server.now()))
+          serverTime: Effect.sync(() => Option.some(server.now())),
+          host: yield* SubscriptionRef.make("memory")
         })
       )
     })

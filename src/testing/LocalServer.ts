@@ -145,8 +145,10 @@ const refuse = (socket: Duplex, status: number, now: number) => {
   const headers = Object.entries(timeHeaders(now)).map(([name, value]) => `${name}: ${value}\r\n`)
   // Who keeps his half of the connection open has nothing more to say.
   socket.once("finish", () => socket.destroy())
+  // A refusal of the bot is the API's own word; any other is that of something in front of it.
+  const body = status === 401 ? JSON.stringify({ error: BlazeServer.failure(401) }) : ""
   socket.end(
-    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-length: 0\r\n\r\n`
+    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
   )
 }
 

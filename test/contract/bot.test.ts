@@ -240,7 +240,7 @@ describe("a bot", () => {
     "ends as Unauthorized when REST answers an acknowledgement with 401",
     Effect.gen(function* () {
       const { alice, bot, client, server } = yield* scene
-      yield* server.inject({ _tag: "FailRest", status: 401, body: "" })
+      yield* server.inject({ _tag: "FailRest", status: 401, body: '{"error":{"status":202,"code":401}}' })
       const error = yield* Effect.gen(function* () {
         yield* alice.say("hi")
         const fiber = yield* Effect.forkChild(Effect.flip(Bot.run(echo)))
@@ -250,6 +250,58 @@ describe("a bot", () => {
       }).pipe(Effect.provide(client))
       assert.strictEqual(error.reason._tag, "Unauthorized")
       assert.strictEqual(yield* bot.handshakes, 1)
+    })
+  )
+
+  both(
+    "goes on when a 401 to an acknowledgement is not Mixin's, and GET /me takes the bot",
+    Effect.gen(function* () {
+      const { alice, bot, client, reaches, server } = yield* scene
+      yield* server.inject({ _tag: "FailRest", status: 401, body: "<html>" })
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(Bot.run(echo))
+        yield* alice.say("hi")
+        yield* reaches(acknowledgedAll(bot))
+      }).pipe(Effect.provide(client))
+      assert.strictEqual(yield* bot.handshakes, 1)
+    })
+  )
+
+  both(
+    "a 20121 in the answer to a request of the program's own fails that request, and the bot goes on",
+    Effect.gen(function* () {
+      const { alice, bot, client, reaches, server } = yield* scene
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(Bot.run(echo))
+        yield* reaches(Effect.map(bot.connections, (open) => open === 1))
+        yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 20121 })
+        const blaze = yield* Blaze.Blaze
+        const error = yield* Effect.flip(blaze.send({ user: alice.userId }, "hi"))
+        assert(error.reason._tag === "ApiFailure")
+        assert.strictEqual(error.reason.code, 20121)
+        assert.isFalse(error.isRetryable)
+        yield* alice.say("still here?")
+        yield* reaches(Effect.map(alice.reads, (texts) => texts.length === 1))
+      }).pipe(Effect.provide(client))
+      assert.strictEqual(yield* bot.handshakes, 1)
+    })
+  )
+
+  both(
+    "a 20121 in the answer to an acknowledgement on the socket ends the bot",
+    Effect.gen(function* () {
+      const { alice, clientOverSocket, server } = yield* scene
+      yield* server.inject({ _tag: "FailRequest", action: "ACKNOWLEDGE_MESSAGE_RECEIPTS", code: 20121 })
+      const error = yield* Effect.gen(function* () {
+        yield* alice.say("hi")
+        const fiber = yield* Effect.forkChild(Effect.flip(Bot.run(echo)))
+        const { reaches } = yield* scene
+        yield* reaches(Effect.sync(() => fiber.pollUnsafe() !== undefined))
+        return yield* Fiber.join(fiber)
+      }).pipe(Effect.provide(clientOverSocket))
+      assert.strictEqual(error.reason._tag, "Unauthorized")
+      assert.match(error.message, /\(20121\)/)
+      assert.notInclude(error.message, "401")
     })
   )
 

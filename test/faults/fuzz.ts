@@ -128,6 +128,8 @@ const main = Effect.gen(function* () {
     const queue = yield* Queue.unbounded<Uint8Array>()
     const answered = yield* Deferred.make<void>()
     const wire: BlazeSocket.Wire = {
+      host: "memory",
+      signedAt: 0,
       socket: undefined as never,
       envelopes: undefined as never,
       receive: Queue.takeAll(queue),
