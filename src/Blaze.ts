@@ -513,7 +513,7 @@ const make = Effect.gen(function* () {
     deliveries,
     receipts: connection.receipts.pipe(
       Stream.map((view) => ({
-        messageId: view.message_id as Ids.MessageId,
+        messageId: Ids.toLowerCase(view.message_id) as Ids.MessageId,
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),

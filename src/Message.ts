@@ -30,13 +30,14 @@ const unsaid = /^(?:SYSTEM_|MESSAGE_|SIGNAL_|WEBRTC_|KRAKEN_|(?:PLAIN|ENCRYPTED)
 abstract class Base {
   abstract readonly _tag: string
 
-  /** The message as the server sent it. */
+  /** The message as the server sent it, but for fields that were odd, see `Envelope.MessageView`. */
   readonly view: Envelope.MessageView
 
   constructor(view: Envelope.MessageView) {
     this.view = view
   }
 
+  /** As the server wrote it, in upper case too, so that it can be acknowledged. */
   get id(): Ids.MessageId {
     return this.view.message_id as Ids.MessageId
   }

@@ -167,10 +167,10 @@ describe("npm start", () => {
   )
 
   for (const [name, keystore, sentence] of [
-    ["a missing keystore file", "/nonexistent.json", "the path must be that of a file that can be read"],
+    ["a missing keystore file", "/nonexistent.json", "the path /nonexistent.json must be that of a file"],
     ["a broken keystore", '{"app_id":"x"}', "app_id must be a UUID"],
     ["an empty setting", "", "BLAZE_KEYSTORE must be set to the path"],
-    ["a directory", "/tmp", "the path must be"]
+    ["a directory", "/tmp", "the path /tmp must be"]
   ] as const) {
     it.live(`says in one sentence what is wrong with ${name}, and ends with 1`, () =>
       Effect.gen(function* () {
