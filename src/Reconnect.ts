@@ -2,7 +2,7 @@
  * When to connect again, as Schedules.
  *
  * Guarantee: the first delay of a streak is at most a second, none exceeds a minute, each is drawn at random from its whole
- * range, and only a connection that stayed up for a minute ends the streak.
+ * range, and only a connection that stayed up for a minute ends the streak. What a server asks for with `Retry-After` comes on top.
  *
  * @since 0.1.0
  */

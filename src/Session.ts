@@ -105,6 +105,7 @@ const messageActions: ReadonlySet<string> = new Set([
 
 /** What is asked in the name of the bot, not of the program. */
 const ownActions: ReadonlySet<string> = new Set([
+  Envelope.Action.error,
   Envelope.Action.listPendingMessages,
   Envelope.Action.acknowledgeReceipts
 ])
@@ -235,9 +236,8 @@ export const make = Effect.fnUntraced(function* (options: {
     }
     const envelope = decoded.success
     const told = envelope.error ? Envelope.toBlazeError(envelope.error) : undefined
-    // Only what answers a request of the program's own can be about that request alone.
-    const asked = told && pending.get(envelope.id)?.action
-    const error = told && asked !== undefined && !ownActions.has(asked) ? BlazeError.ofRequest(told) : told
+    // What answers a request of the program's own, in time or late, may be about that request alone.
+    const error = told && !ownActions.has(envelope.action) ? BlazeError.ofRequest(told) : told
     const answered = answer(envelope, error)
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined

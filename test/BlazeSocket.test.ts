@@ -11,7 +11,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from "node:http"
 import type { AddressInfo, Socket as NetSocket } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
-import { eventually, found } from "./support.ts"
+import { eventually, found, setWall } from "./support.ts"
 
 const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
 
@@ -118,6 +118,32 @@ describe("liveness", () => {
       assert.strictEqual(new Set(peer.tokens).size, 2)
     }).pipe(Effect.provide(layer))
   })
+})
+
+describe("a refusal", () => {
+  for (const [asleep, tokenAge] of [
+    [61_000, 61_000],
+    [60_000, undefined]
+  ] as const) {
+    it.effect(
+      `of a token that was ${asleep} ms old when the answer came is ${tokenAge === undefined ? "" : "not "}final`,
+      () => {
+        const wall = setWall()
+        const { layer } = quietPeer(() => {
+          wall.set(asleep)
+          const cause = new BlazeSocket.RefusedUpgrade({ status: 401, body: '{"error":{"code":401}}' })
+          return Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
+        })
+        return Effect.gen(function* () {
+          const error = yield* Effect.flip(Effect.scoped(open))
+          assert(error.reason._tag === "Unauthorized")
+          assert.strictEqual(error.reason.tokenAge, tokenAge)
+          assert.strictEqual(error.isFatal, tokenAge === undefined)
+          if (tokenAge !== undefined) assert.include(error.message, "its token was 1m 1s old")
+        }).pipe(Effect.provide(layer), wall.provide)
+      }
+    )
+  }
 })
 
 describe("several addresses", () => {

@@ -124,7 +124,7 @@ describe("secrets", () => {
       seen.push(see(yield* Metric.snapshot), yield* PrometheusMetrics.format())
 
       const all = seen.join("\n")
-      assert.isAbove(spans.length, 10)
+      assert.isAbove(spans.length, 5)
       assert.isAbove(all.length, 10_000)
       assert.include(all, "blaze.handle")
       const seed = [...Buffer.from(session_private_key, "hex")]

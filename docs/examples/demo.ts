@@ -90,7 +90,9 @@ const demo = Effect.gen(function* () {
   const child = yield* spawn({
     BLAZE_KEYSTORE: Redacted.make(BLAZE_KEYSTORE),
     BLAZE_URL: Redacted.make(BLAZE_URL),
-    BLAZE_API_URL: Redacted.make(BLAZE_API_URL)
+    BLAZE_API_URL: Redacted.make(BLAZE_API_URL),
+    // Where the environment names a proxy it is not for this machine. The lower-case name is the one that is looked at first.
+    no_proxy: Redacted.make("127.0.0.1")
   })
   const ended = yield* Effect.forkScoped(child.exitCode)
 
