@@ -138,29 +138,29 @@ describe("LocalServer", () => {
     }).pipe(Effect.scoped)
   )
 
-  for (const path of ["/health", "/me"] as const) {
-    it.live(`shares no route with the application around it, which has ${path}`, () =>
+  const application = (path: "/health" | "/me") =>
+    HttpRouter.serve(HttpRouter.add("GET", path, HttpServerResponse.text("the application's own")), {
+      disableLogger: true,
+      disableListenLog: true
+    }).pipe(Layer.provideMerge(NodeHttpServer.layer(Http.createServer, { port: 0, host: "127.0.0.1" })))
+
+  for (const [name, path, layer] of [
+    ["beside it", "/health", Layer.merge(application("/health"), LocalServer.layer())],
+    ["beside it", "/me", Layer.merge(application("/me"), LocalServer.layer())],
+    ["around it", "/me", LocalServer.layer().pipe(Layer.provideMerge(application("/me")))]
+  ] as const) {
+    it.live(`shares no route with an application ${name}, which has ${path}`, () =>
       Effect.gen(function* () {
         const { apiUrl } = yield* LocalServer.LocalServer
         const { address } = yield* HttpServer.HttpServer
         assert(address._tag === "InetAddressV4")
-        const application = `http://127.0.0.1:${address.port}`
-        assert.strictEqual((yield* send(application + path, {})).body, "the application's own")
+        const url = `http://127.0.0.1:${address.port}`
+        assert.strictEqual((yield* send(url + path, {})).body, "the application's own")
         const other = path === "/me" ? "/acknowledgements" : "/me"
-        assert.strictEqual((yield* send(application + other, {})).status, 404)
+        assert.strictEqual((yield* send(url + other, {})).status, 404)
         assert.strictEqual((yield* send(apiUrl + path, {})).body, unauthorized)
         assert.strictEqual((yield* send(`${apiUrl}/me`, {})).body, unauthorized)
-      }).pipe(
-        Effect.provide(
-          Layer.merge(
-            HttpRouter.serve(HttpRouter.add("GET", path, HttpServerResponse.text("the application's own")), {
-              disableLogger: true,
-              disableListenLog: true
-            }).pipe(Layer.provideMerge(NodeHttpServer.layer(Http.createServer, { port: 0, host: "127.0.0.1" }))),
-            LocalServer.layer()
-          )
-        )
-      )
+      }).pipe(Effect.provide(layer))
     )
   }
 
@@ -192,7 +192,7 @@ describe("LocalServer", () => {
         // A body that is announced and never comes.
         const announced = { method: "POST", headers: { ...headers, "content-length": 100_000 } }
         assert.strictEqual((yield* send(url, announced, (request) => request.flushHeaders())).body, unauthorized)
-        const answer = yield* send(url, { method: "POST", headers }, endless)
+        const answer = yield* send(url, { method: "POST", headers: { ...headers, connection: "keep-alive" } }, endless)
         assert.strictEqual(answer.body, unauthorized)
         assert.strictEqual(answer.headers.connection, "close")
       }
