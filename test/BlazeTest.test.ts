@@ -9,10 +9,17 @@ const client = Blaze.layer.pipe(Layer.provide(BlazeTest.layerTransport), Layer.p
 it.effect("three clients in one program are three bots, each of which hears what is said to it", () =>
   Effect.gen(function* () {
     const server = yield* BlazeServer.BlazeServer
-    const accounts = [yield* BlazeTest.Account, yield* server.makeBot, yield* server.makeBot]
-    const bots = yield* Effect.forEach(accounts, (account) =>
-      Layer.build(client).pipe(Effect.provideService(BlazeTest.Account, account), Effect.map(Context.get(Blaze.Blaze)))
-    )
+    const others = [yield* server.makeBot, yield* server.makeBot]
+    const accounts = [yield* BlazeTest.Account, ...others]
+    const bots = [
+      yield* Blaze.Blaze,
+      ...(yield* Effect.forEach(others, (account) =>
+        Layer.build(client).pipe(
+          Effect.provideService(BlazeTest.Account, account),
+          Effect.map(Context.get(Blaze.Blaze))
+        )
+      ))
+    ]
     for (const [n, account] of accounts.entries()) {
       const run = Bot.run((delivery) => delivery.reply(`from ${n}`))
       yield* Effect.forkChild(Effect.provideService(run, Blaze.Blaze, bots[n]!))
@@ -27,5 +34,5 @@ it.effect("three clients in one program are three bots, each of which hears what
       assert.deepStrictEqual(yield* (yield* server.user(account, "alice")).reads, [`from ${n}`])
       assert.strictEqual((yield* account.acknowledged).length, 1)
     }
-  }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
+  }).pipe(Effect.scoped, Effect.provide(BlazeTest.layer))
 )

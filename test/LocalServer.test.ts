@@ -138,29 +138,29 @@ describe("LocalServer", () => {
     }).pipe(Effect.scoped)
   )
 
-  for (const path of ["/health", "/me"] as const) {
-    it.live(`shares no route with the application around it, which has ${path}`, () =>
+  const application = (path: "/health" | "/me") =>
+    HttpRouter.serve(HttpRouter.add("GET", path, HttpServerResponse.text("the application's own")), {
+      disableLogger: true,
+      disableListenLog: true
+    }).pipe(Layer.provideMerge(NodeHttpServer.layer(Http.createServer, { port: 0, host: "127.0.0.1" })))
+
+  for (const [name, path, layer] of [
+    ["beside it", "/health", Layer.merge(application("/health"), LocalServer.layer())],
+    ["beside it", "/me", Layer.merge(application("/me"), LocalServer.layer())],
+    ["around it", "/me", LocalServer.layer().pipe(Layer.provideMerge(application("/me")))]
+  ] as const) {
+    it.live(`shares no route with an application ${name}, which has ${path}`, () =>
       Effect.gen(function* () {
         const { apiUrl } = yield* LocalServer.LocalServer
         const { address } = yield* HttpServer.HttpServer
         assert(address._tag === "InetAddressV4")
-        const application = `http://127.0.0.1:${address.port}`
-        assert.strictEqual((yield* send(application + path, {})).body, "the application's own")
+        const url = `http://127.0.0.1:${address.port}`
+        assert.strictEqual((yield* send(url + path, {})).body, "the application's own")
         const other = path === "/me" ? "/acknowledgements" : "/me"
-        assert.strictEqual((yield* send(application + other, {})).status, 404)
+        assert.strictEqual((yield* send(url + other, {})).status, 404)
         assert.strictEqual((yield* send(apiUrl + path, {})).body, unauthorized)
         assert.strictEqual((yield* send(`${apiUrl}/me`, {})).body, unauthorized)
-      }).pipe(
-        Effect.provide(
-          Layer.merge(
-            HttpRouter.serve(HttpRouter.add("GET", path, HttpServerResponse.text("the application's own")), {
-              disableLogger: true,
-              disableListenLog: true
-            }).pipe(Layer.provideMerge(NodeHttpServer.layer(Http.createServer, { port: 0, host: "127.0.0.1" }))),
-            LocalServer.layer()
-          )
-        )
-      )
+      }).pipe(Effect.provide(layer))
     )
   }
 
@@ -192,7 +192,7 @@ describe("LocalServer", () => {
         // A body that is announced and never comes.
         const announced = { method: "POST", headers: { ...headers, "content-length": 100_000 } }
         assert.strictEqual((yield* send(url, announced, (request) => request.flushHeaders())).body, unauthorized)
-        const answer = yield* send(url, { method: "POST", headers }, endless)
+        const answer = yield* send(url, { method: "POST", headers: { ...headers, connection: "keep-alive" } }, endless)
         assert.strictEqual(answer.body, unauthorized)
         assert.strictEqual(answer.headers.connection, "close")
       }
@@ -294,18 +294,48 @@ describe("LocalServer", () => {
             const socket = yield* connect(port, "127.0.0.1", { allowHalfOpen: true })
             socket.on("error", () => {})
             socket.write(upgrade(authorization))
-            return yield* Effect.callback<string>((resume) => {
+            const line = yield* Effect.callback<string>((resume) => {
               socket.once("data", (data) => resume(Effect.succeed(data.toString().split("\r\n")[0]!)))
             })
+            return [socket, line] as const
           })
-          assert.strictEqual(yield* answerTo("Bearer nobody"), "HTTP/1.1 401 Unauthorized")
+          const [refused, unauthorized] = yield* answerTo("Bearer nobody")
+          assert.strictEqual(unauthorized, "HTTP/1.1 401 Unauthorized")
           yield* server.inject({ _tag: "RefuseHandshake", status: 503 })
-          assert.strictEqual(yield* answerTo(yield* tokenFor(bot, handshake)), "HTTP/1.1 503 Service Unavailable")
-          assert.strictEqual(yield* answerTo(yield* tokenFor(bot, handshake)), "HTTP/1.1 101 Switching Protocols")
+          const [other, unavailable] = yield* answerTo(yield* tokenFor(bot, handshake))
+          assert.strictEqual(unavailable, "HTTP/1.1 503 Service Unavailable")
+          // Who goes on writing finds the connection gone, and not a server that waits for more.
+          for (const socket of [refused, other]) {
+            yield* eventually(Effect.sync(() => socket.destroyed || (socket.write(" "), false)))
+          }
+          const [, granted] = yield* answerTo(yield* tokenFor(bot, handshake))
+          assert.strictEqual(granted, "HTTP/1.1 101 Switching Protocols")
           yield* Scope.close(scope, Exit.void)
           yield* eventually(Effect.map(bot.closeCodes, (codes) => codes.join() === "1006"))
         }).pipe(Effect.scoped)
       }),
+    60_000
+  )
+
+  it.live(
+    "waits for no upgrade that is under way when it ends",
+    () =>
+      Effect.gen(function* () {
+        // How far a handshake has come after so many turns is not known; one of them is in the middle.
+        for (let turns = 0; turns < 40; turns++) {
+          const scope = yield* Scope.make()
+          const context = yield* Layer.buildWithScope(LocalServer.layer(), scope)
+          const { bot, port } = yield* Effect.provideContext(scene, context)
+          const client = yield* connect(port, "127.0.0.1", { allowHalfOpen: true })
+          client.on("error", () => {})
+          client.write(upgrade(yield* tokenFor(bot, handshake)))
+          for (let turn = 0; turn < turns; turn++) {
+            yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+          }
+          yield* Scope.close(scope, Exit.void)
+          yield* eventually(Effect.map(bot.connections, (count) => count === 0))
+        }
+      }).pipe(Effect.scoped),
     60_000
   )
 

@@ -272,9 +272,16 @@ const make = (port: number) =>
     })
   })
 
-// A copy, since what zlib gives is a view of a buffer of 16 KiB, and thousands of frames may wait to be sent.
+// Little memory, since all of it is cleared for every frame; and one buffer of about the frame's size, since thousands may wait to be sent.
 const compress = (bytes: Uint8Array) =>
-  BlazeServer.withGoHeader(new Uint8Array(Zlib.gzipSync(bytes, { level: BlazeServer.compressionLevel })))
+  BlazeServer.withGoHeader(
+    Zlib.gzipSync(bytes, {
+      level: BlazeServer.compressionLevel,
+      windowBits: 10,
+      memLevel: 3,
+      chunkSize: bytes.length + 64
+    })
+  )
 
 /**
  * A server on a port of 127.0.0.1, on a free one by default. It fails with `InvalidSetting` when the port cannot be listened on.
