@@ -38,6 +38,7 @@ import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Reconnect from "./Reconnect.ts"
+import * as Setting from "./Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./Underway.ts"
@@ -178,8 +179,8 @@ const make = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
   const quota = yield* Quota.Quota
-  const drainTimeout = yield* DrainTimeout
-  const maximumGivenUp = yield* MaximumGivenUp
+  const drainTimeout = yield* Setting.duration("Blaze.DrainTimeout", yield* DrainTimeout, "zero or more")
+  const maximumGivenUp = yield* Setting.count("Blaze.MaximumGivenUp", yield* MaximumGivenUp, 0)
   const { telemetry } = connection
   const { metrics } = Telemetry
   const hash = Effect.provideService(Digest.Digest, digest)
@@ -564,8 +565,8 @@ export type Platform =
  */
 export interface Ports<DedupServices, QuotaServices> {
   readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
-  readonly dedup?: Layer.Layer<Dedup.Dedup, never, DedupServices> | undefined
-  readonly quota?: Layer.Layer<Quota.Quota, never, QuotaServices> | undefined
+  readonly dedup?: Layer.Layer<Dedup.Dedup, BlazeError.BlazeError, DedupServices> | undefined
+  readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
 
 /**
@@ -578,7 +579,10 @@ export const layerWith = <DedupServices = never, QuotaServices = never>(
   ports: Ports<DedupServices, QuotaServices>
 ): Layer.Layer<Blaze, BlazeError.BlazeError, DedupServices | QuotaServices | Platform> => {
   const { acks = Acks.layerRest, dedup = Dedup.layerMemory, quota = Quota.layerMemory } = ports
-  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, never, DedupServices | QuotaServices> = Layer.merge(dedup, quota)
+  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, BlazeError.BlazeError, DedupServices | QuotaServices> = Layer.merge(
+    dedup,
+    quota
+  )
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(

@@ -170,6 +170,11 @@ export class Timeout extends Schema.TaggedError<Timeout>("effect-blaze/Timeout")
   }
 }
 
+// What a code comes to for who sends a message, where its number and the server's words do not say it.
+const advice: Readonly<Record<number, string>> = {
+  403: " The bot may not write there: the person has blocked it, it is not in the group, or there is no such conversation yet; one with a person begins when that person writes first."
+}
+
 /**
  * The server answered a request with an error of its own.
  *
@@ -191,7 +196,7 @@ export class ApiFailure extends Schema.TaggedError<ApiFailure>("effect-blaze/Api
   override get message(): string {
     return `Mixin answered with error ${this.code}${this.description ? ` (${this.description})` : ""}${
       this.field ? `, field ${this.field}` : ""
-    }.`
+    }.${advice[this.code] ?? ""}`
   }
 }
 

@@ -24,6 +24,7 @@ import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import * as MixinApi from "./MixinApi.ts"
+import * as Setting from "./Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -231,8 +232,12 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
       const signer = yield* Signer.Signer
       const frame = yield* Frame.Frame
       const telemetry = yield* Telemetry.make(signer.userId)
-      const handshakeTimeout = yield* HandshakeTimeout
-      const pingPeriod = yield* PingPeriod
+      const handshakeTimeout = yield* Setting.duration(
+        "BlazeSocket.HandshakeTimeout",
+        yield* HandshakeTimeout,
+        "positive"
+      )
+      const pingPeriod = yield* Setting.duration("BlazeSocket.PingPeriod", yield* PingPeriod, "positive")
       const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(yield* Url, "ws"))
       let inUse = 0
 

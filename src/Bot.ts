@@ -236,6 +236,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   const inFlight = options.inFlight ?? defaults.inFlight
   yield* Setting.count("inFlight.messages", inFlight.messages)
   yield* Setting.count("inFlight.bytes", inFlight.bytes)
+  yield* Setting.duration("Keyed.Grace", yield* Keyed.Grace, "zero or more")
   const timeout =
     options.timeout === undefined ? undefined : yield* Setting.duration("timeout", options.timeout, "positive")
   const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)

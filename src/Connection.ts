@@ -30,6 +30,7 @@ import type * as Message from "./Message.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Reconnect from "./Reconnect.ts"
 import * as Session from "./Session.ts"
+import * as Setting from "./Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -229,7 +230,7 @@ const passedOverKept = 16
  */
 export const layer: Layer.Layer<
   Connection,
-  never,
+  BlazeError.BlazeError,
   BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom
 > = Layer.effect(
   Connection,
@@ -239,9 +240,12 @@ export const layer: Layer.Layer<
     const { userId } = yield* Signer.Signer
     const random = yield* SecureRandom.SecureRandom
     const policy = yield* Reconnect.Policy
+    yield* Session.checkSettings
     const awaitClock = yield* AwaitClock
     const clock = yield* Clock.Clock
-    const stableAfter = Duration.toMillis(policy.stableAfter)
+    const stableAfter = Duration.toMillis(
+      yield* Setting.duration("Reconnect.Policy.stableAfter", policy.stableAfter, "zero or more")
+    )
 
     const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
     // Made for the first subscriber: most bots have none.
@@ -254,11 +258,14 @@ export const layer: Layer.Layer<
     const publish = (views: ReadonlyArray<Envelope.MessageView>) => {
       if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
     }
-    const tolerance = yield* BadFrameTolerance
+    const tolerance = yield* Setting.count("Connection.BadFrameTolerance", yield* BadFrameTolerance, 0)
     const requestTimeout = yield* Session.RequestTimeout
     const telemetry = yield* Telemetry.make(userId)
     const { metrics } = Telemetry
-    const inbox = makeInbox(yield* InboxSize, telemetry)
+    const inboxSize = yield* InboxSize
+    yield* Setting.count("Connection.InboxSize.messages", inboxSize.messages)
+    yield* Setting.count("Connection.InboxSize.bytes", inboxSize.bytes)
+    const inbox = makeInbox(inboxSize, telemetry)
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
     let endReason = closed

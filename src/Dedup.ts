@@ -16,8 +16,10 @@ import * as Persistable from "effect/persistence/Persistable"
 import * as Persistence from "effect/persistence/Persistence"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as BlazeError from "./BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 import * as Ids from "./Ids.ts"
+import * as Setting from "./Setting.ts"
 
 /**
  * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `GivenUp`, leave it to the next
@@ -58,6 +60,12 @@ export class Dedup extends Context.Service<
   }
 >()("effect-blaze/Dedup") {}
 
+const checkedMemory = Effect.gen(function* () {
+  const memory = yield* Memory
+  const size = yield* Setting.count("Dedup.Memory.size", memory.size, 0)
+  return { size, age: yield* Setting.duration("Dedup.Memory.age", memory.age, "positive") }
+})
+
 type State = Exclude<Verdict, "New">
 
 // A number stands for a confirmation, which is final; an id that is not known is not settled.
@@ -87,10 +95,10 @@ const slack = 10_000
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<Dedup> = Layer.effect(
+export const layerMemory: Layer.Layer<Dedup, BlazeError.BlazeError> = Layer.effect(
   Dedup,
   Effect.gen(function* () {
-    const memory = yield* Memory
+    const memory = yield* checkedMemory
     const age = Duration.toMillis(memory.age)
     const now = yield* Elapsed.now
     // One look-up tells all of an id: a number is that of its confirmation.
@@ -193,11 +201,11 @@ const persevere = <A, E>(effect: Effect.Effect<A, E>, fallback: A, problem: stri
 export const layerPersistence = (options: {
   /** Tells the bots in one store apart. */
   readonly storeId: string
-}): Layer.Layer<Dedup, never, Persistence.Persistence> =>
+}): Layer.Layer<Dedup, BlazeError.BlazeError, Persistence.Persistence> =>
   Layer.effect(
     Dedup,
     Effect.gen(function* () {
-      const { age } = yield* Memory
+      const { age } = yield* checkedMemory
       const persistence = yield* Persistence.Persistence
       const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
       // The states that end with the process.

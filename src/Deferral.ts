@@ -13,9 +13,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import type * as BlazeError from "./BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
+import * as Setting from "./Setting.ts"
 
 /**
  * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:
@@ -81,8 +83,10 @@ export interface Deferral {
 export const make = Effect.fnUntraced(function* (on: {
   readonly offer: (message: Message.Message) => void
   readonly drop: (message: Message.Message) => Effect.Effect<void>
-}): Effect.fn.Return<Deferral, never, Scope.Scope> {
+}): Effect.fn.Return<Deferral, BlazeError.BlazeError, Scope.Scope> {
   const policy = yield* Policy
+  yield* Setting.count("Deferral.Policy.messages", policy.messages, 0)
+  yield* Setting.count("Deferral.Policy.bytes", policy.bytes, 0)
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const now = yield* Elapsed.now

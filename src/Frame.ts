@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Gzip from "./Gzip.ts"
+import * as Setting from "./Setting.ts"
 
 /**
  * How many bytes one frame may inflate to. 16 MiB by default; Mixin's own requests stay below 128 KiB.
@@ -69,11 +70,11 @@ const encoder = new TextEncoder()
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Frame, never, Gzip.Gzip> = Layer.effect(
+export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer.effect(
   Frame,
   Effect.gen(function* () {
     const { gunzip, gzip } = yield* Gzip.Gzip
-    const maximumSize = yield* MaximumSize
+    const maximumSize = yield* Setting.count("Frame.MaximumSize", yield* MaximumSize)
     const decoder = new TextDecoder("utf-8", { fatal: true })
     return Frame.of({
       decode: (frame) => {

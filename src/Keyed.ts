@@ -19,6 +19,7 @@ import * as Pull from "effect/Pull"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Setting from "./Setting.ts"
 
 /**
  * How long elements that are being worked on may go on when the stream is interrupted, before they are interrupted too: 30 seconds.
@@ -130,7 +131,11 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
   options: Options<A>
 ) {
   const { concurrency, inFlight = 10_000, inFlightWeight = Infinity, key, weight = () => 0 } = options
-  const grace = Duration.fromInputUnsafe(yield* Grace)
+  // Defects: a stream of anything has no error of its own for what the program was written with.
+  const grace = yield* Effect.orDie(Setting.duration("Keyed.Grace", yield* Grace, "zero or more"))
+  yield* Effect.orDie(Setting.count("concurrency", concurrency))
+  yield* Effect.orDie(Setting.count("inFlight", inFlight))
+  yield* Effect.orDie(Setting.positive("inFlightWeight", inFlightWeight))
   const context = yield* Effect.context<R2>()
   const fork = Effect.runForkWith(context)
   const turns = (yield* Scheduler.Scheduler).makeDispatcher()

@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Base64 from "./Base64.ts"
@@ -59,21 +60,36 @@ export const maximumTextLength = 64 * 1024
 /** The largest request, in bytes of JSON: 128 KiB. Source: the official documentation. */
 export const maximumRequestSize = 128 * 1024
 
+const expected = (field: string, what: string) => new BlazeError.InvalidContent({ field, expected: what })
+
+/** Whole seconds, or nothing for what is no time. */
+const secondsOf = (input: Duration.Input | undefined): number | undefined => {
+  if (input === undefined) return 0
+  const seconds = Duration.fromInput(input).pipe(
+    Option.map(Duration.toSeconds),
+    Option.getOrElse(() => NaN)
+  )
+  return Number.isFinite(seconds) && seconds >= 0 && !Number.isNaN(input) ? Math.ceil(seconds) : undefined
+}
+
 const make = (
   category: string,
   payload: string,
   options: Options | undefined,
   problem?: BlazeError.InvalidContent | false
-): Outgoing => ({
-  category,
-  dataBase64: Base64.encode(payload),
-  quotedMessageId: options?.quote,
-  silent: options?.silent ?? false,
-  expireIn: options?.expireIn === undefined ? 0 : Math.ceil(Duration.toSeconds(options.expireIn)),
-  problem: problem || undefined
-})
-
-const expected = (field: string, what: string) => new BlazeError.InvalidContent({ field, expected: what })
+): Outgoing => {
+  const expireIn = secondsOf(options?.expireIn)
+  return {
+    category,
+    dataBase64: Base64.encode(payload),
+    quotedMessageId: options?.quote,
+    silent: options?.silent ?? false,
+    expireIn: expireIn ?? 0,
+    problem:
+      problem ||
+      (expireIn === undefined ? expected("expireIn", 'a time such as "1 hour", zero or more and finite') : undefined)
+  }
+}
 
 const textProblem = (content: string) =>
   (content.length === 0 || content.length > maximumTextLength) &&

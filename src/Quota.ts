@@ -15,6 +15,7 @@ import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as BlazeError from "./BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
+import * as Setting from "./Setting.ts"
 
 /**
  * The limit as a token bucket, and the share of it that only answers may use: 9 000 in 6 seconds, a fifth.
@@ -58,9 +59,10 @@ export class Quota extends Context.Service<
 const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
 
 const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
-  const limit = yield* Limit
-  const { answerShare, messages } = limit
-  const window = Duration.fromInputUnsafe(limit.window)
+  const { answerShare, messages, window: given } = yield* Limit
+  yield* Setting.count("Quota.Limit.messages", messages)
+  yield* Setting.share("Quota.Limit.answerShare", answerShare)
+  const window = yield* Setting.duration("Quota.Limit.window", given, "positive")
   const consume = (key: string, limit: number) =>
     limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
       Effect.mapError(() => unavailable),
@@ -86,7 +88,7 @@ const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Quota, never, RateLimiter.RateLimiter> = Layer.effect(
+export const layer: Layer.Layer<Quota, BlazeError.BlazeError, RateLimiter.RateLimiter> = Layer.effect(
   Quota,
   Effect.flatMap(RateLimiter.RateLimiter, make)
 )
@@ -97,7 +99,7 @@ export const layer: Layer.Layer<Quota, never, RateLimiter.RateLimiter> = Layer.e
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<Quota> = Layer.effect(
+export const layerMemory: Layer.Layer<Quota, BlazeError.BlazeError> = Layer.effect(
   Quota,
   Effect.gen(function* () {
     const clock = yield* Elapsed.clock

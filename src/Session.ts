@@ -24,6 +24,7 @@ import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Ids from "./Ids.ts"
 import * as Message from "./Message.ts"
+import * as Setting from "./Setting.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /**
@@ -50,6 +51,16 @@ export const RequestTimeout = Context.Reference<Duration.Input>("effect-blaze/Se
  */
 export const OverflowSize = Context.Reference<number>("effect-blaze/Session/OverflowSize", {
   defaultValue: () => 64 * 1024 * 1024
+})
+
+/**
+ * Whether the settings of a session can work: looked at once, before the first.
+ *
+ * @since 0.1.0
+ */
+export const checkSettings: Effect.Effect<void, BlazeError.BlazeError> = Effect.gen(function* () {
+  yield* Setting.duration("Session.RequestTimeout", yield* RequestTimeout, "positive")
+  yield* Setting.count("Session.OverflowSize", yield* OverflowSize, 0)
 })
 
 /**

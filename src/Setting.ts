@@ -33,6 +33,24 @@ export const count = (name: string, value: number, minimum = 1): Effect.Effect<n
     : refuse(name, `a whole number of at least ${minimum}`, value)
 
 /**
+ * A number above 0, or `Infinity`.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const positive = (name: string, value: number): Effect.Effect<number, BlazeError.BlazeError> =>
+  value > 0 ? Effect.succeed(value) : refuse(name, "a number above 0", value)
+
+/**
+ * A part of a whole, from 0 to 1.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const share = (name: string, value: number): Effect.Effect<number, BlazeError.BlazeError> =>
+  value >= 0 && value <= 1 ? Effect.succeed(value) : refuse(name, "a number from 0 to 1", value)
+
+/**
  * A time that is not negative, or longer than nothing.
  *
  * @category checks

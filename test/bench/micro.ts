@@ -25,7 +25,7 @@ const timed = (count: number, work: () => void) => () => {
   return ((performance.now() - begun) * 1000) / count
 }
 
-const timedEffect = (count: number, work: Effect.Effect<unknown>) => async () => {
+const timedEffect = (count: number, work: Effect.Effect<unknown, unknown>) => async () => {
   const begun = performance.now()
   await Effect.runPromise(work)
   return ((performance.now() - begun) * 1000) / count
