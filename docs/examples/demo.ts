@@ -1,7 +1,7 @@
 // What npm start shows: the echo bot and people who talk to it, on a Blaze server of our own. With BLAZE_KEYSTORE set, the same bot on
 // Mixin.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit, Fiber, Redacted, Schedule, Stdio, Stream } from "effect"
+import { Cause, Console, Effect, Exit, Fiber, Record, Redacted, Schedule, Stdio, Stream } from "effect"
 import { BlazeSocket, MixinApi } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
@@ -86,14 +86,7 @@ const demo = Effect.gen(function* () {
   yield* note(`a Blaze server of your own listens on ${local.url}, nothing leaves this machine`)
   yield* Effect.forkScoped(narrate(server))
   yield* Effect.yieldNow
-  const { BLAZE_API_URL, BLAZE_KEYSTORE, BLAZE_URL } = local.environment(bot)
-  const child = yield* spawn({
-    BLAZE_KEYSTORE: Redacted.make(BLAZE_KEYSTORE),
-    BLAZE_URL: Redacted.make(BLAZE_URL),
-    BLAZE_API_URL: Redacted.make(BLAZE_API_URL),
-    // Where the environment names a proxy it is not for this machine. The lower-case name is the one that is looked at first.
-    no_proxy: Redacted.make("127.0.0.1")
-  })
+  const child = yield* spawn(Record.map(local.environment(bot), (value) => Redacted.make(value)))
   const ended = yield* Effect.forkScoped(child.exitCode)
 
   const readAll = Effect.forEach(people, (person) => person.reads)

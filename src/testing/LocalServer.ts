@@ -53,6 +53,8 @@ export class LocalServer extends Context.Service<
       readonly BLAZE_KEYSTORE: string
       readonly BLAZE_URL: string
       readonly BLAZE_API_URL: string
+      /** A proxy that the environment names is not for this machine. The lower-case name is the one that is looked at first. */
+      readonly no_proxy: string
     }
   }
 >()("effect-blaze/testing/LocalServer") {}
@@ -268,7 +270,12 @@ const make = (port: number) =>
     return LocalServer.of({
       url,
       apiUrl,
-      environment: (bot) => ({ BLAZE_KEYSTORE: bot.keystore, BLAZE_URL: url, BLAZE_API_URL: apiUrl })
+      environment: (bot) => ({
+        BLAZE_KEYSTORE: bot.keystore,
+        BLAZE_URL: url,
+        BLAZE_API_URL: apiUrl,
+        no_proxy: "127.0.0.1"
+      })
     })
   })
 

@@ -83,7 +83,12 @@ const network = Layer.effect(
         Layer.provide([NodeBlaze.layerPlatform, addresses])
       ),
       reaches: eventually,
-      quiet: Effect.sleep("100 millis")
+      // Timers go off in the order of their times, and what was sent before a round trip has arrived after it.
+      quiet: Effect.sleep("20 millis").pipe(
+        Effect.andThen(Effect.promise(() => fetch(local.apiUrl).then((answer) => answer.text()))),
+        Effect.repeat({ times: 5 }),
+        Effect.asVoid
+      )
     }
   })
 )
