@@ -10,6 +10,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts", "docs/examples/**/*.test.ts"],
     exclude: ["test/interop/**", "test/package/**", "test/bench/**", "node_modules/**"],
     // Beyond the minute that `eventually` waits, so that it is the one to say what did not happen.
+    // On two processors the default is one worker.
+    maxWorkers: "100%",
     testTimeout: 180_000,
     hookTimeout: 180_000
   }
