@@ -99,14 +99,17 @@ export const layer: Layer.Layer<Quota, BlazeError.BlazeError, RateLimiter.RateLi
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<Quota, BlazeError.BlazeError> = Layer.effect(
-  Quota,
-  Effect.gen(function* () {
-    const clock = yield* Elapsed.clock
-    const limiter = yield* RateLimiter.RateLimiter
-    return yield* make({
-      ...limiter,
-      consume: (options) => Effect.provideService(limiter.consume(options), Clock.Clock, clock)
-    })
-  })
-).pipe(Layer.provide(RateLimiter.layer), Layer.provide(RateLimiter.layerStoreMemory))
+export const layerMemory: Layer.Layer<Quota, BlazeError.BlazeError> = layer.pipe(
+  Layer.provide(RateLimiter.layer),
+  Layer.provide(
+    Layer.effect(
+      RateLimiter.RateLimiterStore,
+      Effect.gen(function* () {
+        const store = yield* RateLimiter.RateLimiterStore
+        // The store answers at once. To provide it with a clock for each send would cost more than its answer.
+        const run = Effect.runSyncWith(Context.make(Clock.Clock, yield* Elapsed.clock))
+        return { ...store, tokenBucket: (options) => Effect.sync(() => run(store.tokenBucket(options))) }
+      })
+    ).pipe(Layer.provide(RateLimiter.layerStoreMemory))
+  )
+)
