@@ -288,7 +288,7 @@ const make = Effect.gen(function* () {
     dedup.settle(id, "GivenUp")
     givenUp.add(id)
     yield* Effect.logError(
-      `Message ${id} is given up: ${reason} It is not offered again by this process, and stays unacknowledged for the next one.`
+      `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )
     const [oldest] = givenUp
     if (oldest !== undefined && givenUp.size > maximumGivenUp) {

@@ -100,6 +100,24 @@ describe("a message that can never be handled", () => {
     }).pipe(Effect.provide(BlazeTest.layerServer))
   )
 
+  it.effect("is told with the reason that the program gives", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(
+        Bot.run(() => Effect.fail("the shop is closed for good"), {
+          retry: Schedule.recurs(0),
+          onFailure: () => Effect.succeed(Delivery.GiveUp)
+        })
+      )
+      const id = yield* alice.say("hi")
+      yield* pass(1)
+      assert.deepStrictEqual(log.all, [
+        `Error Message ${id} is given up: the shop is closed for good. It is not offered again by this process, and stays unacknowledged for the next one.`
+      ])
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
+  })
+
   it.effect("is for onFailure to decide at once, which may say Ack", () =>
     Effect.gen(function* () {
       const bot = yield* BlazeTest.Account
