@@ -242,6 +242,7 @@ const make = Effect.gen(function* () {
     return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
   }
 
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
   const open = Underway.make<Message.Message>()
   // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
   const returned = new Map<Ids.MessageId, Delivery.Open>()
@@ -267,6 +268,22 @@ const make = Effect.gen(function* () {
     const message = open.end(entry)
     if (message !== undefined && returned.size > 0) returned.delete(message.id)
     return message
+  }
+
+  // What is left in one go goes back in one go, in order: one by one each would stand before the last.
+  let leaving: Array<Delivery.Open> = []
+  const leave = (entry: Delivery.Open) => {
+    if (leaving.push(entry) > 1) return
+    fork(
+      Effect.andThen(
+        Effect.yieldNow,
+        Effect.sync(() => {
+          const left = leaving.filter(isLeft)
+          leaving = []
+          giveBack(left.toSorted((a, b) => a.number - b.number))
+        })
+      )
+    )
   }
 
   const giveBack = (entries: ReadonlyArray<Delivery.Open>) => {
@@ -360,7 +377,7 @@ const make = Effect.gen(function* () {
       held--
     },
     leave: (entry) => {
-      if (consumer !== undefined && consumer !== own && isLeft(entry)) giveBack([entry])
+      if (consumer !== undefined && consumer !== own && isLeft(entry)) leave(entry)
       lookQuiet()
     },
     ack: (entry) => {
@@ -419,7 +436,7 @@ const make = Effect.gen(function* () {
     }
     if (late.length > 0) {
       yield* Effect.logWarning(
-        `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them; Delivery.filter does not.`
+        `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them, and what interrupts a handler within its stream (a timeout around Delivery.handle, say) leaves its message to the next consumer; Delivery.filter and a timeout inside the handler do not.`
       )
     }
     yield* tellAllUnread

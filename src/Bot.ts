@@ -304,13 +304,17 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
       running.end(entry)
       const outcome = Exit.isFailure(exit)
         ? "interrupted"
-        : exit.value === Delivery.Defer
+        : Delivery.isOutcome(exit.value, "Defer")
           ? "deferred"
-          : exit.value === Delivery.GiveUp
+          : Delivery.isOutcome(exit.value, "GiveUp")
             ? "given_up"
             : "acknowledged"
       telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
-      return Delivery.settleUnsafe(delivery, exit, failure && Delivery.reasonOf(failure))
+      return Delivery.settleUnsafe(
+        delivery,
+        exit,
+        outcome === "given_up" && failure ? Delivery.reasonOf(failure) : undefined
+      )
     }
 
     // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.

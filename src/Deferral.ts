@@ -43,6 +43,10 @@ export const Policy = Context.Reference<{
 /** How long the server keeps an unacknowledged message: 7 days. Source: the official documentation. */
 const retention = Duration.toMillis("7 days")
 
+/** How many places in a schedule are remembered: so many times those that find room, and at least so many. */
+const rememberedFor = 10
+const minimumRemembered = 10_000
+
 interface Entry {
   readonly delay: (input: undefined) => Effect.Effect<Option.Option<Duration.Duration>>
   /** When the server has dropped it, by `Elapsed.now`. */
@@ -90,7 +94,7 @@ export const make = Effect.fnUntraced(function* (on: {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const now = yield* Elapsed.now
-  // An id stays, with the place in its schedule, from its first deferral until it is done with or finds no room.
+  // An id stays, with the place in its schedule, from its first deferral until it is done with, whether it finds room or not.
   const entries = new Map<Ids.MessageId, Entry>()
   let count = 0
   let bytes = 0
@@ -116,15 +120,15 @@ export const make = Effect.fnUntraced(function* (on: {
 
   return {
     defer: Effect.fnUntraced(function* (message, since) {
-      if (count >= policy.messages || entries.size >= 2 * policy.messages || bytes + message.size > policy.bytes) {
-        entries.delete(message.id)
-        return "NoRoom"
-      }
       const entry = entries.get(message.id) ?? (yield* makeEntry(message, since))
       if (now() >= entry.dropped) return "Dropped"
       const delay = yield* entry.delay(undefined)
       if (Option.isNone(delay)) return "Exhausted"
-      entries.set(message.id, entry)
+      // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
+      if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + minimumRemembered) {
+        entries.set(message.id, entry)
+      }
+      if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"
       entry.message = message
       count++
       bytes += message.size

@@ -59,6 +59,14 @@ export const Defer: Outcome = { _tag: "Defer" }
 export const GiveUp: Outcome = { _tag: "GiveUp" }
 
 /**
+ * Whether what a handler gave is this outcome: by its tag, as its type says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const isOutcome = (value: unknown, tag: Outcome["_tag"]): boolean => Predicate.isTagged(value, tag)
+
+/**
  * A message that was handed out and is not settled.
  *
  * @category models
@@ -146,8 +154,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
-        if (exit.value === Defer) return delivery.defer
-        if (exit.value === GiveUp) return delivery.giveUp(reason ?? "its handler says so.")
+        if (isOutcome(exit.value, "Defer")) return delivery.defer
+        if (isOutcome(exit.value, "GiveUp")) return delivery.giveUp(reason ?? "its handler says so.")
         delivery.#actions.ack(delivery.#open)
         return Exit.void
       }
@@ -282,8 +290,13 @@ export const handle =
  * @since 0.1.0
  */
 export const reasonOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
+  // Anything can be failed with, also what cannot be shown: that must not become a failure of its own.
+  try {
+    const error = Cause.squash(cause)
+    return typeof error === "string" ? error : error instanceof Error ? String(error.message) : Cause.pretty(cause)
+  } catch {
+    return "it failed with something that cannot be shown."
+  }
 }
 
 const isFinalError = (error: unknown) => BlazeError.isBlazeError(error) && error.isFinal

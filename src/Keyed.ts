@@ -224,7 +224,13 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
   }
 
   const judge = (work: Working<A, B, E2>, exit: Exit.Exit<B, E2>) => {
-    const after = next(work.element, exit, isOver)
+    let after: ReturnType<typeof next>
+    try {
+      after = next(work.element, exit, isOver)
+    } catch (defect) {
+      // Nobody is above an observer: what it throws would end the process, and hold the key for ever.
+      after = Exit.die(defect)
+    }
     if (Exit.isExit(after)) finish(work, after as Exit.Exit<C, E3>)
     else if (isOver) finish(work, Exit.interrupt())
     else begin(work, after)

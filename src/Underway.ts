@@ -16,6 +16,8 @@ export interface Entry<out A> {
   readonly value: A | undefined
   /** When it began, in milliseconds of `Elapsed.now`. */
   readonly since: number
+  /** How many had begun before it. */
+  readonly number: number
   /** It was warned of already. */
   warned: boolean
   /** How many work on it now. */
@@ -53,6 +55,7 @@ export const make = <A>(): Underway<A> => {
   let entries: Array<{ -readonly [Key in keyof Entry<A>]: Entry<A>[Key] }> = []
   let first = 0
   let size = 0
+  let begun = 0
 
   const skip = () => {
     while (first < entries.length && entries[first]!.value === undefined) first++
@@ -64,7 +67,7 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, warned: false, holders: 0 }
+      const entry = { value, since, number: begun++, warned: false, holders: 0 }
       entries.push(entry)
       size++
       return entry

@@ -182,6 +182,37 @@ describe("the next consumer", () => {
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 
+  it.effect("gets what is left in one go in order, though it is busy", () =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const alice = yield* BlazeTest.user("alice")
+      const begun: Array<string> = []
+      for (const text of ["1", "2", "3"]) yield* alice.say(text)
+      const left = yield* Stream.runCollect(Stream.take(deliveries, 3))
+      const fibers = yield* Effect.forEach(left, (delivery) =>
+        Effect.forkChild(Delivery.handle(() => Effect.never)(delivery), { startImmediately: true })
+      )
+      yield* Effect.forkChild(
+        Bot.run(
+          (delivery) =>
+            Effect.andThen(
+              Effect.sync(() => begun.push(textOf(delivery))),
+              Effect.sleep("1 second")
+            ),
+          {
+            concurrency: 1,
+            inFlight: { messages: 1, bytes: 1_000_000 }
+          }
+        )
+      )
+      yield* alice.say("0")
+      yield* BlazeTest.settle
+      yield* Fiber.interruptAll(fibers)
+      for (let n = 0; n < 6; n++) yield* pass(1)
+      assert.deepStrictEqual(begun, ["0", "1", "2", "3"])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
   it.effect("honours the acknowledgement of who had the message before", () =>
     Effect.gen(function* () {
       const { deliveries } = yield* Blaze.Blaze

@@ -178,6 +178,47 @@ describe("a message that can never be handled", () => {
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
   })
 
+  it.effect("ends for those too that find no room among the deferred", () =>
+    Effect.gen(function* () {
+      const runs = new Map<string, number>()
+      yield* Effect.forkChild(
+        Bot.run(
+          ({ message }) => {
+            runs.set(message.id, (runs.get(message.id) ?? 0) + 1)
+            return Effect.fail("no")
+          },
+          { retry: Schedule.recurs(0) }
+        )
+      )
+      for (const name of ["a", "b", "c", "d", "e", "f"]) yield* (yield* BlazeTest.user(name)).say("hi")
+      for (let count = 0; count < 3 * 24 * 12; count++) yield* pass(300)
+      assert.strictEqual(runs.size, 6)
+      for (const count of runs.values()) assert.isAtMost(count, 31)
+    }).pipe(
+      Effect.provide(
+        BlazeTest.layer.pipe(
+          Layer.provide(
+            Layer.effect(
+              Deferral.Policy,
+              Effect.map(Deferral.Policy, (policy) => ({ ...policy, messages: 2 }))
+            )
+          )
+        )
+      )
+    )
+  )
+
+  it.effect("an outcome counts by its tag, as its type says", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(() => Effect.succeed({ _tag: "Defer" } as const)))
+      const id = yield* alice.say("hi")
+      yield* pass(2)
+      assert.deepStrictEqual(yield* bot.pending, [id])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
   it.effect("is not offered again once the server has dropped it", () => {
     const log = lines()
     return Effect.gen(function* () {

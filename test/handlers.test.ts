@@ -91,6 +91,49 @@ describe("a handler that gives no Effect", () => {
   })
 })
 
+describe("a handler that fails with what cannot be shown", () => {
+  for (const [name, value] of [
+    ["an object without a prototype", Object.create(null)],
+    [
+      "an object that throws when it is looked at",
+      {
+        toString() {
+          throw new Error("no")
+        }
+      }
+    ]
+  ] as const) {
+    it.effect(`ends neither the process nor the bot: ${name}`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* wellBehind(() => Effect.fail(value), 3), ["well"])
+      }).pipe(Effect.provide(BlazeTest.layer))
+    )
+    it.effect(`is acknowledged, deferred or given up as onFailure says: ${name}`, () =>
+      Effect.gen(function* () {
+        const bot = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        for (const [outcome, left] of [
+          [Delivery.Ack, 0],
+          [Delivery.GiveUp, 1],
+          [Delivery.Defer, 2]
+        ] as const) {
+          const fiber = yield* Effect.forkChild(
+            Bot.run(() => Effect.die(value), {
+              concurrency: 1,
+              retry: Schedule.recurs(0),
+              onFailure: () => Effect.succeed(outcome)
+            })
+          )
+          yield* alice.say("hi")
+          yield* pass(2)
+          assert.strictEqual((yield* bot.pending).length, left)
+          yield* Fiber.interrupt(fiber)
+        }
+      }).pipe(Effect.provide(BlazeTest.layer))
+    )
+  }
+})
+
 describe("a handler has a fiber of its own", () => {
   it.effect("what it forks as a child ends with it, on a busy bot, with and without a timeout", () =>
     Effect.gen(function* () {
@@ -239,6 +282,23 @@ describe("Keyed", () => {
       assert.strictEqual(count, 10_000)
       assert.isAtLeast(others, 10)
       yield* Fiber.interrupt(other)
+    })
+  )
+
+  it.effect("a judgement that throws fails the stream and hangs nobody", () =>
+    Effect.gen(function* () {
+      const exit = yield* Stream.range(1, 3).pipe(
+        Keyed.mapExit(
+          Effect.succeed,
+          () => {
+            throw new Error("no judgement")
+          },
+          { key: (n) => n, concurrency: 2 }
+        ),
+        Stream.runDrain,
+        Effect.exit
+      )
+      assert.include(String(exit), "no judgement")
     })
   )
 
