@@ -23,7 +23,7 @@ import * as Connection from "./Connection.ts"
 import * as Dedup from "./Dedup.ts"
 import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
-import type * as Ids from "./Ids.ts"
+import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Setting from "./Setting.ts"
 import * as Telemetry from "./Telemetry.ts"
@@ -276,9 +276,7 @@ export const layer: Layer.Layer<Acks, BlazeError.BlazeError, Transport | Connect
         yield* Fiber.interrupt(worker)
         if (unconfirmed.size > 0) {
           yield* Effect.logWarning(
-            `These messages were handled but not acknowledged in time, and will come back: ${[...unconfirmed].slice(0, maximumLogged).join(", ")}${
-              unconfirmed.size > maximumLogged ? ` and ${unconfirmed.size - maximumLogged} more` : ""
-            }`
+            `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed)}`
           )
           done([...unconfirmed])
         }
@@ -298,7 +296,7 @@ export const layer: Layer.Layer<Acks, BlazeError.BlazeError, Transport | Connect
         Effect.suspend(() => {
           const ids = late.splice(0)
           return Effect.logWarning(
-            `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${ids.slice(0, maximumLogged).join(", ")}`
+            `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${Ids.list(ids)}`
           )
         })
       )
@@ -313,8 +311,6 @@ export const layer: Layer.Layer<Acks, BlazeError.BlazeError, Transport | Connect
       })
     })
   )
-
-const maximumLogged = 20
 
 const closingDelay = Duration.millis(500)
 

@@ -154,9 +154,6 @@ const gaveUp = {
   Dropped: "the server, which keeps a message for 7 days, has dropped it."
 } as const
 
-const listed = (ids: ReadonlyArray<Ids.MessageId>) =>
-  `${ids.slice(0, maximumLogged).join(", ")}${ids.length > maximumLogged ? ` and ${ids.length - maximumLogged} more` : ""}`
-
 const adviceOn = (category: string) =>
   category.startsWith("ENCRYPTED_")
     ? "They are encrypted: turn encryption off for this bot in the dashboard of developers.mixin.one, and they arrive in plain."
@@ -549,7 +546,7 @@ const make = Effect.gen(function* () {
       yield* connection.endArrival
       if (Option.isNone(yield* Effect.timeoutOption(quiet, drainTimeout))) {
         yield* Effect.logWarning(
-          `These messages were not handled when the time to drain was over, and will come back: ${listed(
+          `These messages were not handled when the time to drain was over, and will come back: ${Ids.list(
             Array.from(open.entries(), ({ value }) => value!.id)
           )}`
         )

@@ -124,6 +124,8 @@ const defaults = {
         )
 } as const
 
+const outcomeLabels = { Ack: "acknowledged", Defer: "deferred", GiveUp: "given_up" } as const
+
 /** After how long a running handler is warned about, in milliseconds. */
 const slowAfter = 60_000
 
@@ -302,13 +304,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
       const entry = handling.entry!
       handling.stage = "settling"
       running.end(entry)
-      const outcome = Exit.isFailure(exit)
-        ? "interrupted"
-        : Delivery.isOutcome(exit.value, "Defer")
-          ? "deferred"
-          : Delivery.isOutcome(exit.value, "GiveUp")
-            ? "given_up"
-            : "acknowledged"
+      const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
       telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
       return Delivery.settleUnsafe(
         delivery,

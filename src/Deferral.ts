@@ -43,9 +43,9 @@ export const Policy = Context.Reference<{
 /** How long the server keeps an unacknowledged message: 7 days. Source: the official documentation. */
 const retention = Duration.toMillis("7 days")
 
-/** How many places in a schedule are remembered: so many times those that find room, and at least so many. */
+/** How many places in a schedule are remembered: so many times those that find room, and so many more. */
 const rememberedFor = 10
-const minimumRemembered = 10_000
+const rememberedBesides = 10_000
 
 interface Entry {
   readonly delay: (input: undefined) => Effect.Effect<Option.Option<Duration.Duration>>
@@ -125,7 +125,7 @@ export const make = Effect.fnUntraced(function* (on: {
       const delay = yield* entry.delay(undefined)
       if (Option.isNone(delay)) return "Exhausted"
       // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
-      if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + minimumRemembered) {
+      if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + rememberedBesides) {
         entries.set(message.id, entry)
       }
       if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"

@@ -59,12 +59,15 @@ export const Defer: Outcome = { _tag: "Defer" }
 export const GiveUp: Outcome = { _tag: "GiveUp" }
 
 /**
- * Whether what a handler gave is this outcome: by its tag, as its type says.
+ * What a handler says by what it gives: an outcome counts by its tag, as its type says, and anything else acknowledges.
  *
  * @category models
  * @since 0.1.0
  */
-export const isOutcome = (value: unknown, tag: Outcome["_tag"]): boolean => Predicate.isTagged(value, tag)
+export const outcomeOf = (value: unknown): Outcome["_tag"] => {
+  if (!Predicate.hasProperty(value, "_tag")) return "Ack"
+  return value._tag === "Defer" || value._tag === "GiveUp" ? value._tag : "Ack"
+}
 
 /**
  * A message that was handed out and is not settled.
@@ -154,8 +157,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
-        if (isOutcome(exit.value, "Defer")) return delivery.defer
-        if (isOutcome(exit.value, "GiveUp")) return delivery.giveUp(reason ?? "its handler says so.")
+        const outcome = outcomeOf(exit.value)
+        if (outcome === "Defer") return delivery.defer
+        if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
         delivery.#actions.ack(delivery.#open)
         return Exit.void
       }

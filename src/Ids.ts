@@ -65,6 +65,20 @@ export const MessageId = uuid.pipe(Schema.brand("effect-blaze/MessageId"))
 /** @since 0.1.0 */
 export type MessageId = typeof MessageId.Type
 
+const maximumListed = 20
+
+/**
+ * Ids for one line of a log: the first 20, and how many more there are.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const list = (ids: Iterable<MessageId>): string => {
+  const all = Array.from(ids)
+  const more = all.length > maximumListed ? ` and ${all.length - maximumListed} more` : ""
+  return `${all.slice(0, maximumListed).join(", ")}${more}`
+}
+
 const encoder = new TextEncoder()
 
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))

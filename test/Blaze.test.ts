@@ -1,21 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
-import {
-  Acks,
-  Base64,
-  Blaze,
-  Bot,
-  Dedup,
-  Delivery,
-  Gzip,
-  Keyed,
-  Message,
-  Outgoing,
-  Quota,
-  Reconnect
-} from "effect-blaze"
+import { Acks, Base64, Blaze, Bot, Dedup, Delivery, Gzip, Keyed, Outgoing, Quota, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
+import { pass, textOf } from "./support.ts"
 
 const client = (ports: Blaze.Ports<never, never>) =>
   Blaze.layerWith(ports).pipe(
@@ -27,15 +14,6 @@ const client = (ports: Blaze.Ports<never, never>) =>
       Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("3 seconds"), stableAfter: "1 minute" })
     ])
   )
-
-const pass = (seconds: number) =>
-  Effect.gen(function* () {
-    yield* BlazeTest.settle
-    yield* TestClock.adjust(seconds * 1000)
-    yield* BlazeTest.settle
-  })
-
-const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
 
 /** A quota that never makes anybody wait, and counts. */
 const counted = () => {

@@ -19,7 +19,6 @@ import {
   SubscriptionRef
 } from "effect"
 import {
-  Acks,
   Blaze,
   BlazeSocket,
   Bot,
@@ -34,22 +33,7 @@ import {
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-
-const textOf = (delivery: Delivery.Delivery) => (Message.isText(delivery.message) ? delivery.message.text : "")
-
-/** A client of its own, so that a test can end one and start the next against the same server. */
-const client = Blaze.layer.pipe(
-  Layer.provide(BlazeTest.layerTransport),
-  Layer.provide(BlazeTest.layerPlatform),
-  Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
-)
-
-const pass = (seconds: number) =>
-  Effect.gen(function* () {
-    yield* BlazeTest.settle
-    yield* TestClock.adjust(seconds * 1000)
-    yield* BlazeTest.settle
-  })
+import { client, pass, textOf } from "./support.ts"
 
 // A kind that is misspelt must not fall to orElse, where its messages would be acknowledged unseen.
 // @ts-expect-error

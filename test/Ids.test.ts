@@ -17,6 +17,15 @@ type Input =
 const id = Schema.decodeUnknownSync(Ids.UserId)
 
 describe("Ids", () => {
+  it("lists 20 ids for a line of a log, and how many more there are", () => {
+    const ids = Array.from({ length: 22 }, (_, n) =>
+      Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
+    )
+    assert.strictEqual(Ids.list(ids.slice(0, 20)), ids.slice(0, 20).join(", "))
+    assert.strictEqual(Ids.list(new Set(ids)), `${ids.slice(0, 20).join(", ")} and 2 more`)
+    assert.strictEqual(Ids.list([]), "")
+  })
+
   for (const { expected, input, name } of vectors<Input, { conversation_id: string }>("conversation-ids")) {
     it.effect(`${input.kind} conversation: ${name}`, () =>
       Effect.gen(function* () {

@@ -1,13 +1,11 @@
 // Who consumes the messages, one after the other and behind any operator: nothing is lost, handled beside itself, or dropped in silence.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Blaze, Bot, Deferral, Delivery, Keyed, Message } from "effect-blaze"
+import { Blaze, Bot, Deferral, Delivery, Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { client, lines, pass } from "./support.ts"
+import { client, lines, pass, textOf } from "./support.ts"
 
 type Deliveries = Blaze.Blaze["Service"]["deliveries"]
-
-const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : message._tag)
 
 const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
 

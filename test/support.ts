@@ -1,5 +1,5 @@
 import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
-import { Acks, Blaze } from "effect-blaze"
+import { Acks, Blaze, type Delivery, Message } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
@@ -92,6 +92,9 @@ export const client = Blaze.layer.pipe(
   Layer.provide(BlazeTest.layerPlatform),
   Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
 )
+
+/** What a person said, or nothing where that is no text. */
+export const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
 
 /** Lets virtual time pass, and everybody do what he does then. */
 export const pass = (seconds: number) =>
