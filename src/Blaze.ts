@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -14,6 +15,7 @@ import type * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -166,6 +168,25 @@ const tellUnread = (category: string, count: number) =>
     }. ${adviceOn(category)}`
   )
 
+/** One run of `deliveries`. */
+interface Consumer {
+  /** Who asked last. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** It failed or was interrupted. */
+  wasCut: boolean
+  /** Whether what it handed out may still be settled: its stream has ended in peace, and goes on in a larger one. */
+  readonly isAtWork: () => boolean
+}
+
+const makeConsumer = (): Consumer => {
+  const consumer: Consumer = {
+    fiber: undefined,
+    wasCut: false,
+    isAtWork: () => !consumer.wasCut && consumer.fiber?.pollUnsafe() === undefined
+  }
+  return consumer
+}
+
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acks.Acks
@@ -245,7 +266,7 @@ const make = Effect.gen(function* () {
   const returned = new Map<Ids.MessageId, Delivery.Open>()
   let held = 0
 
-  let consumer: object | undefined
+  let consumer: Consumer | undefined
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
   let quietWaiters: Array<() => void> = []
@@ -294,6 +315,7 @@ const make = Effect.gen(function* () {
 
   const isLeft = (entry: Delivery.Open) =>
     entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
+  const isFree = (entry: Delivery.Open) => isLeft(entry) && !entry.isInHands()
 
   const givenUp = new Set<Ids.MessageId>()
   const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
@@ -363,7 +385,7 @@ const make = Effect.gen(function* () {
       return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(lookQuiet))
     })
 
-  const actionsOf = (own: object): Delivery.Actions => ({
+  const actionsOf = (own: Consumer): Delivery.Actions => ({
     hold: (entry) => {
       entry.holders++
       held++
@@ -374,6 +396,7 @@ const make = Effect.gen(function* () {
       held--
     },
     leave: (entry) => {
+      entry.isInHands = Underway.inNobodysHands
       if (consumer !== undefined && consumer !== own && isLeft(entry)) leave(entry)
       lookQuiet()
     },
@@ -451,56 +474,82 @@ const make = Effect.gen(function* () {
   const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
 
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
-  const admit = (actions: Delivery.Actions) =>
-    Effect.suspend(() => {
-      const again: Array<Ids.MessageId> = []
-      const messages: Array<Message.Message> = []
-      for (const message of connection.take()) {
-        if (isOwn(message)) again.push(message.id)
-        else messages.push(message)
-      }
-      if (again.length > 0) telemetry.measure(metrics.own, again.length)
-      return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => {
-        const deliveries: Array<Delivery.Delivery> = []
-        const since = telemetry.now()
-        let backlogged = 0
-        let progressed = false
-        for (let index = 0; index < messages.length; index++) {
-          const message = messages[index]!
-          const verdict = verdicts[index]!
-          if (verdict === "New") {
-            if (message.fromBacklog) backlogged++
-            // What was put aside and is offered again says nothing about the connection.
-            progressed ||= !deferral.knows(message.id)
-            deliveries.push(new Delivery.Delivery(message, open.begin(message, since), actions))
-            continue
-          }
-          const left = verdict === "Open" && returned.size > 0 ? returned.get(message.id) : undefined
-          if (left !== undefined) {
-            returned.delete(message.id)
-            deliveries.push(new Delivery.Delivery(message, left, actions))
-            continue
-          }
-          telemetry.measure(metrics.duplicates, 1, verdict)
-          if (verdict === "Handled") again.push(message.id)
+  const admit = Effect.suspend(() => {
+    const again: Array<Ids.MessageId> = []
+    const messages: Array<Message.Message> = []
+    for (const message of connection.take()) {
+      if (isOwn(message)) again.push(message.id)
+      else messages.push(message)
+    }
+    if (again.length > 0) telemetry.measure(metrics.own, again.length)
+    return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => {
+      const entries: Array<Delivery.Open> = []
+      const since = telemetry.now()
+      let backlogged = 0
+      let progressed = false
+      for (let index = 0; index < messages.length; index++) {
+        const message = messages[index]!
+        const verdict = verdicts[index]!
+        if (verdict === "New") {
+          if (message.fromBacklog) backlogged++
+          // What was put aside and is offered again says nothing about the connection.
+          progressed ||= !deferral.knows(message.id)
+          entries.push(open.begin(message, since))
+          continue
         }
-        if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
-        if (progressed) connection.progressed()
-        return { deliveries, again }
-      })
-    }).pipe(Effect.uninterruptible)
+        const left = verdict === "Open" && returned.size > 0 ? returned.get(message.id) : undefined
+        if (left !== undefined) {
+          returned.delete(message.id)
+          entries.push(left)
+          continue
+        }
+        telemetry.measure(metrics.duplicates, 1, verdict)
+        if (verdict === "Handled") again.push(message.id)
+      }
+      if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
+      if (progressed) connection.progressed()
+      return { entries, again }
+    })
+  }).pipe(Effect.uninterruptible)
 
-  const receive = (actions: Delivery.Actions) => {
-    const admitted = admit(actions)
-    return Effect.gen(function* () {
+  const receive = Effect.gen(function* () {
+    while (true) {
+      yield* acks.room
+      yield* connection.arrival
+      const { again, entries } = yield* admit
+      again.forEach(acks.offer)
+      if (entries.length > 0) return entries
+    }
+  })
+
+  // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
+  const handOut = (own: Consumer) => {
+    const actions = actionsOf(own)
+    let received: ReadonlyArray<Delivery.Open> = []
+    let next = 0
+    const take = (): Arr.NonEmptyReadonlyArray<Delivery.Delivery> | undefined => {
+      while (next < received.length) {
+        const entry = received[next++]!
+        if (entry.value === undefined) continue
+        entry.isInHands = own.isAtWork
+        return [new Delivery.Delivery(entry.value, entry, actions)]
+      }
+    }
+    const takeMore = Effect.gen(function* () {
       while (true) {
-        yield* acks.room
-        yield* connection.arrival
-        const { again, deliveries } = yield* admitted
-        again.forEach(acks.offer)
-        if (Arr.isArrayNonEmpty(deliveries)) return deliveries
+        received = yield* receive
+        next = 0
+        const taken = take()
+        if (taken !== undefined) return taken
       }
     })
+    return Effect.withFiber<Arr.NonEmptyReadonlyArray<Delivery.Delivery>, BlazeError.BlazeError | Cause.Done>(
+      (fiber) => {
+        own.fiber = fiber
+        const taken = take()
+        return taken === undefined ? takeMore : Effect.succeed(taken)
+      }
+    )
   }
 
   // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out. Behind
@@ -508,18 +557,18 @@ const make = Effect.gen(function* () {
   const deliveries = Stream.transformPull(Stream.empty, (_, scope) =>
     Effect.gen(function* () {
       if (consumer !== undefined) return yield* alreadyConsumed
-      const own = {}
+      const own = makeConsumer()
       consumer = own
       yield* Scope.addFinalizerExit(scope, (exit) =>
         Effect.sync(() => {
           consumer = undefined
-          abandoned = Exit.isFailure(exit)
+          own.wasCut = abandoned = Exit.isFailure(exit)
           lookQuiet()
         })
       )
       // A consumer begins with what the one before it left, but for what somebody still works on.
-      giveBack(Array.from(open.entries()).filter(isLeft))
-      return receive(actionsOf(own))
+      giveBack(Array.from(open.entries()).filter(isFree))
+      return handOut(own)
     })
   )
 

@@ -22,6 +22,8 @@ export interface Entry<out A> {
   warned: boolean
   /** How many work on it now. */
   holders: number
+  /** Whether whoever has it may still end it, though nobody has said so. */
+  isInHands: () => boolean
 }
 
 /**
@@ -41,6 +43,14 @@ export interface Underway<A> {
 }
 
 const minimumCapacity = 64
+
+/**
+ * Of an entry that nobody has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const inNobodysHands = () => false
 
 /**
  * **Details**
@@ -67,7 +77,7 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, number: begun++, warned: false, holders: 0 }
+      const entry = { value, since, number: begun++, warned: false, holders: 0, isInHands: inNobodysHands }
       entries.push(entry)
       size++
       return entry

@@ -131,6 +131,117 @@ describe("the next consumer", () => {
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 
+  const lanes = { key: ({ message }: Delivery.Delivery) => message.conversationId, concurrency: 8 }
+  const work = Effect.sleep("2 seconds")
+  type Handler = (delivery: Delivery.Delivery) => Effect.Effect<void>
+  const onward: ReadonlyArray<readonly [string, (self: Deliveries, handler: Handler) => Stream.Stream<void, unknown>]> =
+    [
+      ["a lane of Keyed", (self, handler) => self.pipe(Keyed.mapEffect(Delivery.handle(handler), lanes))],
+      [
+        "a buffer",
+        (self, handler) =>
+          Stream.mapEffect(Stream.buffer(self, { capacity: 16 }), (delivery) => Delivery.handle(handler)(delivery))
+      ],
+      [
+        "a handler that settles by hand",
+        (self, handler) =>
+          Stream.mapEffect(self, (delivery) => Effect.andThen(handler(delivery), delivery.ack), { concurrency: 8 })
+      ]
+    ]
+  const successors: ReadonlyArray<readonly [string, (self: Deliveries) => Deliveries]> = [
+    ["take and concat", (self) => Stream.concat(Stream.take(self, 3), self)],
+    ["take and forever", (self) => Stream.forever(Stream.take(self, 2))],
+    ["take and flatMap", (self) => Stream.flatMap(Stream.make(1, 2, 3, 4), () => Stream.take(self, 1))]
+  ]
+  for (const [succession, succeed] of successors) {
+    for (const [place, handle] of onward) {
+      it.effect(`behind ${succession} never gets what waits in ${place}`, () =>
+        Effect.gen(function* () {
+          const { deliveries } = yield* Blaze.Blaze
+          const bot = yield* BlazeTest.Account
+          const alice = yield* BlazeTest.user("alice")
+          const begun: Array<string> = []
+          for (const text of ["1", "2", "3", "4"]) yield* alice.say(text)
+          const handler: Handler = (delivery) =>
+            Effect.andThen(
+              Effect.sync(() => begun.push(textOf(delivery))),
+              work
+            )
+          yield* Effect.forkChild(Stream.runDrain(handle(succeed(deliveries), handler)))
+          yield* pass(60)
+          assert.deepStrictEqual(begun, ["1", "2", "3", "4"])
+          assert.deepStrictEqual(yield* bot.pending, [])
+        }).pipe(Effect.provide(BlazeTest.layer))
+      )
+    }
+  }
+
+  it.effect("gets what the one before had taken and not begun, when all of that one has ended", () =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const ended: Array<string> = []
+      const consume = (count: number) =>
+        deliveries.pipe(
+          Keyed.mapEffect(
+            Delivery.handle((delivery) =>
+              Effect.andThen(
+                work,
+                Effect.sync(() => ended.push(textOf(delivery)))
+              )
+            ),
+            lanes
+          ),
+          Stream.take(count),
+          Stream.runDrain
+        )
+      for (const text of ["1", "2", "3", "4", "5", "6"]) yield* alice.say(text)
+      yield* consume(1).pipe(Effect.andThen(consume(2)), Effect.andThen(consume(10)), Effect.forkChild)
+      for (let n = 0; n < 16; n++) yield* pass(1)
+      assert.deepStrictEqual(ended, ["1", "2", "3", "4", "5", "6"])
+      assert.deepStrictEqual(yield* bot.pending, [])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("gets what was interrupted while nobody consumed", () =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const alice = yield* BlazeTest.user("alice")
+      const begun: Array<string> = []
+      yield* alice.say("1")
+      const [delivery] = yield* Stream.runCollect(Stream.take(deliveries, 1))
+      const outlived = yield* Effect.forkChild(Delivery.handle(() => Effect.never)(delivery!), {
+        startImmediately: true
+      })
+      yield* Fiber.interrupt(outlived)
+      yield* Effect.forkChild(Bot.run((delivery) => Effect.sync(() => begun.push(textOf(delivery)))))
+      yield* pass(1)
+      assert.deepStrictEqual(begun, ["1"])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("gets what the one before failed at, in the same fiber", () =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const begun: Array<string> = []
+      for (const text of ["1", "2"]) yield* alice.say(text)
+      yield* deliveries.pipe(
+        Stream.mapEffect((delivery) =>
+          Effect.suspend(() => (begun.push(textOf(delivery)) === 1 ? Effect.fail("no") : delivery.ack))
+        ),
+        Stream.runDrain,
+        Effect.retry({ times: 1 }),
+        Effect.forkChild
+      )
+      yield* pass(2)
+      assert.deepStrictEqual(begun, ["1", "1", "2"])
+      assert.deepStrictEqual(yield* bot.pending, [])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
   it.effect("begins with what was interrupted, in order", () =>
     Effect.gen(function* () {
       const { deliveries } = yield* Blaze.Blaze
@@ -218,7 +329,7 @@ describe("the next consumer", () => {
       const alice = yield* BlazeTest.user("alice")
       const begun: Array<string> = []
       for (const text of ["1", "2"]) yield* alice.say(text)
-      const left = yield* Stream.runCollect(Stream.take(deliveries, 2))
+      const left = yield* Effect.flatMap(Effect.forkChild(Stream.runCollect(Stream.take(deliveries, 2))), Fiber.join)
       // One before the next consumer has it, one while it has.
       yield* left[0]!.ack
       yield* Effect.forkChild(
