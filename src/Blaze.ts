@@ -143,6 +143,27 @@ export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Blaze/Maxi
   defaultValue: () => 1000
 })
 
+/**
+ * What sees a bot from within, for tests: every run of a handler, and every message that is sent, with the one that it answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Watch {
+  readonly around: <A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly sending: (id: Ids.MessageId, answers: Ids.MessageId | undefined) => Effect.Effect<void>
+}
+
+/**
+ * Who watches the bot: nobody.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Blaze/Observer", {
+  defaultValue: () => undefined
+})
+
 const lookPeriod = "15 seconds"
 const unsettledAfter = 5 * 60_000
 /** How long a message that found no room among the deferred stays on the server before all are listed again, in milliseconds. */
@@ -196,6 +217,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const { userId } = yield* Signer.Signer
   const retry = yield* SendRetry
+  const observer = yield* Observer
   const quota = yield* Quota.Quota
   const drainTimeout = yield* Setting.duration("Blaze.DrainTimeout", yield* DrainTimeout, "zero or more")
   const maximumGivenUp = yield* Setting.count("Blaze.MaximumGivenUp", yield* MaximumGivenUp, 0)
@@ -241,7 +263,8 @@ const make = Effect.gen(function* () {
     conversationId: Ids.ConversationId,
     recipientId: Ids.UserId | undefined,
     content: Outgoing.Outgoing,
-    messageId: Ids.MessageId
+    messageId: Ids.MessageId,
+    answers?: Ids.MessageId
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
     const params = Outgoing.toParams(content, { conversationId, messageId, recipientId })
     if (Result.isFailure(params)) return Effect.fail(params.failure)
@@ -249,7 +272,8 @@ const make = Effect.gen(function* () {
       telemetry.measure(metrics.sends, 1, exit._tag)
       return Effect.void
     })
-    return Effect.as(persist(attempt), messageId)
+    const sent = Effect.as(persist(attempt), messageId)
+    return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answers), sent)
   }
 
   // Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for.
@@ -386,6 +410,7 @@ const make = Effect.gen(function* () {
     })
 
   const actionsOf = (own: Consumer): Delivery.Actions => ({
+    observe: observer?.around,
     hold: (entry) => {
       entry.holders++
       held++
@@ -431,7 +456,7 @@ const make = Effect.gen(function* () {
         return Effect.flatMap(conversationOf(to), (conversationId) =>
           Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
             Effect.flatMap(recipientOf(message, to), (recipientId) =>
-              sendTo("answer", conversationId, recipientId, outgoing, id as Ids.MessageId)
+              sendTo("answer", conversationId, recipientId, outgoing, id as Ids.MessageId, message.id)
             )
           )
         )

@@ -262,11 +262,11 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
 
     const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
       timeout === undefined
-        ? Delivery.call(handler, handling.delivery)
+        ? Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
         : Effect.withFiber((fiber) => {
             handling.fiber = fiber
             handling.deadline = telemetry.now() + timeoutMillis
-            return Delivery.call(handler, handling.delivery)
+            return Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
           })
 
     const spanned = (handling: Handling<E>) =>

@@ -94,6 +94,10 @@ export interface Actions {
   readonly release: (open: Open) => void
   /** It was released unsettled: it is for the next consumer. */
   readonly leave: (open: Open) => void
+  /** What watches the bot, if anything does: see `Blaze.Observer`. */
+  readonly observe:
+    | (<A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>)
+    | undefined
   /** The program had no case for the message, and will acknowledge it all the same. */
   readonly unread: (message: Message.Message) => Effect.Effect<void>
   readonly answer: (
@@ -120,6 +124,14 @@ export let hold: (delivery: Delivery) => void
  * @since 0.1.0
  */
 export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>, reason?: string) => Effect.Effect<void>
+
+/**
+ * Has who watches the bot see one run of a handler.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let observe: <A, E, R>(delivery: Delivery, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
  * Counts a message for which the program has no case, and tells the log of it now and then.
@@ -153,6 +165,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
   static {
     hold = (delivery) => delivery.#actions.hold(delivery.#open)
+    observe = (delivery, handled) =>
+      delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
     unread = (delivery) => delivery.#actions.unread(delivery.message)
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
@@ -282,7 +296,7 @@ export const handle =
       hold(delivery)
       // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
       return Effect.onExit(
-        Effect.suspend(() => call(handler, delivery)),
+        Effect.suspend(() => observe(delivery, call(handler, delivery))),
         (exit) => settle(delivery, exit)
       )
     })

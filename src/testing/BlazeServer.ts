@@ -69,7 +69,14 @@ export type Event =
   | { readonly _tag: "Disconnected"; readonly code: number }
   | { readonly _tag: "Refused"; readonly status: number }
   | { readonly _tag: "Said"; readonly by: string; readonly text: string; readonly messageId: Ids.MessageId }
-  | { readonly _tag: "Replied"; readonly to: string; readonly text: string; readonly messageId: Ids.MessageId }
+  | {
+      readonly _tag: "Replied"
+      readonly to: string
+      readonly conversationId: Ids.ConversationId
+      readonly category: string
+      readonly text: string
+      readonly messageId: Ids.MessageId
+    }
   | { readonly _tag: "Receipt"; readonly messageId: Ids.MessageId; readonly status: "DELIVERED" | "READ" }
   | { readonly _tag: "Acknowledged"; readonly messageIds: ReadonlyArray<Ids.MessageId> }
 
@@ -140,6 +147,8 @@ export interface BotAccount {
   readonly cut: Effect.Effect<void>
   /** Ends every connection with a close frame. */
   readonly close: (code: number, reason?: string) => Effect.Effect<void>
+  /** Has every connection carry nothing any more, in either direction, while both sides hold it for open. */
+  readonly halfOpen: Effect.Effect<void>
   /** Sends raw bytes, or a text frame, on every connection. */
   readonly push: (frame: Uint8Array | string) => Effect.Effect<void>
 }
@@ -219,6 +228,8 @@ export interface Output {
   readonly together: (send: () => void) => void
   readonly close: (code: number, reason: string) => void
   readonly drop: () => void
+  /** From now on nothing travels on it, and nobody is told. */
+  readonly stall: () => void
 }
 
 /**
@@ -255,6 +266,8 @@ export class BlazeServer extends Context.Service<
     readonly notify: (bot: BotAccount, notice: Notice) => Effect.Effect<Ids.MessageId>
     /** Makes something go wrong, `times` times (once). */
     readonly inject: (fault: Fault, times?: number) => Effect.Effect<void>
+    /** Takes back what was injected and has not gone wrong yet. */
+    readonly heal: Effect.Effect<void>
     /** Sets the server's clock apart from the program's. */
     readonly setClockOffset: (offset: Duration.Input) => Effect.Effect<void>
     /** The server's time in milliseconds. */
@@ -402,6 +415,8 @@ interface BotState {
   readonly closeCodes: Array<number>
   readonly sendTimes: Array<number>
   handshakes: number
+  /** How many notices of Mixin's own. */
+  notices: number
 }
 
 interface PersonState {
@@ -409,6 +424,8 @@ interface PersonState {
   readonly userId: Ids.UserId
   readonly sessionId: string
   readonly bot: BotState
+  /** How many messages. */
+  said: number
   readonly received: Array<{ readonly messageId: Ids.MessageId; readonly text: string }>
 }
 
@@ -514,12 +531,28 @@ const make = Effect.gen(function* () {
     return entry.fault as Extract<Fault, { _tag: Tag }>
   }
 
+  const randomId = yield* Ids.makeRandom
+  const uuid = () => Effect.runSync(randomId)
+  const nonce = uuid()
+  // Those of people and messages follow from who and which: leaving one out changes no other.
+  const derive = (...parts: ReadonlyArray<string>) => Ids.deriveWith(digest, [nonce, ...parts])
+  const groups = new Map<string, number>()
+  const nextGroup = (account: BotAccount, members: ReadonlyArray<Person>) =>
+    Effect.suspend(() => {
+      const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
+      const count = groups.get(key) ?? 0
+      groups.set(key, count + 1)
+      return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
+    })
+  const nextId = (who: string, count: number) =>
+    Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+
   const encoder = new TextEncoder()
   const encode = (envelope: object) => compress(encoder.encode(JSON.stringify(envelope)))
 
   const pushView = (session: Session, view: View, action: string = Envelope.Action.createMessage) => {
     if (postpone(session, () => pushView(session, view, action))) return
-    const frame = encode({ id: SecureRandom.uuidV4Unsafe(), action, data: view })
+    const frame = encode({ id: uuid(), action, data: view })
     const corrupt = action === Envelope.Action.createMessage && takeFault("CorruptPush") !== undefined
     session.output.send(corrupt ? frame.subarray(0, frame.length - 4) : frame)
     if (action === Envelope.Action.createMessage && takeFault("DuplicatePush")) session.output.send(frame)
@@ -535,9 +568,9 @@ const make = Effect.gen(function* () {
   const enqueue = (
     bot: BotState,
     message: Pick<View, "conversation_id" | "user_id" | "session_id" | "category">,
-    payload: string | Uint8Array
+    payload: string | Uint8Array,
+    messageId: Ids.MessageId
   ) => {
-    const messageId = SecureRandom.uuidV4Unsafe() as Ids.MessageId
     const dataBase64 = Base64.encode(payload)
     const time = timestamp()
     const view: View = {
@@ -551,7 +584,6 @@ const make = Effect.gen(function* () {
     }
     bot.pending.set(messageId, { view, at: now() })
     for (const session of bot.sessions) if (session.listed) pushView(session, view)
-    return messageId
   }
 
   const receipt = (bot: BotState, messageId: Ids.MessageId, status: "DELIVERED" | "READ") => {
@@ -628,7 +660,8 @@ const make = Effect.gen(function* () {
     bot.sent.set(sent.messageId, outgoing)
     for (const person of outgoing.recipients) {
       person.received.push({ messageId: sent.messageId, text: sent.text })
-      publish({ _tag: "Replied", to: person.name, text: sent.text, messageId: sent.messageId })
+      const { category, conversationId, messageId, text } = sent
+      publish({ _tag: "Replied", to: person.name, conversationId, category, text, messageId })
     }
     return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
   }
@@ -745,8 +778,8 @@ const make = Effect.gen(function* () {
   }
 
   const newKeystore = Effect.fnUntraced(function* (algorithm: "EdDSA" | "RS512") {
-    const userId = SecureRandom.uuidV4Unsafe()
-    const sessionId = SecureRandom.uuidV4Unsafe()
+    const userId = uuid()
+    const sessionId = uuid()
     if (algorithm === "RS512") {
       const { privateKey } = yield* signature.generateKeyPair(rsa1024)
       const pkcs8 = yield* KeyFormat.encode(KeyFormat.pkcs8, privateKey)
@@ -796,6 +829,7 @@ const make = Effect.gen(function* () {
       connections: read((bot) => bot.sessions.size),
       requests: read((bot) => bot.requests.map((requests) => requests.slice())),
       cut: each((session) => session.output.drop()),
+      halfOpen: each((session) => session.output.stall()),
       close: (code, reason = "") => each((session) => session.output.close(code, reason)),
       push: (frame) => each((session) => session.output.send(frame))
     }
@@ -813,7 +847,8 @@ const make = Effect.gen(function* () {
       requests: [],
       closeCodes: [],
       sendTimes: [],
-      handshakes: 0
+      handshakes: 0,
+      notices: 0
     })
     return account
   })
@@ -823,9 +858,10 @@ const make = Effect.gen(function* () {
     const key = `${account.userId} ${name}`
     const person: PersonState = people.get(key) ?? {
       name,
-      userId: SecureRandom.uuidV4Unsafe() as Ids.UserId,
-      sessionId: SecureRandom.uuidV4Unsafe(),
+      userId: (yield* derive("person", key)) as Ids.UserId,
+      sessionId: yield* derive("session", key),
       bot,
+      said: 0,
       received: []
     }
     people.set(key, person)
@@ -833,20 +869,22 @@ const make = Effect.gen(function* () {
       Effect.provideService(Digest.Digest, digest)
     )
     const send = (category: string, payload: string | Uint8Array, conversation = contact) =>
-      Effect.sync(() => {
-        if (conversation === contact && !conversations.has(contact)) {
-          conversations.set(contact, { bot, members: new Set([person]) })
-        }
-        const from = {
-          conversation_id: conversation,
-          user_id: person.userId,
-          session_id: person.sessionId,
-          category
-        }
-        const messageId = enqueue(bot, from, payload)
-        publish({ _tag: "Said", by: name, text: text(payload), messageId })
-        return messageId
-      })
+      Effect.suspend(() =>
+        Effect.map(nextId(key, person.said++), (messageId) => {
+          if (conversation === contact && !conversations.has(contact)) {
+            conversations.set(contact, { bot, members: new Set([person]) })
+          }
+          const from = {
+            conversation_id: conversation,
+            user_id: person.userId,
+            session_id: person.sessionId,
+            category
+          }
+          enqueue(bot, from, payload, messageId)
+          publish({ _tag: "Said", by: name, text: text(payload), messageId })
+          return messageId
+        })
+      )
     const result: Person = {
       name,
       userId: person.userId,
@@ -868,25 +906,27 @@ const make = Effect.gen(function* () {
     botById: (userId) => Option.map(Option.fromNullishOr(bots.get(userId)), ({ account }) => account),
     user,
     group: (account, members) =>
-      Effect.sync(() => {
-        const id = SecureRandom.uuidV4Unsafe() as Ids.ConversationId
+      Effect.map(nextGroup(account, members), (id) => {
         const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
         conversations.set(id, { bot: stateOf(account), members: new Set(states) })
         return id
       }),
     notify: (account, { category, conversationId, payload, userId = nilId }) =>
-      Effect.sync(() => {
-        const from = {
-          conversation_id: conversationId,
-          user_id: userId,
-          session_id: userId === account.userId ? account.sessionId : "",
-          category
-        }
-        const messageId = enqueue(stateOf(account), from, payload)
-        publish({ _tag: "Said", by: "Mixin", text: text(payload), messageId })
-        return messageId
-      }),
+      Effect.suspend(() =>
+        Effect.map(nextId(account.userId, stateOf(account).notices++), (messageId) => {
+          const from = {
+            conversation_id: conversationId,
+            user_id: userId,
+            session_id: userId === account.userId ? account.sessionId : "",
+            category
+          }
+          enqueue(stateOf(account), from, payload, messageId)
+          publish({ _tag: "Said", by: "Mixin", text: text(payload), messageId })
+          return messageId
+        })
+      ),
     inject: (fault, times = 1) => Effect.sync(() => void faults.push({ fault, times })),
+    heal: Effect.sync(() => void (faults.length = 0)),
     setClockOffset: (input) => Effect.sync(() => void (offset = Duration.toMillis(input))),
     now,
     events: Stream.fromPubSub(events),

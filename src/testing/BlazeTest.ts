@@ -13,12 +13,6 @@ import type * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import * as Socket from "effect/socket/Socket"
-import type * as Arr from "effect/Array"
 import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -27,9 +21,11 @@ import * as Frame from "../Frame.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
-import * as MixinApi from "../MixinApi.ts"
-import * as Signer from "../Signer.ts"
+import type * as MixinApi from "../MixinApi.ts"
+import type * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
+import * as MemoryTransport from "./MemoryTransport.ts"
+import * as Seeded from "./Seeded.ts"
 
 /**
  * The bot under test, as the server sees it.
@@ -40,106 +36,6 @@ import * as BlazeServer from "./BlazeServer.ts"
 export class Account extends Context.Service<Account, BlazeServer.BotAccount>()(
   "effect-blaze/testing/BlazeTest/Account"
 ) {}
-
-const closeError = (code: number, closeReason?: string) =>
-  new Socket.SocketError({
-    reason: new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) })
-  })
-
-const openError = (cause: unknown) =>
-  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
-
-type Frames = Arr.NonEmptyReadonlyArray<Uint8Array | string>
-
-const dial = (server: BlazeServer.BlazeServer["Service"], bot: BlazeServer.BotAccount): BlazeSocket.Dialed => {
-  let frames: Array<Uint8Array | string> = []
-  let end: Socket.SocketError | undefined
-  let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
-  let session: BlazeServer.ServerSession | undefined
-  let signs = 0
-
-  const wake = () => {
-    const resume = waiter
-    if (resume === undefined || (frames.length === 0 && end === undefined)) return
-    waiter = undefined
-    if (frames.length === 0) return resume(Effect.fail(end!))
-    const taken = frames as unknown as Frames
-    frames = []
-    resume(Effect.succeed(taken))
-  }
-  const finish = (code: number, reason?: string) => {
-    if (end !== undefined) return
-    end = closeError(code, reason)
-    session?.closed(code)
-    wake()
-  }
-
-  const connect = Effect.suspend(() => {
-    const connected = server.connect(bot, {
-      send: (frame) => {
-        if (end !== undefined) return
-        signs++
-        frames.push(frame)
-        wake()
-      },
-      together: (send) => send(),
-      close: finish,
-      drop: () => finish(1006)
-    })
-    if (Result.isFailure(connected)) {
-      const { status } = connected.failure
-      const body = status === 401 ? { body: JSON.stringify({ error: BlazeServer.failure(401) }) } : {}
-      return Effect.fail(openError(new BlazeSocket.RefusedUpgrade({ status, serverTime: server.now(), ...body })))
-    }
-    session = connected.success
-    if (end !== undefined) session.closed(1006)
-    return Effect.void
-  })
-
-  const reader = Effect.gen(function* () {
-    // Nobody can be interrupted between the two, so that no session outlives its connection.
-    yield* Effect.acquireRelease(connect, () => Effect.sync(() => finish(1000)))
-    return {
-      pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
-        waiter = resume
-        wake()
-        return Effect.sync(() => {
-          waiter = undefined
-        })
-      }),
-      upgrade: Socket.SocketUpgradeError.unsupported
-    }
-  })
-
-  const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
-    Effect.suspend(() => {
-      if (end !== undefined) return Effect.fail(end)
-      if (Socket.isCloseEvent(chunk)) finish(chunk.code, chunk.reason)
-      else session?.receive(chunk)
-      return Effect.void
-    })
-
-  return {
-    socket: Socket.make({
-      reader,
-      writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
-    }),
-    // The server in memory answers every ping at once.
-    ping: Effect.sync(() => void signs++),
-    terminate: Effect.sync(() => finish(1006)),
-    signsOfLife: () => signs,
-    isPaused: () => false,
-    isSaturated: () => false
-  }
-}
-
-const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
-  Effect.suspend(() => {
-    const failure = server.restFailure()
-    return Option.isNone(failure)
-      ? Effect.void
-      : MixinApi.readAnswer({ ...failure.value, host: "memory", serverTime: Option.some(server.now()) })
-  })
 
 /**
  * The port of a bot to a server in memory: a dialer, the REST API, and a signer whose tokens nobody checks.
@@ -158,37 +54,51 @@ export const layerTransport: Layer.Layer<
 > = Layer.fresh(
   Layer.effectContext(
     Effect.gen(function* () {
-      const server = yield* BlazeServer.BlazeServer
-      const bot = yield* Account
-      return Context.empty().pipe(
-        Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot)) }),
-        Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
-        Context.add(MixinApi.MixinApi, {
-          acknowledge: (messages) =>
-            Effect.andThen(
-              restFailure(server),
-              Effect.sync(() => server.acknowledge(bot, messages))
-            ),
-          me: Effect.andThen(
-            restFailure(server),
-            Effect.sync(() => server.me(bot))
-          ),
-          serverTime: Effect.sync(() => Option.some(server.now())),
-          host: yield* SubscriptionRef.make("memory")
-        })
-      )
+      return yield* MemoryTransport.make(yield* BlazeServer.BlazeServer, yield* Account, MemoryTransport.direct())
     })
   )
 )
 
 /**
- * Hashes, random numbers and the codec: what a bot and the server in memory need of the platform.
+ * What all ids of a test follow from, those of the server, of people and of their messages included. Without one they are random.
+ *
+ * **Example** (The same ids in every run)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const seeded = BlazeTest.layerServer.pipe(Layer.provide(Layer.succeed(BlazeTest.Seed, 7)))
+ * const program = Effect.map(BlazeTest.user("alice"), ({ userId }) => userId).pipe(Effect.provide(seeded))
+ * console.assert((await Effect.runPromise(program)) === (await Effect.runPromise(program)))
+ * ```
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Seed = Context.Reference<number | undefined>("effect-blaze/testing/BlazeTest/Seed", {
+  defaultValue: () => undefined
+})
+
+/**
+ * Hashes, random numbers (by `Seed`, where there is one) and the codec: what a bot and the server in memory need of the platform.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature> =
-  Layer.mergeAll(Gzip.layerFflate, NodeCrypto.layerDigest, NodeCrypto.layerSecureRandom, NodeCrypto.layerSignature)
+  Layer.unwrap(
+    Effect.map(Seed, (seed) =>
+      seed === undefined
+        ? Layer.mergeAll(
+            Gzip.layerFflate,
+            NodeCrypto.layerDigest,
+            NodeCrypto.layerSecureRandom,
+            NodeCrypto.layerSignature
+          )
+        : Seeded.layerPlatform(seed, "platform")
+    )
+  )
 
 /**
  * The server in memory and its bot.
@@ -301,3 +211,5 @@ const turns = 200
  * @since 0.1.0
  */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: turns }), Effect.asVoid)
+
+export * from "./Strangers.ts"

@@ -208,17 +208,22 @@ const make = (port: number) =>
     const connect = (bot: BlazeServer.BotAccount, request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
       // The upgrade is granted within this very call, before anything can be sent on it.
       let ws: WebSocket | undefined
+      let stalled = false
       const early: Array<(ws: WebSocket) => void> = []
       const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
       const session = server.connect(bot, {
-        send: (frame) => whenOpen((ws) => ws.send(frame, () => {})),
+        send: (frame) => whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {}))),
         together: (send) => {
           socket.cork()
           send()
           socket.uncork()
         },
         close: (code, reason) => whenOpen((ws) => ws.close(code, reason)),
-        drop: () => whenOpen((ws) => ws.terminate())
+        drop: () => whenOpen((ws) => ws.terminate()),
+        stall: () => {
+          stalled = true
+          socket.pause()
+        }
       })
       if (Result.isFailure(session)) return refuse(socket, session.failure.status, server.now())
       sockets.handleUpgrade(request, socket, head, (opened) => {

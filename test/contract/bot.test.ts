@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Duration, Effect, Fiber, Stream, SubscriptionRef } from "effect"
+import { Duration, Effect, Fiber, Layer, Stream, SubscriptionRef } from "effect"
 import { Blaze, BlazeSocket, Bot, type Connection, Message } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
@@ -33,6 +33,31 @@ describe("a bot", () => {
       assert.deepStrictEqual(yield* alice.reads, ["one", "two", "three"])
       assert.deepStrictEqual(yield* bot.closeCodes, [1006, 1001, 1000])
       for (const [first] of yield* bot.requests) assert.strictEqual(first, "LIST_PENDING_MESSAGES")
+    })
+  )
+
+  both(
+    "notices a connection that is half-open, and gets what was said meanwhile over the next one",
+    Effect.gen(function* () {
+      const { alice, bot, client, reaches, server } = yield* scene
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(Bot.run(echo))
+        yield* alice.say("one")
+        yield* reaches(Effect.map(alice.reads, (texts) => texts.length === 1))
+        yield* bot.halfOpen
+        yield* alice.say("two")
+        yield* reaches(Effect.map(alice.reads, (texts) => texts.length === 2))
+        yield* reaches(acknowledgedAll(bot))
+        assert.isAtLeast(yield* bot.handshakes, 2)
+      }).pipe(Effect.provide(client.pipe(Layer.provide(Layer.succeed(BlazeSocket.PingPeriod, "50 millis")))))
+      // What has not gone wrong yet can be taken back.
+      yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
+      yield* server.heal
+      yield* alice.say("three")
+      yield* Effect.gen(function* () {
+        yield* Effect.forkChild(Bot.run(echo))
+        yield* reaches(Effect.map(alice.reads, (texts) => texts.length === 3))
+      }).pipe(Effect.provide(client))
     })
   )
 

@@ -1,0 +1,274 @@
+/**
+ * One clock and one queue of tasks for all that is simulated.
+ *
+ * Guarantee: the same program does the same in every run, step by step, however fast the machine is. A `Life` is a process: once it is
+ * killed no fiber of it takes another step, so that no finalizer runs and nothing is flushed; its wall clock can be set without touching
+ * the time that passes.
+ *
+ * @since 0.1.0
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Random from "effect/Random"
+import type * as Scheduler from "effect/Scheduler"
+
+/** Something that is due at a time; what has nothing to do any more was called off. */
+interface Timer {
+  readonly at: number
+  readonly number: number
+  readonly life: Life | undefined
+  act: (() => void) | undefined
+}
+
+const isBefore = (a: Timer, b: Timer) => a.at < b.at || (a.at === b.at && a.number < b.number)
+
+/** A binary heap, the earliest on top. */
+const makeTimers = () => {
+  const items: Array<Timer> = []
+  return {
+    first: (): Timer | undefined => items[0],
+    add: (timer: Timer) => {
+      let index = items.push(timer) - 1
+      while (index > 0) {
+        const parent = (index - 1) >> 1
+        if (!isBefore(timer, items[parent]!)) break
+        items[index] = items[parent]!
+        index = parent
+      }
+      items[index] = timer
+    },
+    remove: () => {
+      const last = items.pop()!
+      if (items.length === 0) return
+      let index = 0
+      while (true) {
+        let child = 2 * index + 1
+        if (child >= items.length) break
+        if (child + 1 < items.length && isBefore(items[child + 1]!, items[child]!)) child++
+        if (!isBefore(items[child]!, last)) break
+        items[index] = items[child]!
+        index = child
+      }
+      items[index] = last
+    }
+  }
+}
+
+/** A task of a fiber that is ready to go on. */
+interface Task {
+  readonly life: Life
+  readonly priority: number
+  readonly run: () => void
+}
+
+const nanos = (millis: number) => BigInt(Math.round(millis * 1000)) * 1000n
+
+/** How many turns of the queue of promises may pass without a task before all is taken to wait for time. */
+const hops = 16
+/** After how many rounds the program around the simulation has its turn. */
+const rounds = 256
+/** How many steps there may be at one moment: what takes more goes round for ever. */
+const stepsAtOnce = 1_000_000
+/** After how many steps a fiber lets the others run. */
+const stepsPerTurn = 2048
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface World {
+  /** The time since the beginning, in milliseconds. */
+  readonly now: () => number
+  /** How many tasks and timers there have been. */
+  readonly steps: () => number
+  /** A new process. */
+  readonly begin: () => Life
+  /** Has something happen at a time, unless the process that it is for has been killed by then. */
+  readonly at: (time: number, life: Life | undefined, act: () => void) => void
+  /** Lets all go on until then: whatever does not wait for time is done, and then the earliest of what does. */
+  readonly advance: (to: number) => Effect.Effect<void>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Life {
+  readonly isAlive: () => boolean
+  /** How many steps its fibers have taken. */
+  readonly steps: () => number
+  readonly scheduler: Scheduler.Scheduler
+  readonly clock: Clock.Clock
+  /** Sets its wall clock apart from the world's, in milliseconds. */
+  readonly setClock: (offset: number) => void
+  /** Ends it where it stands, or after so many more of its tasks and timers. */
+  readonly kill: (afterSteps: number, killed: () => void) => void
+}
+
+/**
+ * A world whose wall clock begins at `epoch`, in milliseconds. With `order`, tasks that are ready at once run in random order.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly epoch: number
+  readonly order?: typeof Random.Random.Service | undefined
+}): World => {
+  const { epoch, order } = options
+  const timers = makeTimers()
+  let tasks: Array<Task> = []
+  let now = 0
+  let steps = 0
+  let timersMade = 0
+  let stepsBefore = 0
+
+  const at = (time: number, life: Life | undefined, act: () => void): Timer => {
+    // Whole milliseconds, as the timers of the platform: a smaller rest would never be over.
+    const timer: Timer = { at: Math.ceil(Math.max(time, now)), number: timersMade++, life, act }
+    timers.add(timer)
+    return timer
+  }
+
+  const shuffle = (batch: Array<Task>, random: typeof Random.Random.Service) => {
+    for (let index = batch.length - 1; index > 0; index--) {
+      const other = Math.floor(random.nextDoubleUnsafe() * (index + 1))
+      const task = batch[index]!
+      batch[index] = batch[other]!
+      batch[other] = task
+    }
+  }
+
+  const step = (life: Life | undefined, act: () => void) => {
+    if (life !== undefined && !countdown(life)) return
+    if (++steps - stepsBefore > stepsAtOnce) {
+      throw new Error(
+        `After ${stepsAtOnce} steps there is no end, and no time has passed: something goes round for ever.`
+      )
+    }
+    act()
+  }
+
+  // A kill that was announced comes before the step that it counts down to.
+  const pending = new Map<Life, { steps: number; readonly end: () => void }>()
+  const countdown = (life: Life): boolean => {
+    const kill = pending.get(life)
+    if (kill !== undefined && kill.steps-- === 0) kill.end()
+    return life.isAlive()
+  }
+
+  const drain = () => {
+    while (tasks.length > 0) {
+      const batch = tasks
+      tasks = []
+      if (order !== undefined) shuffle(batch, order)
+      if (batch.some(({ priority }) => priority !== 0)) batch.sort((a, b) => a.priority - b.priority)
+      for (const { life, run } of batch) step(life, run)
+    }
+  }
+
+  // Promises too: what a chain of them leads to belongs to this moment.
+  const settle = async () => {
+    drain()
+    for (let quiet = 0; quiet < hops; quiet++) {
+      await Promise.resolve()
+      if (tasks.length === 0) continue
+      drain()
+      quiet = -1
+    }
+  }
+
+  /** Whether it is done. */
+  const advanceSome = async (to: number): Promise<boolean> => {
+    for (let round = 0; round < rounds; round++) {
+      await settle()
+      let timer = timers.first()
+      while (timer !== undefined && (timer.act === undefined || timer.life?.isAlive() === false)) {
+        timers.remove()
+        timer = timers.first()
+      }
+      if (timer === undefined || timer.at > to) {
+        now = to
+        return true
+      }
+      timers.remove()
+      if (timer.at > now) stepsBefore = steps
+      now = timer.at
+      step(timer.life, timer.act!)
+    }
+    return false
+  }
+
+  const advance = (to: number): Effect.Effect<void> =>
+    Effect.flatMap(
+      Effect.promise(() => advanceSome(to)),
+      (isThere) => (isThere ? Effect.void : Effect.andThen(Effect.yieldNow, advance(to)))
+    )
+
+  const begin = (): Life => {
+    let alive = true
+    let taken = 0
+    let offset = 0
+    const dispatcher: Scheduler.SchedulerDispatcher = {
+      scheduleTask: (run, priority) => {
+        if (alive) tasks.push({ life, priority, run })
+      },
+      flush: () => {}
+    }
+    const wall = () => Math.floor(epoch + now + offset)
+    const life: Life = {
+      isAlive: () => alive,
+      steps: () => taken,
+      scheduler: {
+        executionMode: "async",
+        shouldYield: (fiber) => {
+          taken++
+          return fiber.currentOpCount >= stepsPerTurn
+        },
+        makeDispatcher: () => dispatcher
+      },
+      clock: {
+        currentTimeMillisUnsafe: wall,
+        currentTimeMillis: Effect.sync(wall),
+        currentTimeNanosUnsafe: () => nanos(wall()),
+        currentTimeNanos: Effect.sync(() => nanos(wall())),
+        monotonicTimeNanosUnsafe: () => nanos(now),
+        monotonicTimeNanos: Effect.sync(() => nanos(now)),
+        sleep: (duration) => {
+          const millis = Duration.toMillis(duration)
+          if (millis <= 0) return Effect.yieldNow
+          if (!Number.isFinite(millis)) return Effect.never
+          return Effect.callback<void>((resume) => {
+            const timer = at(now + millis, life, () => resume(Effect.void))
+            return Effect.sync(() => {
+              timer.act = undefined
+            })
+          })
+        }
+      },
+      setClock: (millis) => {
+        offset = millis
+      },
+      kill: (afterSteps, killed) => {
+        if (!alive) return
+        const end = () => {
+          pending.delete(life)
+          alive = false
+          killed()
+        }
+        if (afterSteps === 0) end()
+        else pending.set(life, { steps: afterSteps, end })
+      }
+    }
+    return life
+  }
+
+  return {
+    now: () => now,
+    steps: () => steps,
+    begin,
+    at,
+    advance
+  }
+}

@@ -1,0 +1,273 @@
+// A world that is the same in every run, strangers who find what is wrong with a bot, and the library in every weather.
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Context, Effect, Exit, Layer, Random, Result } from "effect"
+import { Blaze, Bot, Message } from "effect-blaze"
+import { BlazeTest, Plan, Simulation } from "effect-blaze/testing"
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { type BotName, simulate } from "./simulation/library.ts"
+import { find, options } from "./simulation/planted.ts"
+import { type Bug, shop } from "./simulation/shop.ts"
+import { hashOf } from "./simulation/week.ts"
+import { textOf } from "./support.ts"
+
+class Diary extends Context.Service<Diary, { readonly lines: Array<string> }>()("test/Diary") {
+  static readonly layer = Layer.fresh(Layer.sync(Diary, () => ({ lines: [] })))
+}
+
+const echo = Bot.layer((delivery) => delivery.reply(`echo ${textOf(delivery)}`))
+
+const subject = (bot: Layer.Layer<never, unknown, Blaze.Blaze>): Simulation.Subject<never> => ({
+  bot,
+  disk: Layer.empty,
+  blaze: Blaze.layer,
+  shuffled: false
+})
+
+describe("a world", () => {
+  const finalized = (lines: Array<string>) =>
+    Layer.merge(echo, Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => lines.push("finalized")))))
+
+  it.live("a kill runs no finalizer", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const outcome = yield* Simulation.run(subject(finalized(lines)), 1, (stage) =>
+        Effect.gen(function* () {
+          yield* stage.pass("1 minute")
+          yield* stage.perform({ at: 0, do: "kill", steps: 0, down: 1000 })
+          yield* stage.perform({ at: 0, do: "say", who: "alice", text: "hi" })
+        })
+      )
+      assert.deepStrictEqual(lines, [])
+      assert.strictEqual(outcome.lives, 2)
+      assert.deepStrictEqual(
+        outcome.heard.map(({ text }) => text),
+        ["echo hi"]
+      )
+    })
+  )
+
+  it.live("a graceful restart runs all finalizers, within their bounds", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const slow = Bot.layer((delivery) => Effect.delay(delivery.reply("late"), "10 seconds"))
+      const hanging = Bot.layer((delivery) =>
+        textOf(delivery) === "hang" ? Effect.never : Effect.delay(delivery.reply("late"), "10 seconds")
+      )
+      for (const [bot, word] of [
+        [slow, "hi"],
+        [hanging, "hang"]
+      ] as const) {
+        const ends = Layer.effectDiscard(
+          Effect.addFinalizer(() =>
+            Effect.map(Clock.currentTimeMillis, (now) => lines.push(`${word} ${now % 100_000}`))
+          )
+        )
+        const outcome = yield* Simulation.run(subject(bot.pipe(Layer.provideMerge(ends))), 1, (stage) =>
+          Effect.gen(function* () {
+            yield* stage.perform({ at: 60_000, do: "say", who: "alice", text: word })
+            yield* stage.perform({ at: 61_000, do: "restart", down: 0 })
+          })
+        )
+        assert.strictEqual(outcome.lives, 2)
+        // What the first life has handled is acknowledged by its end: nobody handles it again.
+        assert.strictEqual(outcome.runs.filter(({ success }) => success).length, word === "hi" ? 1 : 0)
+      }
+      const [finished, hung] = lines.map((line) => Number(line.split(" ")[1]))
+      assert.isTrue(finished! >= 70_000 && finished! < 72_000, `the handler was waited for: ${finished}`)
+      assert.isTrue(hung! >= 91_000 && hung! < 91_000 + 15_000, `and no longer than Keyed.Grace says: ${hung}`)
+    })
+  )
+
+  it.live("a clock that is set moves no time that passes", () =>
+    Effect.gen(function* () {
+      const clocks = Bot.layer((delivery) =>
+        Effect.gen(function* () {
+          const before = yield* Clock.monotonicTimeNanos
+          const date = yield* Clock.currentTimeMillis
+          yield* Effect.sleep("10 seconds")
+          const passed = ((yield* Clock.monotonicTimeNanos) - before) / 1_000_000n
+          yield* delivery.reply(`${passed} ${(yield* Clock.currentTimeMillis) - date}`)
+        })
+      )
+      const outcome = yield* Simulation.run(subject(clocks), 1, (stage) =>
+        Effect.gen(function* () {
+          yield* stage.perform({ at: 60_000, do: "say", who: "alice", text: "hi" })
+          yield* stage.perform({ at: 65_000, do: "botClock", by: 3_600_000 })
+        })
+      )
+      assert.deepStrictEqual(
+        outcome.heard.map(({ text }) => text),
+        ["10000 3610000"]
+      )
+    })
+  )
+
+  it.live("what goes round for ever at one moment is told, and ends", () =>
+    Effect.gen(function* () {
+      const spinning = Layer.effectDiscard(Effect.forkScoped(Effect.forever(Effect.yieldNow)))
+      const outcome = yield* Simulation.run(subject(spinning), 1, (stage) => stage.pass("1 minute"))
+      assert.match(outcome.stopped ?? "", /no time has passed/)
+    })
+  )
+
+  it.live("is the same to the byte, in this process and in another one", () =>
+    Effect.gen(function* () {
+      const first = yield* hashOf(3, 12, 1)
+      const second = yield* hashOf(3, 12, 1)
+      assert.deepStrictEqual(second, first)
+      assert.isAbove(first.lives, 3)
+      const program = fileURLToPath(new URL("simulation/week.ts", import.meta.url))
+      const { stdout } = yield* Effect.promise(() =>
+        promisify(execFile)(process.execPath, ["--conditions=effect-blaze-source", program, "3", "12", "1"])
+      )
+      assert.strictEqual((JSON.parse(stdout) as typeof first).hash, first.hash)
+    })
+  )
+
+  it.live("leaving one person out changes the ids of no other", () =>
+    Effect.gen(function* () {
+      const plan = Plan.make({ seed: 4, people: 4, days: 0.5, words: ["hello"], rates: Plan.noFaults })
+      const run = (keep: (event: Plan.Event) => boolean) =>
+        Simulation.run(subject(echo), plan.seed, Simulation.follow(plan), { keep })
+      const all = yield* run(() => true)
+      const without = yield* run((event) => !Plan.isAct(event) || event.who !== "bob")
+      const ids = ({ said }: Simulation.Outcome) => said.flatMap(({ id, who }) => (who === "bob" ? [] : [id]))
+      assert.isAbove(all.said.length, without.said.length)
+      assert.deepStrictEqual(ids(without), ids(all))
+    })
+  )
+})
+
+describe("strangers", () => {
+  const small = { people: 4, days: 0.3, seeds: 2 }
+
+  for (const [name, impure] of [
+    ["Math.random", () => Math.random()],
+    ["crypto.randomUUID", () => crypto.randomUUID()],
+    ["performance.now", () => performance.now()]
+  ] as const) {
+    it.live(`refuse a bot with ${name} in its answer, in a sentence`, () =>
+      Effect.gen(function* () {
+        const bot = Bot.layer((delivery) => Effect.suspend(() => delivery.reply(String(impure()))))
+        const error = yield* Effect.flip(BlazeTest.strangers(bot, small))
+        assert.strictEqual(error._tag, "NotRepeatable")
+        assert.match(
+          error.message,
+          /^Two runs of seed 1 differ\. The first line that does is\n.*hears #2.*Math\.random/s
+        )
+      })
+    )
+  }
+
+  it.live("take a bot with Effect's Random and Clock, and promises, for repeatable", () =>
+    Effect.gen(function* () {
+      const bot = Bot.layer((delivery) =>
+        Effect.gen(function* () {
+          const text = yield* Effect.promise(async () => {
+            for (let n = 0; n < 40; n++) await Promise.resolve()
+            return "ok"
+          })
+          yield* delivery.reply(`${text} ${yield* Random.next} ${yield* Clock.currentTimeMillis}`, { key: "answer" })
+        })
+      )
+      const except = ["the same in any weather", "alone as among others"] as const
+      assert.isAbove((yield* BlazeTest.strangers(bot, { ...small, except })).messages, 0)
+    })
+  )
+
+  it.live("leave a good shop alone", () =>
+    Effect.gen(function* () {
+      const report = yield* BlazeTest.strangers(shop(), { ...options, people: 8, days: 1, seeds: 2 })
+      assert.isAbove(report.lives, 10)
+    })
+  )
+
+  const quick: ReadonlyArray<Bug> = [
+    "sends without an id",
+    "keeps a timer in memory",
+    "forgets to answer a word",
+    "answers after it has deferred"
+  ]
+  for (const bug of quick) {
+    it.live(`find that a shop ${bug}, and the test that they print tells it from a good one`, () =>
+      Effect.gen(function* () {
+        const { told, wrong } = yield* find(bug, { people: 6, days: 0.5 })
+        assert.isUndefined(wrong, told)
+      })
+    )
+  }
+
+  it.live("look at what else is expected, and not at what is excepted", () =>
+    Effect.gen(function* () {
+      const rude = {
+        "nobody is greeted": ({ heard }: Simulation.Outcome) => heard[0] && `${heard[0].who} was greeted.`
+      }
+      const error = yield* Effect.flip(BlazeTest.strangers(echo, { ...small, expect: rude }))
+      assert.strictEqual(error._tag === "BrokenExpectation" ? error.expectation : error._tag, "nobody is greeted")
+      const silent = Bot.layer(() => Effect.void)
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(BlazeTest.strangers(silent, { ...small, answers: () => false }))))
+    })
+  )
+})
+
+describe("a replay", () => {
+  it.live("is a story: what people say, what they read, what happens to the bot", () =>
+    Effect.gen(function* () {
+      const bot = Bot.layer((delivery) =>
+        Effect.gen(function* () {
+          const diary = yield* Diary
+          diary.lines.push(Message.isText(delivery.message) ? delivery.message.text : "")
+          yield* delivery.reply(`noted ${diary.lines.length}`, { key: "noted" })
+        })
+      )
+      yield* BlazeTest.replay(
+        bot,
+        { seed: 1, disk: Diary.layer, except: ["alone as among others"] },
+        function* ({ alice, person, world }) {
+          yield* alice.say("one")
+          yield* world.pass("1 minute")
+          yield* world.kill({ down: "1 minute" })
+          yield* world.cut
+          yield* world.setClock("1 hour")
+          yield* world.pass("5 minutes")
+          yield* alice.say("two")
+          yield* world.pass("1 minute")
+          assert.deepStrictEqual(yield* alice.reads, ["noted 1", "noted 2"])
+          yield* person("alice2").say("three")
+          yield* world.pass("1 minute")
+          assert.deepStrictEqual(yield* person("alice2").reads, ["noted 3"])
+        }
+      )
+    })
+  )
+
+  it.live("fails with what its story fails with", () =>
+    Effect.gen(function* () {
+      const result = yield* Effect.result(
+        BlazeTest.replay(echo, { seed: 1 }, function* ({ alice }) {
+          yield* alice.say("one")
+          yield* Effect.fail("not so" as const)
+        })
+      )
+      assert.strictEqual(Result.isFailure(result) && result.failure, "not so")
+    })
+  )
+})
+
+describe("the library", () => {
+  const seeds = Array.from({ length: 10 }, (_, n) => n + 1)
+  for (const name of ["echo", "moody", "restless"] as ReadonlyArray<BotName>) {
+    it.live(`keeps its guarantees in every weather: ${name}, ${seeds.length} seeds`, () =>
+      Effect.forEach(
+        seeds,
+        (seed) =>
+          Effect.map(simulate(name, seed), ({ violations }) => {
+            assert.deepStrictEqual(violations, [], `seed ${seed}`)
+          }),
+        { discard: true }
+      )
+    )
+  }
+})

@@ -1,0 +1,98 @@
+// What docs/guarantees.md calls "Removed", as far as a person or the server can see it: each is taken out of a copy of the sources, and
+// a simulation has to notice within 25 seeds. The others are named there with the test that notices them.
+
+/** One thing taken out: the first text becomes the second one, in a file of `src`. */
+export interface Removal {
+  readonly what: string
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+const removal = (what: string, file: string, from: string, to: string): Removal => ({ what, file, from, to })
+
+export const removals: ReadonlyArray<Removal> = [
+  removal(
+    "1: whatever the handler gives is acknowledged",
+    "Delivery.ts",
+    `if (outcome === "Defer") return delivery.defer`,
+    ""
+  ),
+  removal(
+    "1: a new consumer does not get what the old one left",
+    "Blaze.ts",
+    "giveBack(Array.from(open.entries()).filter(isFree))",
+    ""
+  ),
+  removal("1: a final failure is tried again", "Bot.ts", "if (!Delivery.isFinal(cause)) {", "if (handling) {"),
+  removal(
+    "1: what is given up is forgotten",
+    "Blaze.ts",
+    `dedup.settle(id, "GivenUp")`,
+    `dedup.settle(id, "Forgotten")`
+  ),
+  removal(
+    "1: what is deferred is never offered again",
+    "Deferral.ts",
+    "Effect.sync(() => on.offer(message))",
+    "Effect.void"
+  ),
+  removal("2: every id is new", "Dedup.ts", "if (state !== undefined) return", "if (state === null) return"),
+  removal(
+    "2: what is being handled is taken over",
+    "Blaze.ts",
+    "entry.value !== undefined && entry.holders === 0 &&",
+    "entry.value !== undefined &&"
+  ),
+  removal(
+    "2: what went down a stream that goes on is taken over",
+    "Blaze.ts",
+    "!consumer.wasCut && consumer.fiber?.pollUnsafe() === undefined",
+    "false"
+  ),
+  removal(
+    "3: an answer has a random id",
+    "Blaze.ts",
+    `Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said])`,
+    "randomId"
+  ),
+  removal("4: every element is its own key", "Keyed.ts", "const id = key(element)", "const id = {}"),
+  removal(
+    "5: a batch is tried once",
+    "Acks.ts",
+    "if (isFatal(error) || isRefusal(error) || last) return yield* error",
+    "return yield* error"
+  ),
+  removal(
+    "6: a 401 is not fatal",
+    "BlazeError.ts",
+    "get isFatal(): boolean {",
+    "get isFatal(): boolean {\n    return false"
+  ),
+  removal(
+    "7: a reader pauses while a request is out",
+    "Session.ts",
+    "isFull() && pending.size === patient && !inbox.isUrgent()",
+    "isFull()"
+  ),
+  removal("7: what finds no room in the overflow is not asked for", "Session.ts", "      refusing = true\n", ""),
+  removal("7: nothing is listed again", "Session.ts", "if (refusing && !isFull()) relist?.()", ""),
+  removal(
+    "8: a silent peer is never noticed",
+    "BlazeSocket.ts",
+    "while (missed < missedPeriods)",
+    "while (missed >= 0)"
+  ),
+  removal(
+    "9: it goes on after a bad frame",
+    "Session.ts",
+    "if (!options.passOverBadFrames) return decoded.failure",
+    ""
+  ),
+  removal(
+    "12: what has passed is what the clock says",
+    "Elapsed.ts",
+    "Number(clock.monotonicTimeNanosUnsafe()) / 1e6",
+    "clock.currentTimeMillisUnsafe()"
+  )
+]
