@@ -136,6 +136,10 @@ export const allFaults: Rates = {
   restart: 3
 }
 
+/** The same weather, so many times as rough. */
+export const scale = (rates: Rates, factor: number): Rates =>
+  Object.fromEntries(Object.entries(rates).map(([kind, rate]) => [kind, rate * factor])) as unknown as Rates
+
 /**
  * How much happens.
  *

@@ -129,10 +129,13 @@ interface Story<E> {
   readonly seed: number
   readonly tell: (stage: Simulation.Stage) => Effect.Effect<void, E>
   readonly hasWeather: boolean
+  /** What of it happens in calm weather: the same again has the same outcome. */
+  readonly calm?: string | undefined
 }
 
 const ofPlan = (plan: Plan.Plan): Story<never> => ({
   seed: plan.seed,
+  calm: JSON.stringify([plan.seed, plan.events.at(-1)?.at, plan.events.filter(Plan.isAct)]),
   tell: Simulation.follow(plan),
   hasWeather: plan.events.some((event) => !Plan.isAct(event))
 })
@@ -208,13 +211,22 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
     yield* Expectation.inStorm(calm, storm)
   }
 
+  // While a plan is made shorter it is mostly the weather that changes.
+  let lastCalm: { readonly key: string; readonly outcome: Simulation.Outcome } | undefined
+  const runCalm = Effect.fnUntraced(function* <E>(story: Story<E>) {
+    if (story.calm !== undefined && lastCalm?.key === story.calm) return lastCalm.outcome
+    const outcome = yield* run(story, { keep: Plan.isAct })
+    if (story.calm !== undefined) lastCalm = { key: story.calm, outcome }
+    return outcome
+  })
+
   /** The first thing that is broken; with `only`, whether that one is, in the phase where it was found. */
   const judge = Effect.fnUntraced(function* <E>(
     story: Story<E>,
     only?: { readonly expectation: string; readonly phase?: Phase | undefined }
   ) {
     const wants = (phase: Phase) => only?.phase === undefined || only.phase === phase
-    const calm = yield* run(story, { keep: Plan.isAct })
+    const calm = yield* runCalm(story)
     if (wants("calm")) {
       const finding = findIn(inCalm(calm), "calm", calm, only?.expectation)
       if (finding !== undefined) return finding
@@ -244,6 +256,8 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
 /** How many worlds may be tried to make one shorter. */
 const maximumTries = 500
 const maximumSteps = 16
+/** How often in all of it one crash is tried in place of everything that goes wrong. */
+const maximumCrashes = 2
 /** With so few things said it costs little to try many crashes. */
 const fewActs = 40
 
@@ -294,8 +308,9 @@ const shrink = Effect.fnUntraced(function* <E>(
   })
 
   // Many small faults often do together what one crash does.
+  let crashes = 0
   const crashInstead = Effect.fnUntraced(function* () {
-    if (weather().length < 2) return
+    if (weather().length < 2 || crashes++ >= maximumCrashes) return
     const people = acts()
     for (const { at } of people.toReversed().slice(0, 3)) {
       for (let steps = 0; steps <= maximumSteps; steps++) {
@@ -450,7 +465,8 @@ const print = (plan: Plan.Plan, expectation: string): string => {
 
 // ------------------------------------------------------------------------------------------------------------------------ strangers
 
-const smallWorld = { people: 6, days: 0.5 }
+// Where little happens it costs little, and what is found there is soon made shorter: more goes wrong there.
+const smallWorld = { people: 6, days: 0.5, rougher: 2, more: { perVisit: 5, groupVisits: 1 } }
 
 /** What grows is told with its numbers: without the many messages that made it grow it would not. */
 const isGrowth = (expectation: string) => expectation === "bounded work"
@@ -491,10 +507,11 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
     days,
     groups: Math.min(options.groups ?? Math.ceil((people - 5) / 12), Math.floor(people / 3))
   })
-  const small = size(Math.min(people, smallWorld.people), Math.min(days, smallWorld.days))
   const full = size(people, days)
-  const sizes = small.people === full.people && small.days === full.days ? [full] : [small, full]
-  const plans = sizes.flatMap((size) => numbers.map((seed) => Plan.make({ seed, words, rates, ...size })))
+  const small = size(Math.min(people, smallWorld.people), Math.min(days, smallWorld.days))
+  const rough = { ...small, ...smallWorld.more, rates: Plan.scale(rates, smallWorld.rougher) }
+  const sizes = [rough, ...(small.people < people || small.days < days ? [{ ...full, rates }] : [])]
+  const plans = sizes.flatMap((size) => numbers.map((seed) => Plan.make({ seed, words, ...size })))
   const judge = makeJudge(bot, options)
 
   const [first] = plans

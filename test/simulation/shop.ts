@@ -10,7 +10,7 @@ export class Disk extends Context.Service<
     readonly orders: Map<string, Set<string>>
     readonly paid: Map<string, number>
     readonly notes: Map<string, Map<string, string>>
-    readonly reminders: Map<string, { readonly user: Ids.UserId; readonly at: number }>
+    readonly reminders: Map<string, { readonly conversation: Ids.ConversationId; readonly at: number }>
     readonly totals: { orders: number }
   }
 >()("test/simulation/Disk") {
@@ -86,14 +86,15 @@ const makeHandler = (bug: Bug | undefined) =>
     let place = ""
 
     const remind = Effect.fnUntraced(function* (id: string) {
-      const { at, user } = disk.reminders.get(id)!
+      const { at, conversation } = disk.reminders.get(id)!
       const now = yield* Clock.currentTimeMillis
       yield* Effect.sleep(Math.max(0, at - now))
-      yield* Effect.ignore(blaze.send({ user }, "time is up", { id: id as Ids.MessageId }))
+      yield* Effect.ignore(blaze.send({ conversation }, "time is up", { id: id as Ids.MessageId }))
       disk.reminders.delete(id)
     })
     if (has("repeats all reminders after a restart")) {
-      for (const { user } of disk.reminders.values()) yield* Effect.ignore(blaze.send({ user }, "time is up"))
+      for (const { conversation } of disk.reminders.values())
+        yield* Effect.ignore(blaze.send({ conversation }, "time is up"))
     } else for (const id of disk.reminders.keys()) yield* Effect.forkScoped(remind(id))
     const scope = yield* Effect.scope
 
@@ -149,7 +150,7 @@ const makeHandler = (bug: Bug | undefined) =>
           } else {
             const reminder = yield* delivery.derive("reminder")
             if (!disk.reminders.has(reminder)) {
-              disk.reminders.set(reminder, { user: senderId, at })
+              disk.reminders.set(reminder, { conversation: conversationId, at })
               if (!has("repeats all reminders after a restart")) yield* Effect.forkIn(remind(reminder), scope)
             }
           }
