@@ -80,6 +80,40 @@ describe("a world", () => {
     })
   )
 
+  it.live("a disk is built once for each run, survives a crash, and is closed in the end", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const disk = Layer.effect(
+        Diary,
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            lines.push("built")
+            return { lines: [] }
+          }),
+          () => Effect.sync(() => lines.push("closed"))
+        )
+      )
+      const bot = Bot.layer((delivery) =>
+        Effect.flatMap(Diary, (diary) => delivery.reply(`${diary.lines.push(textOf(delivery))}`, { key: "count" }))
+      )
+      const run = Simulation.run({ bot, disk, blaze: Blaze.layer, shuffled: false }, 1, (stage) =>
+        Effect.gen(function* () {
+          yield* stage.perform({ at: 1000, do: "say", who: "alice", text: "one" })
+          yield* stage.perform({ at: 60_000, do: "kill", steps: 0, down: 1000 })
+          yield* stage.perform({ at: 120_000, do: "say", who: "alice", text: "two" })
+        })
+      )
+      for (const _ of [1, 2]) {
+        const { heard } = yield* run
+        assert.deepStrictEqual(
+          heard.map(({ text }) => text),
+          ["1", "2"]
+        )
+      }
+      assert.deepStrictEqual(lines, ["built", "closed", "built", "closed"])
+    })
+  )
+
   it.live("a clock that is set moves no time that passes", () =>
     Effect.gen(function* () {
       const clocks = Bot.layer((delivery) =>

@@ -212,4 +212,5 @@ const turns = 200
  */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: turns }), Effect.asVoid)
 
+export type { Cast, Stranger, Weather } from "./Story.ts"
 export * from "./Strangers.ts"

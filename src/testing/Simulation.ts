@@ -165,6 +165,9 @@ export const presses = (outcome: Outcome): ReadonlyMap<string, string> =>
 /** How long a simulation goes on after its last event, for everything to come to rest. */
 export const rest = "3 hours"
 
+/** How long the disk may take to close. */
+const closingMinutes = 60
+
 const epoch = Date.UTC(2026, 0, 1)
 
 /** For which message a handler runs. */
@@ -544,6 +547,10 @@ export const run = Effect.fnUntraced(function* <D, E>(
   const pending = runOnEarth(account.pending).flatMap((id) => byId.get(id) ?? [])
   const handshakes = runOnEarth(account.handshakes)
   life?.kill(0, () => {})
+  const closing = forkOnEarth(Scope.close(scope, Exit.void))
+  for (let minutes = 0; minutes < closingMinutes && closing.pollUnsafe() === undefined; minutes++) {
+    yield* world.advance(world.now() + 60_000)
+  }
   earth.kill(0, () => {})
   return { log, said, heard, runs, acknowledged, pending, defects, stopped, lives, handshakes, lastFault }
 })

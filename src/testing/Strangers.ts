@@ -6,15 +6,15 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
-import type * as BlazeServer from "./BlazeServer.ts"
 import * as Expectation from "./Expectation.ts"
 import * as Plan from "./Plan.ts"
+import * as Shrinking from "./Shrinking.ts"
 import * as Simulation from "./Simulation.ts"
+import * as Story from "./Story.ts"
 
 /**
  * What both `strangers` and `replay` need to know of a bot.
@@ -125,7 +125,7 @@ interface Finding extends Expectation.Violation {
 }
 
 /** Something to run, over and over: a plan, or a story that somebody wrote. */
-interface Story<E> {
+interface Told<E> {
   readonly seed: number
   readonly tell: (stage: Simulation.Stage) => Effect.Effect<void, E>
   readonly hasWeather: boolean
@@ -133,7 +133,7 @@ interface Story<E> {
   readonly calm?: string | undefined
 }
 
-const ofPlan = (plan: Plan.Plan): Story<never> => ({
+const ofPlan = (plan: Plan.Plan): Told<never> => ({
   seed: plan.seed,
   calm: JSON.stringify([plan.seed, plan.events.at(-1)?.at, plan.events.filter(Plan.isAct)]),
   tell: Simulation.follow(plan),
@@ -159,7 +159,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
   const except = new Set<string>(options.except ?? [])
   const total = { runs: 0, messages: 0, lives: 0, handshakes: 0 }
 
-  const run = Effect.fnUntraced(function* <E>(story: Story<E>, choice: Simulation.Options) {
+  const run = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
     const outcome = yield* Simulation.run(subject, story.seed, story.tell, choice)
     total.runs++
     total.messages += outcome.said.length
@@ -193,7 +193,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
     yield* Expectation.inCalm(calm)
   }
 
-  const inAlone = Effect.fnUntraced(function* <E>(story: Story<E>, calm: Simulation.Outcome) {
+  const inAlone = Effect.fnUntraced(function* <E>(story: Told<E>, calm: Simulation.Outcome) {
     const groups = new Set(calm.said.flatMap(({ where, who }) => (where === who ? [] : [where])))
     const parties = new Set(calm.said.map(({ where, who }) => partyOf(who, where === who ? undefined : where, groups)))
     if (parties.size < 2 || except.has("alone as among others")) return undefined
@@ -213,7 +213,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
 
   // While a plan is made shorter it is mostly the weather that changes.
   let lastCalm: { readonly key: string; readonly outcome: Simulation.Outcome } | undefined
-  const runCalm = Effect.fnUntraced(function* <E>(story: Story<E>) {
+  const runCalm = Effect.fnUntraced(function* <E>(story: Told<E>) {
     if (story.calm !== undefined && lastCalm?.key === story.calm) return lastCalm.outcome
     const outcome = yield* run(story, { keep: Plan.isAct })
     if (story.calm !== undefined) lastCalm = { key: story.calm, outcome }
@@ -222,7 +222,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
 
   /** The first thing that is broken; with `only`, whether that one is, in the phase where it was found. */
   const judge = Effect.fnUntraced(function* <E>(
-    story: Story<E>,
+    story: Told<E>,
     only?: { readonly expectation: string; readonly phase?: Phase | undefined }
   ) {
     const wants = (phase: Phase) => only?.phase === undefined || only.phase === phase
@@ -242,7 +242,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
   })
 
   /** Refuses a bot that does not do the same twice. */
-  const repeat = Effect.fnUntraced(function* <E>(story: Story<E>, choice: Simulation.Options) {
+  const repeat = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
     const [a, b] = [yield* run(story, choice), yield* run(story, choice)]
     const difference = firstDifference(a.log, b.log)
     if (difference !== undefined) return yield* new NotRepeatable({ seed: story.seed, ...difference })
@@ -250,220 +250,6 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
 
   return { judge, repeat, total }
 }
-
-// ---------------------------------------------------------------------------------------------------------------- making it shorter
-
-/** How many worlds may be tried to make one shorter. */
-const maximumTries = 500
-const maximumSteps = 16
-/** How often in all of it one crash is tried in place of everything that goes wrong. */
-const maximumCrashes = 2
-/** With so few things said it costs little to try many crashes. */
-const fewActs = 40
-
-/** Makes a plan shorter for as long as it still fails. */
-const shrink = Effect.fnUntraced(function* <E>(
-  plan: Plan.Plan,
-  { at, phase, who }: Finding,
-  fails: (plan: Plan.Plan) => Effect.Effect<boolean, E>
-) {
-  let best = plan
-  let tries = 0
-  const attempt = Effect.fnUntraced(function* (events: ReadonlyArray<Plan.Event>) {
-    if (tries >= maximumTries) return false
-    tries++
-    const candidate = Plan.withEvents(best, events)
-    if (!(yield* fails(candidate))) return false
-    best = candidate
-    return true
-  })
-  const acts = () => best.events.filter(Plan.isAct)
-  const weather = () => best.events.filter((event) => !Plan.isAct(event))
-
-  const dropPeople = Effect.fnUntraced(function* () {
-    const people = [...new Set(acts().map(({ who }) => who))]
-    if (people.length < 2) return
-    for (const who of people) {
-      if (yield* attempt(best.events.filter((event) => !Plan.isAct(event) || event.who === who))) return
-    }
-    for (const who of people) yield* attempt(best.events.filter((event) => !Plan.isAct(event) || event.who !== who))
-  })
-
-  // Delta debugging: ever smaller parts are left out.
-  const dropEvents = Effect.fnUntraced(function* () {
-    let parts = 2
-    while (best.events.length > 1 && tries < maximumTries) {
-      const size = Math.ceil(best.events.length / parts)
-      let isShorter = false
-      for (let from = 0; from < best.events.length; from += size) {
-        if (yield* attempt([...best.events.slice(0, from), ...best.events.slice(from + size)])) {
-          isShorter = true
-          from -= size
-        }
-      }
-      if (isShorter) parts = Math.max(2, Math.min(parts, best.events.length))
-      else if (size === 1) return
-      else parts = Math.min(best.events.length, parts * 2)
-    }
-  })
-
-  // Many small faults often do together what one crash does.
-  let crashes = 0
-  const crashInstead = Effect.fnUntraced(function* () {
-    if (weather().length < 2 || crashes++ >= maximumCrashes) return
-    const people = acts()
-    for (const { at } of people.toReversed().slice(0, 3)) {
-      for (let steps = 0; steps <= maximumSteps; steps++) {
-        if (yield* attempt([...people, { at, do: "kill", steps, down: 0 }])) return
-      }
-    }
-  })
-
-  const pauses = [0, 100, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, 3_600_000]
-  const shortenPauses = Effect.fnUntraced(function* () {
-    for (let index = 0; index < best.events.length; index++) {
-      const pause = best.events[index]!.at - (best.events[index - 1]?.at ?? 0)
-      for (const shorter of pauses) {
-        if (shorter >= pause) break
-        const later = best.events.map((event, n) => (n < index ? event : { ...event, at: event.at - pause + shorter }))
-        if (yield* attempt(later)) break
-      }
-    }
-  })
-
-  const simplify = Effect.fnUntraced(function* () {
-    for (let index = 0; index < best.events.length; index++) {
-      const event = best.events[index]!
-      const simpler: Array<Plan.Event> = []
-      if (event.do === "say") {
-        if (event.text.length > 1) simpler.push({ ...event, text: "a" })
-        for (let length = 8; length < event.text.length; length *= 2) {
-          simpler.push({ ...event, text: event.text.slice(0, length) })
-        }
-      }
-      if (event.do === "kill") {
-        if (event.steps > 0 && event.down > 0) simpler.push({ ...event, steps: 0, down: 0 })
-        if (event.steps > 0) simpler.push({ ...event, steps: 0 })
-        if (event.down > 0) simpler.push({ ...event, down: 0 })
-      }
-      if (event.do === "restart" && event.down > 0) simpler.push({ ...event, down: 0 })
-      for (const other of simpler) if (yield* attempt(best.events.with(index, other))) break
-    }
-  })
-
-  // The first names, in the order in which they come up.
-  const rename = Effect.fnUntraced(function* () {
-    const people = [...new Set(acts().map(({ who }) => who))]
-    const names = new Map(people.map((who, n) => [who, Plan.nameOf(n)]))
-    if (people.every((who) => names.get(who) === who)) return
-    if (acts().some((act) => act.do === "say" && act.where !== undefined)) return
-    yield* attempt(best.events.map((event) => (Plan.isAct(event) ? { ...event, who: names.get(event.who)! } : event)))
-  })
-
-  if (phase !== "storm") yield* attempt(acts())
-  // What came later can hardly have led to it, and what others did seldom has.
-  if (at !== undefined) yield* attempt(best.events.filter((event) => event.at <= at))
-  if (who !== undefined) yield* attempt(best.events.filter((event) => !Plan.isAct(event) || event.who === who))
-  while (tries < maximumTries) {
-    const before = best
-    yield* dropPeople()
-    if (acts().length <= fewActs) yield* crashInstead()
-    yield* dropEvents()
-    yield* crashInstead()
-    yield* shortenPauses()
-    yield* simplify()
-    if (best === before) break
-  }
-  yield* rename()
-  return best
-})
-
-// ---------------------------------------------------------------------------------------------------------------------- telling it
-
-const literal = (text: string) =>
-  text.length > 20 && new Set(text).size === 1
-    ? `${JSON.stringify(text[0])}.repeat(${text.length})`
-    : JSON.stringify(text)
-
-const units = [
-  ["hour", 3_600_000],
-  ["minute", 60_000],
-  ["second", 1000]
-] as const
-
-const duration = (millis: number) => {
-  const unit = units.find(([, size]) => millis !== 0 && millis % size === 0)
-  if (unit === undefined) return `"${millis} millis"`
-  const count = millis / unit[1]
-  return `"${count} ${unit[0]}${Math.abs(count) === 1 ? "" : "s"}"`
-}
-
-const value = (data: object) =>
-  JSON.stringify(data)
-    .replaceAll(/"(\w+)":/g, " $1: ")
-    .replaceAll("}", " }")
-    .trim()
-
-const isFirstName = (who: string) => Plan.firstNames.some((name) => name === who)
-const receiver = (who: string) => (isFirstName(who) ? who : `person(${JSON.stringify(who)})`)
-
-const line = (event: Plan.Event): string => {
-  switch (event.do) {
-    case "say":
-      return `${receiver(event.who)}.say(${literal(event.text)}${event.where === undefined ? "" : `, ${JSON.stringify(event.where)}`})`
-    case "press":
-      return `${receiver(event.who)}.press(${event.nth})`
-    case "read":
-      return `${receiver(event.who)}.reads`
-    case "inject":
-      return `world.inject(${value(event.fault)})`
-    case "heal":
-      return "world.heal"
-    case "cut":
-      return "world.cut"
-    case "close":
-      return `world.close(${event.code})`
-    case "halfOpen":
-      return "world.halfOpen"
-    case "garbage":
-      return "world.garbage"
-    case "serverClock":
-      return `world.setServerClock(${duration(event.by)})`
-    case "botClock":
-      return `world.setClock(${duration(event.by)})`
-    case "kill": {
-      const steps = event.steps === 0 ? [] : [`steps: ${event.steps}`]
-      const down = event.down === 0 ? [] : [`down: ${duration(event.down)}`]
-      const both = [...steps, ...down]
-      return `world.kill(${both.length === 0 ? "" : `{ ${both.join(", ")} }`})`
-    }
-    case "restart":
-      return `world.restart(${event.down === 0 ? "" : `{ down: ${duration(event.down)} }`})`
-  }
-}
-
-/** A plan as a test. */
-const print = (plan: Plan.Plan, expectation: string): string => {
-  const lines: Array<string> = []
-  let now = 0
-  for (const event of plan.events) {
-    if (event.at > now) lines.push(`world.pass(${duration(event.at - now)})`)
-    now = event.at
-    lines.push(line(event))
-  }
-  const used = [...Plan.firstNames, "person", "world"].filter((name) =>
-    lines.some((text) => text.match(/^\w+/)?.[0] === name)
-  )
-  return [
-    `it.live(${JSON.stringify(expectation)}, () =>`,
-    `  BlazeTest.replay(bot, { ...options, seed: ${plan.seed}, expectation: ${JSON.stringify(expectation)} }, function* ({ ${used.join(", ")} }) {`,
-    ...lines.map((text) => `    yield* ${text}`),
-    "  })",
-    ")"
-  ].join("\n")
-}
-
-// ------------------------------------------------------------------------------------------------------------------------ strangers
 
 // Where little happens it costs little, and what is found there is soon made shorter: more goes wrong there.
 const smallWorld = { people: 6, days: 0.5, rougher: 2, more: { perVisit: 5, groupVisits: 1 } }
@@ -524,14 +310,16 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
     yield* judge.repeat(ofPlan(plan), phase === "storm" ? {} : { keep: Plan.isAct })
     const fails = (plan: Plan.Plan) =>
       Effect.map(judge.judge(ofPlan(plan), { expectation, phase }), (found) => found !== undefined)
-    const shrunk = isGrowth(expectation) ? plan : yield* shrink(plan, finding, fails)
+    const shrunk = isGrowth(expectation)
+      ? plan
+      : yield* Shrinking.shrink(plan, { ...finding, isCalm: phase !== "storm" }, fails)
     const last = isGrowth(expectation) ? finding : yield* judge.judge(ofPlan(shrunk), { expectation, phase })
     return yield* new BrokenExpectation({
       expectation,
       detail: last?.detail ?? detail,
       seed: plan.seed,
       plan: shrunk,
-      test: isGrowth(expectation) ? "" : print(shrunk, expectation),
+      test: isGrowth(expectation) ? "" : Story.print(shrunk, expectation),
       log: last?.log ?? log
     })
   }
@@ -539,97 +327,6 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
   if (final !== undefined) yield* judge.repeat(ofPlan(final), {})
   return judge.total
 })
-
-// --------------------------------------------------------------------------------------------------------------------------- replay
-
-/**
- * Somebody in a story.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Stranger {
-  /** Writes to the bot, or in a group: `group1` is that of the first three people, and so on. */
-  readonly say: (text: string, group?: string) => Effect.Effect<void>
-  /** Presses the n-th of the buttons that the bot last sent, from 0 on and round again. */
-  readonly press: (nth: number) => Effect.Effect<void>
-  /** Everything that the bot has written to him so far, which is read thereby. */
-  readonly reads: Effect.Effect<ReadonlyArray<string>>
-}
-
-/**
- * What happens to everybody in a story. Where the bot is looked at in calm weather, nothing of it happens but `pass`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Weather {
-  /** Lets time pass. */
-  readonly pass: (duration: Duration.Input) => Effect.Effect<void>
-  /** The process ends where it stands, or after so many more steps of its scheduler, and begins again when `down` is over (at once). */
-  readonly kill: (options?: {
-    readonly steps?: number | undefined
-    readonly down?: Duration.Input | undefined
-  }) => Effect.Effect<void>
-  /** The process is asked to end, as by Ctrl-C, and begins again when `down` is over (at once). */
-  readonly restart: (options?: { readonly down?: Duration.Input | undefined }) => Effect.Effect<void>
-  /** Sets the wall clock of the bot's machine apart from that of the world. */
-  readonly setClock: (offset: Duration.Input) => Effect.Effect<void>
-  readonly setServerClock: (offset: Duration.Input) => Effect.Effect<void>
-  /** Ends every connection without a close frame. */
-  readonly cut: Effect.Effect<void>
-  /** Ends every connection with one. */
-  readonly close: (code: number) => Effect.Effect<void>
-  /** Has every connection carry nothing any more, while both sides hold it for open. */
-  readonly halfOpen: Effect.Effect<void>
-  /** Sends a frame that is no gzip. */
-  readonly garbage: Effect.Effect<void>
-  readonly inject: (fault: BlazeServer.Fault) => Effect.Effect<void>
-  /** Takes back what was injected and has not gone wrong yet. */
-  readonly heal: Effect.Effect<void>
-}
-
-/**
- * Who is in a story: everybody who has one of the first names, and whoever is asked for.
- *
- * @category models
- * @since 0.1.0
- */
-export type Cast = { readonly [Name in Plan.FirstName]: Stranger } & {
-  readonly world: Weather
-  readonly person: (name: string) => Stranger
-}
-
-const millis = (input: Duration.Input | undefined) => (input === undefined ? 0 : Duration.toMillis(input))
-
-const castOf = (stage: Simulation.Stage): Cast => {
-  // Its time is now: what is to happen has no time of its own in a story.
-  const perform = (event: Plan.Event) => stage.perform(event)
-  const at = 0
-  const person = (who: string): Stranger => ({
-    say: (text, where) => perform({ at, do: "say", who, where, text }),
-    press: (nth) => perform({ at, do: "press", who, nth }),
-    reads: Effect.andThen(
-      perform({ at, do: "read", who }),
-      Effect.suspend(() => stage.person(who).reads)
-    )
-  })
-  const world: Weather = {
-    pass: stage.pass,
-    kill: (options) => perform({ at, do: "kill", steps: options?.steps ?? 0, down: millis(options?.down) }),
-    restart: (options) => perform({ at, do: "restart", down: millis(options?.down) }),
-    setClock: (offset) => perform({ at, do: "botClock", by: millis(offset) }),
-    setServerClock: (offset) => perform({ at, do: "serverClock", by: millis(offset) }),
-    cut: perform({ at, do: "cut" }),
-    close: (code) => perform({ at, do: "close", code }),
-    halfOpen: perform({ at, do: "halfOpen" }),
-    garbage: perform({ at, do: "garbage" }),
-    inject: (fault) => perform({ at, do: "inject", fault }),
-    heal: perform({ at, do: "heal" })
-  }
-  const people = Object.fromEntries(Plan.firstNames.map((name) => [name, person(name)]))
-  return { ...people, person, world } as unknown as Cast
-}
 
 /**
  * Runs a story, as `strangers` tells it, and looks whether what it says is expected is so.
@@ -667,10 +364,10 @@ export const replay = Effect.fnUntraced(function* <D = never, E = never>(
     /** The one expectation that is looked at: all of them, when it is left out. */
     readonly expectation?: string | undefined
   },
-  story: (cast: Cast) => Generator<Effect.Effect<unknown, E>, void, never>
+  story: (cast: Story.Cast) => Generator<Effect.Effect<unknown, E>, void, never>
 ): Effect.fn.Return<Report, BrokenExpectation | NotRepeatable | E> {
   const { expectation, seed } = options
-  const told: Story<E> = { seed, tell: (stage) => Effect.gen(() => story(castOf(stage))), hasWeather: true }
+  const told: Told<E> = { seed, tell: (stage) => Effect.gen(() => story(Story.castOf(stage))), hasWeather: true }
   const judge = makeJudge(bot, options)
   yield* judge.repeat(told, {})
   const finding = yield* judge.judge(told, expectation === undefined ? undefined : { expectation })
