@@ -216,7 +216,7 @@ const guarantees = function* (name: BotName, outcome: Simulation.Outcome): Gener
     const key = `${run.life} ${run.conversation}`
     const turn = turns.get(key) ?? { last: -1, seen: new Set() }
     turns.set(key, turn)
-    if (isHopeless(message.text)) {
+    if (name === "moody" && isHopeless(message.text)) {
       if (hopeless.has(`${run.life} ${run.message}`)) {
         yield { expectation: "1 final", detail: `${message.text} was tried again in life ${run.life}` }
       }
