@@ -305,8 +305,15 @@ describe("a replay", () => {
     })
   )
 
-  it.live("fails with what its story fails with", () =>
+  it.live("fails with what its story fails with, and dies of what it throws", () =>
     Effect.gen(function* () {
+      const thrown = yield* Effect.exit(
+        BlazeTest.replay(echo, { seed: 1, expectation: "order kept" }, function* ({ alice }) {
+          yield* alice.say("one")
+          throw new Error("not so")
+        })
+      )
+      assert.match(String(Exit.isFailure(thrown) && thrown.cause), /not so/)
       const result = yield* Effect.result(
         BlazeTest.replay(echo, { seed: 1 }, function* ({ alice }) {
           yield* alice.say("one")

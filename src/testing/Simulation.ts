@@ -530,6 +530,14 @@ export const run = Effect.fnUntraced(function* <D, E>(
       )
   }
 
+  const close = Effect.gen(function* () {
+    life?.kill(0, () => {})
+    const closing = forkOnEarth(Scope.close(scope, Exit.void))
+    for (let minutes = 0; minutes < closingMinutes && closing.pollUnsafe() === undefined; minutes++) {
+      yield* world.advance(world.now() + 60_000)
+    }
+  })
+
   yield* Effect.gen(function* () {
     begin()
     yield* story(stage)
@@ -537,20 +545,16 @@ export const run = Effect.fnUntraced(function* <D, E>(
     runOnEarth(server.heal)
     yield* stage.pass(rest)
   }).pipe(
-    Effect.catchDefect((defect) =>
-      Effect.sync(() => {
-        stopped = defect instanceof Error ? defect.message : String(defect)
-      })
-    )
+    Effect.catchDefect((defect) => {
+      if (!(defect instanceof World.Standstill)) return Effect.die(defect)
+      stopped = defect.message
+      return Effect.void
+    }),
+    Effect.ensuring(close)
   )
   const byId = new Map(said.map((message) => [message.id, message]))
   const pending = runOnEarth(account.pending).flatMap((id) => byId.get(id) ?? [])
   const handshakes = runOnEarth(account.handshakes)
-  life?.kill(0, () => {})
-  const closing = forkOnEarth(Scope.close(scope, Exit.void))
-  for (let minutes = 0; minutes < closingMinutes && closing.pollUnsafe() === undefined; minutes++) {
-    yield* world.advance(world.now() + 60_000)
-  }
   earth.kill(0, () => {})
   return { log, said, heard, runs, acknowledged, pending, defects, stopped, lives, handshakes, lastFault }
 })

@@ -62,14 +62,27 @@ interface Task {
   readonly run: () => void
 }
 
+/** How many steps there may be at one moment: what takes more goes round for ever. */
+const stepsAtOnce = 1_000_000
+
+/**
+ * Something goes round for ever, and time does not pass.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Standstill extends Error {
+  constructor() {
+    super(`After ${stepsAtOnce} steps there is no end, and no time has passed: something goes round for ever.`)
+  }
+}
+
 const nanos = (millis: number) => BigInt(Math.round(millis * 1000)) * 1000n
 
 /** How many turns of the queue of promises may pass without a task before all is taken to wait for time. */
 const hops = 16
 /** After how many rounds the program around the simulation has its turn. */
 const rounds = 256
-/** How many steps there may be at one moment: what takes more goes round for ever. */
-const stepsAtOnce = 1_000_000
 /** After how many steps a fiber lets the others run. */
 const stepsPerTurn = 2048
 
@@ -86,7 +99,7 @@ export interface World {
   readonly begin: () => Life
   /** Has something happen at a time, unless the process that it is for has been killed by then. */
   readonly at: (time: number, life: Life | undefined, act: () => void) => void
-  /** Lets all go on until then: whatever does not wait for time is done, and then the earliest of what does. */
+  /** Lets all go on until then: whatever does not wait for time is done, and then the earliest of what does. Dies with a `Standstill`. */
   readonly advance: (to: number) => Effect.Effect<void>
 }
 
@@ -143,9 +156,8 @@ export const make = (options: {
   const step = (life: Life | undefined, act: () => void) => {
     if (life !== undefined && !countdown(life)) return
     if (++steps - stepsBefore > stepsAtOnce) {
-      throw new Error(
-        `After ${stepsAtOnce} steps there is no end, and no time has passed: something goes round for ever.`
-      )
+      stepsBefore = steps
+      throw new Standstill()
     }
     act()
   }
@@ -255,6 +267,7 @@ export const make = (options: {
         const end = () => {
           pending.delete(life)
           alive = false
+
           killed()
         }
         if (afterSteps === 0) end()
