@@ -1,13 +1,13 @@
 // A world that is the same in every run, strangers who find what is wrong with a bot, and the library in every weather.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect, Exit, Layer, Random, Result } from "effect"
-import { Blaze, Bot, Message } from "effect-blaze"
+import { Blaze, Bot, Delivery, Message } from "effect-blaze"
 import { BlazeTest, Plan, Simulation } from "effect-blaze/testing"
 import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { type BotName, simulate } from "./simulation/library.ts"
-import { find, options } from "./simulation/planted.ts"
+import { find, options, runPrinted } from "./simulation/planted.ts"
 import { type Bug, shop } from "./simulation/shop.ts"
 import { hashOf } from "./simulation/week.ts"
 import { textOf } from "./support.ts"
@@ -168,9 +168,48 @@ describe("a world", () => {
 
   it.live("what goes round for ever at one moment is told, and ends", () =>
     Effect.gen(function* () {
-      const spinning = Layer.effectDiscard(Effect.forkScoped(Effect.forever(Effect.yieldNow)))
-      const outcome = yield* Simulation.run(subject(spinning), 1, (stage) => stage.pass("1 minute"))
-      assert.match(outcome.stopped ?? "", /no time has passed/)
+      const yielding = Effect.forever(Effect.yieldNow)
+      const busy = Effect.whileLoop({ while: () => true, body: () => Effect.void, step: () => {} })
+      for (const loop of [yielding, busy]) {
+        const spinning = Layer.effectDiscard(Effect.forkScoped(loop))
+        const outcome = yield* Simulation.run(subject(spinning), 1, (stage) => stage.pass("1 minute"))
+        assert.match(outcome.stopped ?? "", /no time has passed/)
+      }
+    })
+  )
+
+  it.live("a process that is killed while it ends, or is down, begins again, and a clock stays set", () =>
+    Effect.gen(function* () {
+      const slow = Bot.layer((delivery) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.delay(delivery.reply(String(now)), "10 seconds"))
+      )
+      const outcome = yield* Simulation.run(subject(slow), 1, (stage) =>
+        Effect.gen(function* () {
+          yield* stage.perform({ at: 60_000, do: "say", who: "alice", text: "one" })
+          yield* stage.perform({ at: 61_000, do: "restart", down: 0 })
+          yield* stage.perform({ at: 62_000, do: "kill", steps: 0, down: 60_000 })
+          yield* stage.perform({ at: 63_000, do: "botClock", by: 86_400_000 })
+          yield* stage.perform({ at: 200_000, do: "restart", down: 0 })
+          yield* stage.perform({ at: 300_000, do: "restart", down: 0 })
+        })
+      )
+      assert.strictEqual(outcome.lives, 4)
+      const [told] = outcome.heard.map(({ text }) => Number(text))
+      assert.isAtLeast(told! - outcome.runs[0]!.began - Date.UTC(2026, 0, 1), 86_400_000)
+    })
+  )
+
+  it.live("a disk may take its time to be built, and says so when it cannot be", () =>
+    Effect.gen(function* () {
+      const slow = Layer.effectDiscard(Effect.sleep("10 millis"))
+      const bot = { bot: echo, blaze: Blaze.layer, shuffled: false }
+      const outcome = yield* Simulation.run({ ...bot, disk: slow }, 1, (stage) =>
+        stage.perform({ at: 1000, do: "say", who: "alice", text: "hi" })
+      )
+      assert.strictEqual(outcome.heard.length, 1)
+      const broken = Layer.effectDiscard(Effect.fail("no space"))
+      const exit = yield* Effect.exit(Simulation.run({ ...bot, disk: broken }, 1, () => Effect.void))
+      assert.match(String(Exit.isFailure(exit) && exit.cause), /The disk cannot be built: no space/)
     })
   )
 
@@ -274,7 +313,78 @@ describe("strangers", () => {
   )
 })
 
+describe("strangers raise no alarm over a bot", () => {
+  const rough = { people: 3, days: 0.4, seeds: 2, faults: { kill: 60, cut: 20 } }
+  const idempotent = Bot.layer((delivery) =>
+    Effect.gen(function* () {
+      const { lines } = yield* Diary
+      if (lines.includes(delivery.message.id)) return
+      yield* delivery.reply("Thank you.", { key: "thanks" })
+      yield* delivery.reply("It is on its way.", { key: "way" })
+      lines.push(delivery.message.id)
+    })
+  )
+  it.live("that answers twice and knows that it has", () =>
+    Effect.asVoid(BlazeTest.strangers(idempotent, { ...rough, disk: Diary.layer }))
+  )
+
+  const deferring = Bot.layer((delivery) =>
+    Effect.gen(function* () {
+      const { lines } = yield* Diary
+      if (lines.includes(delivery.message.id)) return yield* delivery.reply("Done.")
+      yield* delivery.reply("One moment.")
+      lines.push(delivery.message.id)
+      return Delivery.Defer
+    })
+  )
+  it.live("that says so, and defers", () =>
+    Effect.asVoid(BlazeTest.strangers(deferring, { ...rough, disk: Diary.layer }))
+  )
+
+  it.live("whose message was passed over with bad frames, and comes over the next connection", () =>
+    Effect.asVoid(BlazeTest.strangers(echo, { people: 2, days: 0.4, seeds: 3, faults: { garbage: 60 } }))
+  )
+})
+
+describe("what strangers tell", () => {
+  const cake = "\u{1f382}".repeat(30)
+  const picky = Bot.layer((delivery) => (textOf(delivery) === cake ? Effect.void : delivery.reply("ok")))
+
+  it.live("can be run, whatever was said", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(BlazeTest.strangers(picky, { people: 2, days: 0.4, words: [cake] }))
+      const { test } = error as BlazeTest.BrokenExpectation
+      assert.include(test, `"\u{1f382}".repeat(30)`)
+      assert.isTrue(Exit.isFailure(yield* runPrinted(test, picky, {})))
+      assert.isTrue(Exit.isSuccess(yield* runPrinted(test, echo, {})))
+    })
+  )
+
+  it.live("an expectation that throws is broken, and told as any other", () =>
+    Effect.gen(function* () {
+      const expect = { greets: ({ heard }: Simulation.Outcome) => (heard[0]!.text === "hi" ? undefined : "no hi") }
+      const error = yield* Effect.flip(BlazeTest.strangers(echo, { people: 2, days: 0.2, seeds: 1, expect }))
+      assert.strictEqual(error._tag === "BrokenExpectation" && error.expectation, "greets")
+    })
+  )
+})
+
 describe("a replay", () => {
+  it.live("knows the names of what is expected, and a bot that does not begin keeps nothing", () =>
+    Effect.gen(function* () {
+      const replay = (expectation: string, bot: Layer.Layer<never, unknown, Blaze.Blaze>) =>
+        Effect.exit(
+          BlazeTest.replay(bot, { seed: 1, expectation }, function* ({ alice }) {
+            yield* alice.say("hi")
+          })
+        )
+      assert.match(String(yield* replay("every mesage answered", echo)), /Nothing is expected by the name/)
+      const broken = Layer.effectDiscard(Effect.fail("no key"))
+      assert.match(String(yield* replay("no answer twice", broken)), /the bot runs/)
+      assert.isTrue(Exit.isSuccess(yield* replay("no answer twice", echo)))
+    })
+  )
+
   it.live("is a story: what people say, what they read, what happens to the bot", () =>
     Effect.gen(function* () {
       const bot = Bot.layer((delivery) =>

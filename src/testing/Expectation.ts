@@ -43,6 +43,23 @@ export type Name =
   /** What a person or a group hears does not depend on who else talks to the bot. */
   | "alone as among others"
 
+/** @since 0.1.0 */
+export const names: ReadonlyArray<Name> = [
+  "every message answered",
+  "no answer twice",
+  "order kept",
+  "one after the other",
+  "handled once",
+  "nothing acknowledged too early",
+  "nothing left pending",
+  "bounded work",
+  "no button leads nowhere",
+  "the bot runs",
+  "lively again",
+  "the same in any weather",
+  "alone as among others"
+]
+
 /**
  * What was expected and is not so.
  *
@@ -106,8 +123,14 @@ const answered = function* (outcome: Outcome, wanted: Answers): Broken {
     }
     const success = (runs.get(message.id) ?? []).findLast((run) => run.success)
     if (success === undefined) continue
-    const extra = own.find((heard) => !heard.answers.some(({ id, run }) => id === message.id && run === success))
-    if (extra === undefined || own.length < 2) continue
+    const isOf = (heard: Heard, run: Run) =>
+      heard.answers.some((answer) => answer.id === message.id && answer.run === run)
+    // A last run that says nothing knows that all has been said.
+    if (own.length < 2 || !own.some((heard) => isOf(heard, success))) continue
+    // What is said before a message is deferred is meant.
+    const isMeant = (heard: Heard) =>
+      heard.answers.some(({ id, late, run }) => id === message.id && !late && run?.deferred === true)
+    if (own.every((heard) => isOf(heard, success) || isMeant(heard))) continue
     yield broken(
       "no answer twice",
       `${describe(message)}, and was answered ${own.map(({ text }) => show(text)).join(" and ")}.`,
@@ -174,10 +197,11 @@ export const always = function* (outcome: Outcome, wanted: Answers): Broken {
 
 const ordered = function* (outcome: Outcome): Broken {
   const answers = answersOf(outcome)
+  const deferred = new Set(outcome.runs.flatMap(({ deferred, message }) => (deferred ? [message] : [])))
   const last = new Map<string, number>()
   for (const message of outcome.said) {
     const at = answers.get(message.id)?.[0]?.at
-    if (at === undefined) continue
+    if (at === undefined || deferred.has(message.id)) continue
     const before = last.get(message.where) ?? 0
     if (at < before)
       yield broken("order kept", `${describe(message)}, and was answered before an earlier message was.`, message)
@@ -194,7 +218,7 @@ const buttons = function* (outcome: Outcome): Broken {
   }
   const lost = new Set(outcome.said.filter(({ text }) => text === Plan.nonsense).map(shape))
   for (const message of outcome.said) {
-    if (message.pressed && lost.has(shape(message))) {
+    if (message.pressed && answers.has(message.id) && lost.has(shape(message))) {
       yield broken("no button leads nowhere", `${describe(message)}, and was answered as if it were nonsense.`, message)
     }
   }

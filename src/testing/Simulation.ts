@@ -79,7 +79,12 @@ export interface Heard {
   readonly text: string
   readonly at: number
   /** The messages that it answers, with the run of the handler that sent it, as far as that is known. */
-  readonly answers: ReadonlyArray<{ readonly id: Ids.MessageId; readonly run: Run | undefined }>
+  readonly answers: ReadonlyArray<{
+    readonly id: Ids.MessageId
+    readonly run: Run | undefined
+    /** That run had ended before. */
+    readonly late: boolean
+  }>
 }
 
 /**
@@ -97,6 +102,8 @@ export interface Run {
   readonly ended: number
   /** It acknowledged its message. */
   readonly success: boolean
+  /** It said that it wants its message again later. */
+  readonly deferred: boolean
   /** How many steps the bot took meanwhile. */
   readonly steps: number
 }
@@ -149,6 +156,8 @@ export interface Stage {
 export interface Options {
   /** Whether an event happens. */
   readonly keep?: ((event: Plan.Event) => boolean) | undefined
+  /** In the end there is a fresh connection, which brings what was passed over with a bad frame. */
+  readonly reconnect?: boolean | undefined
   /** What the buttons said in another run of the story, for people who press them by heart. */
   readonly presses?: ReadonlyMap<string, string> | undefined
 }
@@ -164,6 +173,9 @@ export const presses = (outcome: Outcome): ReadonlyMap<string, string> =>
 
 /** How long a simulation goes on after its last event, for everything to come to rest. */
 export const rest = "3 hours"
+
+/** How long a pause may be while everything is set up, in milliseconds. */
+const longestPause = 3_600_000
 
 /** How long the disk may take to close. */
 const closingMinutes = 60
@@ -280,25 +292,25 @@ export const run = Effect.fnUntraced(function* <D, E>(
   const runOnEarth = Effect.runSyncWith(earthContext)
   const forkOnEarth = Effect.runForkWith(earthContext)
   const scope = Scope.makeUnsafe()
-  const setting = forkOnEarth(
-    Effect.gen(function* () {
-      const built = yield* Layer.buildWithScope(
-        Layer.merge(
-          subject.disk,
-          BlazeServer.layer.pipe(Layer.provide(compression), Layer.provide(Seeded.layerPlatform(seed, "server")))
-        ),
-        scope
-      )
-      const server = Context.get(built, BlazeServer.BlazeServer)
-      return { account: yield* server.makeBot, disk: Layer.succeedContext(built as Context.Context<D>), server }
-    })
+  const build = <A>(layer: Layer.Layer<A, unknown>) => forkOnEarth(Layer.buildWithScope(layer, scope))
+  const setting = build(
+    BlazeServer.layer.pipe(Layer.provide(compression), Layer.provide(Seeded.layerPlatform(seed, "server")))
   )
   // Keys are made by threads of the platform, which is the only thing here that takes real time.
-  while (setting.pollUnsafe() === undefined) {
-    yield* world.advance(0)
-    yield* Effect.yieldNow
-  }
-  const { account, disk, server } = yield* Effect.orDie(Fiber.join(setting))
+  const awaited = Effect.fnUntraced(function* <A, E>(fiber: Fiber.Fiber<A, E>) {
+    while (fiber.pollUnsafe() === undefined) {
+      yield* world.advance(Math.min(world.next() ?? world.now(), world.now() + longestPause))
+      yield* Effect.yieldNow
+    }
+    return yield* Fiber.join(fiber)
+  })
+  const server = Context.get(yield* Effect.orDie(awaited(setting)), BlazeServer.BlazeServer)
+  const account = yield* awaited(forkOnEarth(server.makeBot))
+  const disk = Layer.succeedContext(
+    yield* Effect.catchCause(awaited(build(subject.disk)), (cause) =>
+      Effect.die(new Error(`The disk cannot be built: ${Delivery.reasonOf(cause)}`))
+    )
+  )
 
   const said: Array<Said> = []
   const heard: Array<Mutable<Heard>> = []
@@ -357,6 +369,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
   let isEnding = false
   let stopped: string | undefined
   let lastFault = 0
+  let clockOffset = 0
 
   const watch = (current: World.Life, number: number): Blaze.Watch => ({
     // What every handler does, whoever wrote it: which message it is for, when it began and ended, and what it cost.
@@ -370,6 +383,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
           began: world.now(),
           ended: Infinity,
           success: false,
+          deferred: false,
           steps: 0
         }
         runs.push(run)
@@ -377,6 +391,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
           Effect.sync(() => {
             run.ended = world.now()
             run.success = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Ack"
+            run.deferred = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Defer"
             run.steps = current.steps() - before
           })
         )
@@ -386,7 +401,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
         const cause = answered ?? run?.message
         if (cause === undefined) return
         const known = answers.get(id) ?? []
-        known.push({ id: cause, run })
+        known.push({ id: cause, run, late: run !== undefined && run.ended !== Infinity })
         answers.set(id, known)
       })
   })
@@ -394,6 +409,8 @@ export const run = Effect.fnUntraced(function* <D, E>(
   const begin = () => {
     const current = world.begin()
     const number = ++lives
+    isEnding = false
+    current.setClock(clockOffset)
     if (number > 1) lastFault = world.now()
     life = current
     path = makePath(world, current, seed)
@@ -508,6 +525,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
         return runOnEarth(server.setClockOffset(event.by))
       case "botClock":
         write(`the bot's clock is off by ${event.by} ms`)
+        clockOffset = event.by
         return life?.setClock(event.by)
       case "kill":
         return kill(event.steps, event.down)
@@ -543,6 +561,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
     yield* story(stage)
     // The weather clears up, whatever was still to go wrong.
     runOnEarth(server.heal)
+    if (options.reconnect === true && lastFault > 0) runOnEarth(account.cut)
     yield* stage.pass(rest)
   }).pipe(
     Effect.catchDefect((defect) => {

@@ -11,10 +11,12 @@ import type * as BlazeServer from "./BlazeServer.ts"
 import * as Plan from "./Plan.ts"
 import type * as Simulation from "./Simulation.ts"
 
-const literal = (text: string) =>
-  text.length > 20 && new Set(text).size === 1
-    ? `${JSON.stringify(text[0])}.repeat(${text.length})`
+const literal = (text: string) => {
+  const letters = [...text]
+  return letters.length > 20 && new Set(letters).size === 1
+    ? `${JSON.stringify(letters[0])}.repeat(${letters.length})`
     : JSON.stringify(text)
+}
 
 const units = [
   ["hour", 3_600_000],
@@ -92,7 +94,7 @@ export const print = (plan: Plan.Plan, expectation: string): string => {
   )
   return [
     `it.live(${JSON.stringify(expectation)}, () =>`,
-    `  BlazeTest.replay(bot, { ...options, seed: ${plan.seed}, expectation: ${JSON.stringify(expectation)} }, function* ({ ${used.join(", ")} }) {`,
+    `  BlazeTest.replay(bot, { ...options, seed: ${plan.seed}, expectation: ${JSON.stringify(expectation)} }, function* (${used.length === 0 ? "" : `{ ${used.join(", ")} }`}) {`,
     ...lines.map((text) => `    yield* ${text}`),
     "  })",
     ")"

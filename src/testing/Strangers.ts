@@ -91,8 +91,8 @@ export class BrokenExpectation extends Data.TaggedError("BrokenExpectation")<{
 }> {
   override get message() {
     return [
-      `${this.expectation}: ${this.detail} (seed ${this.seed}, ${this.plan.events.length} events)`,
-      this.test,
+      `${this.expectation}: ${this.detail} (seed ${this.seed}${this.test === "" ? "" : `, ${this.plan.events.length} events`})`,
+      ...(this.test === "" ? [] : [this.test]),
       `The end of the log:\n${this.log.slice(-lastLines).join("\n")}`
     ].join("\n\n")
   }
@@ -110,7 +110,7 @@ export class NotRepeatable extends Data.TaggedError("NotRepeatable")<{
   readonly second: string
 }> {
   override get message() {
-    return `Two runs of seed ${this.seed} differ. The first line that does is\n  ${this.first}\nin one and\n  ${this.second}\nin the other. Here a bot takes random numbers from Effect's Random, ids from delivery.derive or SecureRandom, dates from Clock and pauses from Effect.sleep: look for Math.random, Date.now, crypto.randomUUID and timers of its own.`
+    return `Two runs of seed ${this.seed} differ. The first line that does is\n  ${this.first}\nin one and\n  ${this.second}\nin the other. Here a bot takes random numbers from Effect's Random, ids from delivery.derive or SecureRandom, dates from Clock and pauses from Effect.sleep, and keeps nothing outside of its Layer and its disk: look for Math.random, Date.now, crypto.randomUUID, timers of its own and variables of the module.`
   }
 }
 
@@ -153,14 +153,26 @@ const firstDifference = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) => 
   }
 }
 
-const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options: BotUnderTest<D>) => {
+// Whoever throws where a sentence is asked for has found something too.
+const told = (holds: (outcome: Simulation.Outcome) => string | undefined, outcome: Simulation.Outcome) => {
+  try {
+    return holds(outcome)
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown.message : String(thrown)
+  }
+}
+
+const makeJudge = <D>(
+  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
+  options: BotUnderTest<D> & { readonly strict?: boolean | undefined }
+) => {
   const { answers = () => true, blaze = Blaze.layer, disk = Layer.empty as Layer.Layer<D>, expect = {} } = options
   const subject: Simulation.Subject<D> = { bot, disk, blaze, shuffled: options.shuffled ?? false }
   const except = new Set<string>(options.except ?? [])
   const total = { runs: 0, messages: 0, lives: 0, handshakes: 0 }
 
   const run = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
-    const outcome = yield* Simulation.run(subject, story.seed, story.tell, choice)
+    const outcome = yield* Simulation.run(subject, story.seed, story.tell, { reconnect: true, ...choice })
     total.runs++
     total.messages += outcome.said.length
     total.lives += outcome.lives
@@ -171,7 +183,7 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
   const ofOutcome = function* (outcome: Simulation.Outcome): Generator<Expectation.Violation> {
     yield* Expectation.always(outcome, answers)
     for (const [expectation, holds] of Object.entries(expect)) {
-      const detail = holds(outcome)
+      const detail = told(holds, outcome)
       if (detail !== undefined) yield { expectation, detail }
     }
   }
@@ -184,7 +196,10 @@ const makeJudge = <D>(bot: Layer.Layer<never, unknown, Blaze.Blaze | D>, options
   ): Finding | undefined => {
     for (const violation of violations) {
       if (except.has(violation.expectation)) continue
-      if (only === undefined || violation.expectation === only) return { ...violation, phase, log: outcome.log }
+      // A bot that does not run keeps whatever else is expected, for it does nothing.
+      const isIt =
+        violation.expectation === only || (violation.expectation === "the bot runs" && options.strict === true)
+      if (only === undefined || isIt) return { ...violation, phase, log: outcome.log }
     }
   }
 
@@ -287,7 +302,7 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
 ): Effect.fn.Return<Report, BrokenExpectation | NotRepeatable> {
   const { days = 1, faults = "all", people = 10, seed, seeds = 5, words = [] } = options
   const rates = faults === "all" ? Plan.allFaults : faults === "none" ? Plan.noFaults : { ...Plan.noFaults, ...faults }
-  const numbers = seed === undefined ? Array.from({ length: seeds }, (_, n) => n + 1) : [seed]
+  const numbers = seed === undefined ? Array.from({ length: Math.max(1, seeds) }, (_, n) => n + 1) : [seed]
   const size = (people: number, days: number) => ({
     people,
     days,
@@ -367,8 +382,12 @@ export const replay = Effect.fnUntraced(function* <D = never, E = never>(
   story: (cast: Story.Cast) => Generator<Effect.Effect<unknown, E>, void, never>
 ): Effect.fn.Return<Report, BrokenExpectation | NotRepeatable | E> {
   const { expectation, seed } = options
+  const known = [...Expectation.names, ...Object.keys(options.expect ?? {})]
+  if (expectation !== undefined && !known.includes(expectation)) {
+    return yield* Effect.die(new Error(`Nothing is expected by the name of "${expectation}": ${known.join(", ")}.`))
+  }
   const told: Told<E> = { seed, tell: (stage) => Effect.gen(() => story(Story.castOf(stage))), hasWeather: true }
-  const judge = makeJudge(bot, options)
+  const judge = makeJudge(bot, { ...options, strict: true })
   yield* judge.repeat(told, {})
   const finding = yield* judge.judge(told, expectation === undefined ? undefined : { expectation })
   if (finding === undefined) return judge.total

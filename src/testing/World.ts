@@ -64,6 +64,7 @@ interface Task {
 
 /** How many steps there may be at one moment: what takes more goes round for ever. */
 const stepsAtOnce = 1_000_000
+const operationsAtOnce = 50_000_000
 
 /**
  * Something goes round for ever, and time does not pass.
@@ -73,7 +74,7 @@ const stepsAtOnce = 1_000_000
  */
 export class Standstill extends Error {
   constructor() {
-    super(`After ${stepsAtOnce} steps there is no end, and no time has passed: something goes round for ever.`)
+    super("After a million steps there is no end, and no time has passed: something goes round for ever.")
   }
 }
 
@@ -95,6 +96,8 @@ export interface World {
   readonly now: () => number
   /** How many tasks and timers there have been. */
   readonly steps: () => number
+  /** When the next thing is due, if anything is. */
+  readonly next: () => number | undefined
   /** A new process. */
   readonly begin: () => Life
   /** Has something happen at a time, unless the process that it is for has been killed by then. */
@@ -136,6 +139,9 @@ export const make = (options: {
   let steps = 0
   let timersMade = 0
   let stepsBefore = 0
+  // What fibers do within their steps: one that never waits takes few steps, and long ones.
+  let operations = 0
+  let operationsBefore = 0
 
   const at = (time: number, life: Life | undefined, act: () => void): Timer => {
     // Whole milliseconds, as the timers of the platform: a smaller rest would never be over.
@@ -155,8 +161,9 @@ export const make = (options: {
 
   const step = (life: Life | undefined, act: () => void) => {
     if (life !== undefined && !countdown(life)) return
-    if (++steps - stepsBefore > stepsAtOnce) {
+    if (++steps - stepsBefore > stepsAtOnce || operations - operationsBefore > operationsAtOnce) {
       stepsBefore = steps
+      operationsBefore = operations
       throw new Standstill()
     }
     act()
@@ -191,21 +198,31 @@ export const make = (options: {
     }
   }
 
+  // What was called off, or is for somebody who is dead, is not due any more.
+  const first = () => {
+    let timer = timers.first()
+    while (timer !== undefined && (timer.act === undefined || timer.life?.isAlive() === false)) {
+      timers.remove()
+      timer = timers.first()
+    }
+    return timer
+  }
+  const next = () => first()?.at
+
   /** Whether it is done. */
   const advanceSome = async (to: number): Promise<boolean> => {
     for (let round = 0; round < rounds; round++) {
       await settle()
-      let timer = timers.first()
-      while (timer !== undefined && (timer.act === undefined || timer.life?.isAlive() === false)) {
-        timers.remove()
-        timer = timers.first()
-      }
+      const timer = first()
       if (timer === undefined || timer.at > to) {
         now = to
         return true
       }
       timers.remove()
-      if (timer.at > now) stepsBefore = steps
+      if (timer.at > now) {
+        stepsBefore = steps
+        operationsBefore = operations
+      }
       now = timer.at
       step(timer.life, timer.act!)
     }
@@ -236,6 +253,7 @@ export const make = (options: {
         executionMode: "async",
         shouldYield: (fiber) => {
           taken++
+          operations++
           return fiber.currentOpCount >= stepsPerTurn
         },
         makeDispatcher: () => dispatcher
@@ -280,6 +298,7 @@ export const make = (options: {
   return {
     now: () => now,
     steps: () => steps,
+    next,
     begin,
     at,
     advance

@@ -11,12 +11,12 @@ const cpu = () => {
   return (system + user) / 1e6
 }
 
-/** Runs a test as it was printed, against one shop or the other. */
-const runPrinted = (text: string, bug: Bug | undefined) => {
+/** Runs a test as it was printed, against one bot or the other. */
+export const runPrinted = (text: string, bot: unknown, options: object) => {
   let test: (() => Effect.Effect<unknown, unknown>) | undefined
   const it = { live: (_: string, body: typeof test) => void (test = body) }
   // oxlint-disable-next-line typescript/no-implied-eval -- What is printed is to be pasted into a test file, and is run as one.
-  new Function("it", "BlazeTest", "bot", "options", text)(it, BlazeTest, shop(bug), options)
+  new Function("it", "BlazeTest", "bot", "options", text)(it, BlazeTest, bot, options)
   return Effect.exit(test!())
 }
 
@@ -32,8 +32,8 @@ export const find = Effect.fnUntraced(function* (bug: Bug, size: { readonly peop
   if (!bugs[bug].some((name) => name === error.expectation)) return { seconds, wrong: "found by something else", told }
   if (error.test === "") return { seconds, wrong: error.expectation === "bounded work" ? undefined : "no test", told }
   if (error.plan.events.length > 4) return { seconds, wrong: "more than 4 events are left", told }
-  const withBug = yield* runPrinted(error.test, bug)
+  const withBug = yield* runPrinted(error.test, shop(bug), options)
   if (Exit.isSuccess(withBug)) return { seconds, wrong: "the printed test passes on the bug", told: error.test }
-  const without = yield* runPrinted(error.test, undefined)
+  const without = yield* runPrinted(error.test, shop(), options)
   return { seconds, wrong: Exit.isSuccess(without) ? undefined : "the printed test fails without the bug", told }
 })
