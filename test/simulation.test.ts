@@ -1,4 +1,4 @@
-// A world that is the same in every run, strangers who find what is wrong with a bot, and the library in every weather.
+// A world that is the same in every run, and strangers who find what is wrong with a bot.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect, Exit, Layer, Random, Result } from "effect"
 import { Blaze, Bot, Delivery, Message } from "effect-blaze"
@@ -6,7 +6,6 @@ import { BlazeTest, Plan, Simulation } from "effect-blaze/testing"
 import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
-import { type BotName, simulate } from "./simulation/library.ts"
 import { find, options, runPrinted } from "./simulation/planted.ts"
 import { type Bug, shop } from "./simulation/shop.ts"
 import { hashOf } from "./simulation/week.ts"
@@ -433,20 +432,4 @@ describe("a replay", () => {
       assert.strictEqual(Result.isFailure(result) && result.failure, "not so")
     })
   )
-})
-
-describe("the library", () => {
-  const seeds = Array.from({ length: 10 }, (_, n) => n + 1)
-  for (const name of ["echo", "moody", "restless"] as ReadonlyArray<BotName>) {
-    it.live(`keeps its guarantees in every weather: ${name}, ${seeds.length} seeds`, () =>
-      Effect.forEach(
-        seeds,
-        (seed) =>
-          Effect.map(simulate(name, seed), ({ violations }) => {
-            assert.deepStrictEqual(violations, [], `seed ${seed}`)
-          }),
-        { discard: true }
-      )
-    )
-  }
 })

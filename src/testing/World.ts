@@ -63,8 +63,8 @@ interface Task {
 }
 
 /** How many steps there may be at one moment: what takes more goes round for ever. */
-const stepsAtOnce = 1_000_000
-const operationsAtOnce = 50_000_000
+const stepsAtOnce = 300_000
+const operationsAtOnce = 20_000_000
 
 /**
  * Something goes round for ever, and time does not pass.
@@ -74,7 +74,7 @@ const operationsAtOnce = 50_000_000
  */
 export class Standstill extends Error {
   constructor() {
-    super("After a million steps there is no end, and no time has passed: something goes round for ever.")
+    super("After 300 000 steps there is no end, and no time has passed: something goes round for ever.")
   }
 }
 
