@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { type BotName, simulate } from "./simulation/library.ts"
 
 describe("the library", () => {
-  const seeds = Array.from({ length: 10 }, (_, n) => n + 1)
+  const seeds = Array.from({ length: 8 }, (_, n) => n + 1)
   for (const name of ["echo", "moody", "restless"] as ReadonlyArray<BotName>) {
     it.live(`keeps its guarantees in every weather: ${name}, ${seeds.length} seeds`, () =>
       Effect.forEach(
