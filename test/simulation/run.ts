@@ -117,15 +117,12 @@ const runRemoved = async () => {
   return unnoticed === 0 ? 0 : 1
 }
 
-const maximumSeconds = 30
-
 const runPlanted = async () => {
   let failed = 0
   for (const bug of Object.keys(shopBugs) as ReadonlyArray<Bug>) {
     const { seconds, told, wrong } = await Effect.runPromise(find(bug, { people: 20, days: 2 }))
-    const late = seconds > maximumSeconds ? `it took ${seconds.toFixed(1)} seconds of CPU` : undefined
-    if ((wrong ?? late) !== undefined) failed++
-    console.log(`${wrong ?? late ?? "found"}: the shop that ${bug}, ${seconds.toFixed(1)} s\n  ${told}`)
+    if (wrong !== undefined) failed++
+    console.log(`${wrong ?? "found"}: the shop that ${bug}, ${seconds.toFixed(1)} s\n  ${told}`)
   }
   const good = await Effect.runPromise(
     Effect.result(BlazeTest.strangers(shop(), { ...options, people: 20, days: 2, seeds: 50 }))
