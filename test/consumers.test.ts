@@ -255,7 +255,7 @@ describe("the next consumer", () => {
               begun.push(textOf(delivery))
               return Effect.sleep(time)
             }),
-            { key: ({ message }) => message.conversationId, concurrency: 8 }
+            lanes
           ),
           Stream.runDrain
         )

@@ -80,8 +80,11 @@ export type Answers = (message: Said) => boolean
 
 const show = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}...` : text)
 
-const describe = ({ at, pressed, text, where, who }: Said) =>
-  `${who} ${pressed ? "pressed" : "said"} ${show(text)}${where === who ? "" : ` in ${where}`} on ${Plan.showTime(at)}`
+const placeOf = ({ where, who }: { readonly where: string; readonly who: string }) =>
+  where === who ? "" : ` in ${where}`
+
+const describe = (message: Said) =>
+  `${message.who} ${message.pressed ? "pressed" : "said"} ${show(message.text)}${placeOf(message)} on ${Plan.showTime(message.at)}`
 
 const group = <A, K>(items: Iterable<A>, key: (item: A) => K): Map<K, Array<A>> => {
   const groups = new Map<K, Array<A>>()
@@ -309,13 +312,13 @@ export const inStorm = function* (calm: Outcome, storm: Outcome): Broken {
   const a = tally(calm)
   const b = tally(storm)
   for (const key of new Set([...a.keys(), ...b.keys()])) {
-    const { text, where, who } = (a.get(key) ?? b.get(key))!.heard
+    const { heard } = (a.get(key) ?? b.get(key))!
+    const { text, who } = heard
     const [usual, now] = [a.get(key)?.count ?? 0, b.get(key)?.count ?? 0]
     if (usual === now) continue
-    const place = where === who ? "" : ` in ${where}`
     yield broken(
       "the same in any weather",
-      `${who} heard ${show(text)}${place} ${now} times, and ${usual} times when nothing went wrong.`,
+      `${who} heard ${show(text)}${placeOf(heard)} ${now} times, and ${usual} times when nothing went wrong.`,
       { who, at: (usual > now ? a : b).get(key)!.heard.at }
     )
   }

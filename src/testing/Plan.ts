@@ -366,15 +366,6 @@ export const membersOf = (group: string): ReadonlyArray<string> => {
 }
 
 /**
- * Who talks with whom: a group and its members, or one person. What they hear depends on no other party.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const parties = (people: number, groups: number): ReadonlyMap<string, string> =>
-  new Map(Array.from({ length: people }, (_, n) => [nameOf(n), groupOf(n, groups) ?? nameOf(n)]))
-
-/**
  * A plan by a seed.
  *
  * @category constructors
@@ -423,12 +414,6 @@ export const withEvents = (plan: Plan, events: ReadonlyArray<Event>): Plan => {
   const sorted = events.toSorted((a, b) => a.at - b.at)
   return { ...plan, events: sorted, until: (sorted.at(-1)?.at ?? 0) + second }
 }
-
-/** @since 0.1.0 */
-export const filter = (plan: Plan, keep: (event: Event) => boolean): Plan => ({
-  ...plan,
-  events: plan.events.filter(keep)
-})
 
 const digits = (n: number, length: number) => String(n).padStart(length, "0")
 

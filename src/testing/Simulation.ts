@@ -172,7 +172,7 @@ export const presses = (outcome: Outcome): ReadonlyMap<string, string> =>
   new Map(outcome.said.flatMap(({ at, pressed, text, who }) => (pressed ? [[`${at} ${who}`, text] as const] : [])))
 
 /** How long a simulation goes on after its last event, for everything to come to rest. */
-export const rest = "3 hours"
+const rest = "3 hours"
 
 /** How long a pause may be while everything is set up, in milliseconds. */
 const longestPause = 3_600_000

@@ -154,7 +154,7 @@ const firstDifference = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) => 
 }
 
 // Whoever throws where a sentence is asked for has found something too.
-const told = (holds: (outcome: Simulation.Outcome) => string | undefined, outcome: Simulation.Outcome) => {
+const sentenceOf = (holds: (outcome: Simulation.Outcome) => string | undefined, outcome: Simulation.Outcome) => {
   try {
     return holds(outcome)
   } catch (thrown) {
@@ -183,7 +183,7 @@ const makeJudge = <D>(
   const ofOutcome = function* (outcome: Simulation.Outcome): Generator<Expectation.Violation> {
     yield* Expectation.always(outcome, answers)
     for (const [expectation, holds] of Object.entries(expect)) {
-      const detail = told(holds, outcome)
+      const detail = sentenceOf(holds, outcome)
       if (detail !== undefined) yield { expectation, detail }
     }
   }
@@ -269,9 +269,6 @@ const makeJudge = <D>(
 // Where little happens it costs little, and what is found there is soon made shorter: more goes wrong there.
 const smallWorld = { people: 6, days: 0.5, rougher: 2, more: { perVisit: 5, groupVisits: 1 } }
 
-/** What grows is told with its numbers: without the many messages that made it grow it would not. */
-const isGrowth = (expectation: string) => expectation === "bounded work"
-
 /**
  * Lets strangers talk to a bot, in small worlds first, then in larger ones.
  *
@@ -325,16 +322,16 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
     yield* judge.repeat(ofPlan(plan), phase === "storm" ? {} : { keep: Plan.isAct })
     const fails = (plan: Plan.Plan) =>
       Effect.map(judge.judge(ofPlan(plan), { expectation, phase }), (found) => found !== undefined)
-    const shrunk = isGrowth(expectation)
-      ? plan
-      : yield* Shrinking.shrink(plan, { ...finding, isCalm: phase !== "storm" }, fails)
-    const last = isGrowth(expectation) ? finding : yield* judge.judge(ofPlan(shrunk), { expectation, phase })
+    // What grows is told with its numbers: without the many messages that made it grow it would not.
+    const isGrowth = expectation === "bounded work"
+    const shrunk = isGrowth ? plan : yield* Shrinking.shrink(plan, { ...finding, isCalm: phase !== "storm" }, fails)
+    const last = isGrowth ? finding : yield* judge.judge(ofPlan(shrunk), { expectation, phase })
     return yield* new BrokenExpectation({
       expectation,
       detail: last?.detail ?? detail,
       seed: plan.seed,
       plan: shrunk,
-      test: isGrowth(expectation) ? "" : Story.print(shrunk, expectation),
+      test: isGrowth ? "" : Story.print(shrunk, expectation),
       log: last?.log ?? log
     })
   }

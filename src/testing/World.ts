@@ -94,8 +94,6 @@ const stepsPerTurn = 2048
 export interface World {
   /** The time since the beginning, in milliseconds. */
   readonly now: () => number
-  /** How many tasks and timers there have been. */
-  readonly steps: () => number
   /** When the next thing is due, if anything is. */
   readonly next: () => number | undefined
   /** A new process. */
@@ -285,7 +283,6 @@ export const make = (options: {
         const end = () => {
           pending.delete(life)
           alive = false
-
           killed()
         }
         if (afterSteps === 0) end()
@@ -297,7 +294,6 @@ export const make = (options: {
 
   return {
     now: () => now,
-    steps: () => steps,
     next,
     begin,
     at,

@@ -256,7 +256,7 @@ export const simulate = Effect.fnUntraced(function* (name: BotName, seed: number
   if (name !== "moody") violations.push(...late(outcome, name === "echo" ? minute : 10 * minute))
   if (dials > 0) violations.push({ expectation: "6 final", detail: `${dials} handshakes in the hour after a 401` })
   if (name === "moody") violations.push(...overlong(outcome))
-  return { outcome, plan, violations: violations.filter(({ expectation }) => !meant(name, seed).includes(expectation)) }
+  return { outcome, violations: violations.filter(({ expectation }) => !meant(name, seed).includes(expectation)) }
 })
 
 /** What a bot does on purpose. */
