@@ -458,6 +458,17 @@ export const ofRequest = (error: BlazeError): BlazeError =>
     ? make(new ApiFailure({ code: authorizationExpiredCode, description: "the authorization has expired" }))
     : error
 
+/**
+ * What the end of a connection says to the requests that were out on it: an answer of Mixin that ended it answers none of them.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const ofConnection = (error: BlazeError): BlazeError =>
+  error.reason._tag === "ApiFailure"
+    ? make(new ConnectionLost({ code: 1006, detail: `the server ended it with error ${error.reason.code}` }))
+    : error
+
 /** How far apart two clocks may be before Mixin refuses a token: 5 minutes, in milliseconds. Source: the official documentation. */
 export const toleratedClockDifference = 300_000
 

@@ -410,7 +410,12 @@ export const layer: Layer.Layer<
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
-        return Effect.andThen(Deferred.fail(session, reason), SubscriptionRef.set(status, Status.Stopped({ reason })))
+        // It answers none of the requests that there will be.
+        const unanswered = reason.reason._tag === "ApiFailure" ? closed : reason
+        return Effect.andThen(
+          Deferred.fail(session, unanswered),
+          SubscriptionRef.set(status, Status.Stopped({ reason }))
+        )
       })
 
     yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(

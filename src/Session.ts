@@ -347,10 +347,10 @@ export const make = Effect.fnUntraced(function* (options: {
   // Whoever waits for an answer is told why there will be none, once and for all.
   const conclude = (reason: BlazeError.BlazeError) => {
     if (end !== undefined) return
-    end = reason
+    end = BlazeError.ofConnection(reason)
     MutableList.clear(overflow)
     const failed = Effect.fail(end)
-    for (const id of pending.keys()) finish(id, failed)
+    for (const id of pending.keys()) finish(id, id === listing ? Effect.fail(reason) : failed)
   }
   const concluding = <A>(effect: Effect.Effect<A, BlazeError.BlazeError>) =>
     Effect.onError(effect, (cause) =>

@@ -324,6 +324,20 @@ describe("requests", () => {
       assert.strictEqual((yield* ended).reason._tag, "ApiFailure")
     }))
 
+  test("an error of the server that ends the connection answers nothing that was asked for", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, request } = yield* scene()
+      const one = yield* request("ONE")
+      yield* arrive(frame({ id: "?", action: "ERROR", error: { code: 10002 } }))
+      const late = yield* request("TWO")
+      assert.isTrue((yield* ended).isFinal)
+      for (const { fiber } of [one, late]) {
+        const reason = reasonOf(yield* Fiber.join(fiber))
+        assert.strictEqual(reason._tag, "ConnectionLost")
+        assert.include(reason.message, "10002")
+      }
+    }))
+
   test("the end of the connection is the end of what was asked for, and of what is asked for after it", () =>
     Effect.gen(function* () {
       const { end, ended, request, sent } = yield* scene()

@@ -1,10 +1,11 @@
 // What no further try can change: it is told once and given up, and nothing is tried for ever.
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Effect, Layer, Schedule, Stream, SubscriptionRef } from "effect"
-import { Blaze, BlazeError, Bot, Deferral, Delivery, type Ids } from "effect-blaze"
+import { Cause, Clock, Effect, Layer, References, Schedule, Stream, SubscriptionRef } from "effect"
+import { Acks, Blaze, BlazeError, Bot, Deferral, Delivery, type Ids } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-import { client, lines, pass } from "./support.ts"
+import { gzipSync } from "node:zlib"
+import { client, lines, pass, textOf } from "./support.ts"
 
 const hours = Effect.fnUntraced(function* (count: number) {
   for (let hour = 0; hour < count; hour++) {
@@ -37,6 +38,42 @@ describe("Delivery.isFinal", () => {
     assert.isFalse(Delivery.isFinal(Cause.die(content)))
     assert.isFalse(Delivery.isFinal(Cause.empty))
   })
+})
+
+describe("an answer of the server that ends the connection", () => {
+  for (const [name, acks] of [
+    ["REST", Acks.layerRest],
+    ["the socket", Acks.layerSocket]
+  ] as const) {
+    it.effect(`is final for nothing that was under way on it, with acknowledgements over ${name}`, () =>
+      Effect.gen(function* () {
+        const server = yield* BlazeServer.BlazeServer
+        const bot = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        yield* Effect.forkChild(Bot.run((delivery) => delivery.reply(`echo ${textOf(delivery)}`)))
+        yield* alice.say("1")
+        yield* BlazeTest.settle
+        yield* server.inject({ _tag: "IgnoreRequest", action: "CREATE_MESSAGE" })
+        yield* server.inject({ _tag: "IgnoreRequest", action: "ACKNOWLEDGE_MESSAGE_RECEIPTS" }, 1)
+        yield* alice.say("2")
+        yield* pass(1)
+        yield* bot.push(gzipSync(JSON.stringify({ id: "?", action: "ERROR", error: { code: 10002 } })))
+        for (let n = 0; n < 20; n++) yield* pass(10)
+        assert.deepStrictEqual(yield* alice.reads, ["echo 1", "echo 2"])
+        assert.deepStrictEqual(yield* bot.pending, [])
+        assert.strictEqual(yield* bot.handshakes, 2)
+      }).pipe(
+        Effect.provide(
+          Blaze.layerWith({ acks }).pipe(
+            Layer.provideMerge(BlazeTest.layerTransport),
+            Layer.provide(BlazeTest.layerPlatform),
+            Layer.provideMerge(BlazeTest.layerServer)
+          )
+        ),
+        Effect.provideService(References.MinimumLogLevel, "None")
+      )
+    )
+  }
 })
 
 describe("a message that can never be handled", () => {

@@ -1,12 +1,27 @@
 // The library in every weather: bots that do what can go wrong in a handler, small bounds by the seed, and what the guarantees say of them.
 import { Effect, Layer, Schedule, Stream } from "effect"
-import { Acks, Blaze, Bot, Connection, Deferral, Delivery, Keyed, Message, Session } from "effect-blaze"
+import {
+  Acks,
+  Blaze,
+  type BlazeError,
+  Bot,
+  Connection,
+  Deferral,
+  Delivery,
+  Keyed,
+  Message,
+  Session
+} from "effect-blaze"
 import { Expectation, Plan, Simulation } from "effect-blaze/testing"
 import { seeded } from "../support.ts"
 
 const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
 
 const minute = 60_000
+
+/** Goes on until the server has it: who settles by hand must not acknowledge what was not answered. */
+const persistently = <A>(effect: Effect.Effect<A, BlazeError.BlazeError>) =>
+  Effect.retry(effect, { while: ({ isRetryable }) => isRetryable, schedule: Schedule.spaced("5 seconds") })
 
 /** A number from 0 to 99 that a text stands for. */
 const fate = (text: string) => {
@@ -57,7 +72,8 @@ const restless = (seed: number): Layer.Layer<never, unknown, Blaze.Blaze> =>
     Effect.gen(function* () {
       const { deliveries } = yield* Blaze.Blaze
       const scope = yield* Effect.scope
-      const slowly = (delivery: Delivery.Delivery) => Effect.delay(Effect.ignore(echo(delivery)), "2 seconds")
+      const slowly = (delivery: Delivery.Delivery) =>
+        Effect.delay(Effect.ignore(persistently(echo(delivery))), "2 seconds")
       const pipelines = [
         deliveries.pipe(
           Keyed.mapEffect(
