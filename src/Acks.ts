@@ -26,6 +26,7 @@ import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Setting from "./Setting.ts"
+import * as Signal from "./Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /**
@@ -110,13 +111,15 @@ const maximumPerFrame = 80
  */
 export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
   Transport,
-  Effect.map(Connection.Connection, ({ request }) => ({
+  Effect.map(Connection.Connection, ({ session }) => ({
     maximum: maximumPerFrame,
     // Their answers stand in the stream behind all that the server has pushed before: enough of them must be under way.
     atOnce: Math.ceil(maximumUnderWay / maximumPerFrame),
     behindMessages: true,
     acknowledge: (messages) =>
-      Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }, { patient: true }))
+      Effect.flatMap(session, ({ request }) =>
+        Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }, { patient: true }))
+      )
   }))
 )
 
@@ -146,171 +149,163 @@ const warningPeriod = 60_000
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Acks, BlazeError.BlazeError, Transport | Connection.Connection | Dedup.Dedup> =
-  Layer.effect(
-    Acks,
-    Effect.gen(function* () {
-      const transport = yield* Transport
-      const connection = yield* Connection.Connection
-      const dedup = yield* Dedup.Dedup
-      const batch = yield* Batch
-      yield* Setting.count("Acks.Batch.size", batch.size)
-      yield* Setting.duration("Acks.Batch.within", batch.within, "zero or more")
-      const retry = yield* Retry
-      const awaitClock = yield* Connection.AwaitClock
-      const flushTimeout = yield* Setting.duration("Acks.FlushTimeout", yield* FlushTimeout, "zero or more")
-      const { telemetry } = connection
-      const { metrics } = Telemetry
-      const fork = Effect.runForkWith(yield* Effect.context<never>())
-      const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
-      const unconfirmed = new Set<Ids.MessageId>()
-      const closing = yield* Deferred.make<void>()
+export const layer: Layer.Layer<
+  Acks,
+  BlazeError.BlazeError,
+  Transport | Connection.Connection | Dedup.Dedup | Telemetry.Telemetry
+> = Layer.effect(
+  Acks,
+  Effect.gen(function* () {
+    const transport = yield* Transport
+    const connection = yield* Connection.Connection
+    const dedup = yield* Dedup.Dedup
+    const batch = yield* Batch
+    yield* Setting.count("Acks.Batch.size", batch.size)
+    yield* Setting.duration("Acks.Batch.within", batch.within, "zero or more")
+    const retry = yield* Retry
+    const awaitClock = yield* Connection.AwaitClock
+    const flushTimeout = yield* Setting.duration("Acks.FlushTimeout", yield* FlushTimeout, "zero or more")
+    const telemetry = yield* Telemetry.Telemetry
+    const { metrics } = Telemetry
+    const fork = Effect.runForkWith(yield* Effect.context<never>())
+    const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
+    const unconfirmed = new Set<Ids.MessageId>()
+    const closing = yield* Deferred.make<void>()
 
-      let waiter: (() => void) | undefined
-      const hasRoom = () => unconfirmed.size < maximumUnderWay || Deferred.isDoneUnsafe(closing)
+    const signal = Signal.make()
+    const hasRoom = () => unconfirmed.size < maximumUnderWay || Deferred.isDoneUnsafe(closing)
 
-      const done = (ids: ReadonlyArray<Ids.MessageId>) => {
-        for (const id of ids) unconfirmed.delete(id)
-        if (hasRoom()) {
-          const current = waiter
-          waiter = undefined
-          current?.()
-        }
-        telemetry.measure(metrics.acksPending, unconfirmed.size)
+    const done = (ids: ReadonlyArray<Ids.MessageId>) => {
+      for (const id of ids) unconfirmed.delete(id)
+      if (hasRoom()) signal.notify()
+      telemetry.measure(metrics.acksPending, unconfirmed.size)
+    }
+
+    // Between two attempts of a batch; the end of the bot is waited for no longer than it has to be.
+    const pause = (delay: Duration.Duration) => Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
+
+    // One line a minute speaks for all batches that fail.
+    let warnedAt = -Infinity
+    const warn = (error: BlazeError.BlazeError) =>
+      Effect.suspend(() => {
+        const now = telemetry.now()
+        if (now - warnedAt < warningPeriod) return Effect.void
+        warnedAt = now
+        return Effect.logWarning(`${unconfirmed.size} messages are not acknowledged yet. ${error.message}`)
+      })
+
+    // Only a clock that is waited for can be set.
+    const isFatal = (error: BlazeError.BlazeError) => error.isFatal && !(awaitClock && error.isClockWrong)
+
+    const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
+      let pauses = yield* Elapsed.delays(retry)
+      while (true) {
+        const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
+        const result = yield* Effect.result(
+          transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
+        )
+        if (Result.isSuccess(result)) return
+        const error = result.failure
+        if (isFatal(error) || isRefusal(error) || last) return yield* error
+        yield* warn(error)
+        // Halves may pass where the whole is too large.
+        if (error.isTooLarge && ids.length > 1) return yield* error
+        const next = yield* pauses(error)
+        // There is no last time: a schedule that comes to its end begins anew.
+        if (Option.isNone(next)) pauses = yield* Elapsed.delays(retry)
+        const delay = Duration.sum(
+          Option.getOrElse(next, () => restartDelay),
+          error.retryAfter
+        )
+        // While closing there is a deadline, and no sense in a long wait.
+        yield* Deferred.isDoneUnsafe(closing) ? Effect.sleep(Duration.min(delay, closingDelay)) : pause(delay)
       }
-
-      // Between two attempts of a batch; the end of the bot is waited for no longer than it has to be.
-      const pause = (delay: Duration.Duration) => Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
-
-      // One line a minute speaks for all batches that fail.
-      let warnedAt = -Infinity
-      const warn = (error: BlazeError.BlazeError) =>
-        Effect.suspend(() => {
-          const now = telemetry.now()
-          if (now - warnedAt < warningPeriod) return Effect.void
-          warnedAt = now
-          return Effect.logWarning(`${unconfirmed.size} messages are not acknowledged yet. ${error.message}`)
-        })
-
-      // Only a clock that is waited for can be set.
-      const isFatal = (error: BlazeError.BlazeError) => error.isFatal && !(awaitClock && error.isClockWrong)
-
-      const persist = Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
-        let pauses = yield* Elapsed.delays(retry)
-        while (true) {
-          const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
-          const result = yield* Effect.result(
-            transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
-          )
-          if (Result.isSuccess(result)) return
-          const error = result.failure
-          if (isFatal(error) || isRefusal(error) || last) return yield* error
-          yield* warn(error)
-          // Halves may pass where the whole is too large.
-          if (error.isTooLarge && ids.length > 1) return yield* error
-          const next = yield* pauses(error)
-          // There is no last time: a schedule that comes to its end begins anew.
-          if (Option.isNone(next)) pauses = yield* Elapsed.delays(retry)
-          const delay = Duration.sum(
-            Option.getOrElse(next, () => restartDelay),
-            error.retryAfter
-          )
-          // While closing there is a deadline, and no sense in a long wait.
-          yield* Deferred.isDoneUnsafe(closing) ? Effect.sleep(Duration.min(delay, closingDelay)) : pause(delay)
-        }
-      })
-
-      const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(
-        function* (ids) {
-          const result = yield* Effect.result(persist(ids))
-          if (Result.isSuccess(result)) {
-            yield* dedup.confirm(ids)
-            return done(ids)
-          }
-          const error = result.failure
-          if (isFatal(error)) return yield* connection.stop(error)
-          // Only the end of the bot ends the tries of a batch that is not refused; flush tells what is left.
-          if (!isRefusal(error) && !(error.isTooLarge && ids.length > 1)) return
-          if (ids.length > 1) {
-            // One id that the server does not take spoils the batch, or it is too large: halve it until the id is alone.
-            const middle = Math.ceil(ids.length / 2)
-            yield* acknowledge(ids.slice(0, middle))
-            return yield* acknowledge(ids.slice(middle))
-          }
-          telemetry.measure(metrics.acksDropped, 1)
-          yield* Effect.logError(
-            `The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`
-          )
-          yield* dedup.confirm(ids)
-          return done(ids)
-        }
-      )
-
-      const send = (ids: ReadonlyArray<Ids.MessageId>) =>
-        Effect.suspend(() => {
-          const began = telemetry.now()
-          telemetry.measure(metrics.ackBatch, ids.length)
-          telemetry.measure(metrics.acksPending, unconfirmed.size)
-          return Effect.ensuring(
-            Effect.andThen(dedup.record(ids), acknowledge(ids)),
-            Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
-          )
-        }).pipe(Effect.withSpan(Telemetry.span.acknowledge, { attributes: { size: ids.length } }))
-
-      // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
-      const worker = yield* Stream.fromQueue(queue).pipe(
-        Stream.groupedWithin(Math.min(batch.size, transport.maximum), batch.within),
-        Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
-        Stream.runDrain,
-        Effect.forkDetach
-      )
-
-      const flush = Effect.gen(function* () {
-        yield* Deferred.succeed(closing, undefined)
-        waiter?.()
-        yield* Queue.end(queue)
-        const deadline = Duration.isZero(flushTimeout)
-          ? Effect.repeat(Effect.yieldNow, { times: turns })
-          : Effect.sleep(flushTimeout)
-        yield* Effect.raceFirst(Fiber.await(worker), deadline)
-        yield* Fiber.interrupt(worker)
-        if (unconfirmed.size > 0) {
-          yield* Effect.logWarning(
-            `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed)}`
-          )
-          done([...unconfirmed])
-        }
-      })
-      yield* Effect.addFinalizer(() => flush)
-
-      const awaitRoom = Effect.callback<void>((resume) => {
-        if (hasRoom()) return resume(Effect.void)
-        waiter = () => resume(Effect.void)
-      })
-      const room = transport.behindMessages ? connection.urgently(awaitRoom) : awaitRoom
-
-      // A handler that has outlived the end of the bot: its message comes back, and nothing else would tell why.
-      const late: Array<Ids.MessageId> = []
-      const tellLate = Effect.andThen(
-        Effect.yieldNow,
-        Effect.suspend(() => {
-          const ids = late.splice(0)
-          return Effect.logWarning(
-            `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${Ids.list(ids)}`
-          )
-        })
-      )
-
-      return Acks.of({
-        offer: (id) => {
-          if (Queue.offerUnsafe(queue, id)) unconfirmed.add(id)
-          else if (late.push(id) === 1) fork(tellLate)
-        },
-        room: Effect.suspend(() => (hasRoom() ? Effect.void : room)),
-        flush
-      })
     })
-  )
+
+    const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
+      const result = yield* Effect.result(persist(ids))
+      if (Result.isSuccess(result)) {
+        yield* dedup.confirm(ids)
+        return done(ids)
+      }
+      const error = result.failure
+      if (isFatal(error)) return yield* connection.stop(error)
+      // Only the end of the bot ends the tries of a batch that is not refused; flush tells what is left.
+      if (!isRefusal(error) && !(error.isTooLarge && ids.length > 1)) return
+      if (ids.length > 1) {
+        // One id that the server does not take spoils the batch, or it is too large: halve it until the id is alone.
+        const middle = Math.ceil(ids.length / 2)
+        yield* acknowledge(ids.slice(0, middle))
+        return yield* acknowledge(ids.slice(middle))
+      }
+      telemetry.measure(metrics.acksDropped, 1)
+      yield* Effect.logError(`The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`)
+      yield* dedup.confirm(ids)
+      return done(ids)
+    })
+
+    const send = (ids: ReadonlyArray<Ids.MessageId>) =>
+      Effect.suspend(() => {
+        const began = telemetry.now()
+        telemetry.measure(metrics.ackBatch, ids.length)
+        telemetry.measure(metrics.acksPending, unconfirmed.size)
+        return Effect.ensuring(
+          Effect.andThen(dedup.record(ids), acknowledge(ids)),
+          Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
+        )
+      }).pipe(Effect.withSpan(Telemetry.span.acknowledge, { attributes: { size: ids.length } }))
+
+    // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
+    const worker = yield* Stream.fromQueue(queue).pipe(
+      Stream.groupedWithin(Math.min(batch.size, transport.maximum), batch.within),
+      Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
+      Stream.runDrain,
+      Effect.forkDetach
+    )
+
+    const flush = Effect.gen(function* () {
+      yield* Deferred.succeed(closing, undefined)
+      signal.notify()
+      yield* Queue.end(queue)
+      const deadline = Duration.isZero(flushTimeout)
+        ? Effect.repeat(Effect.yieldNow, { times: turns })
+        : Effect.sleep(flushTimeout)
+      yield* Effect.raceFirst(Fiber.await(worker), deadline)
+      yield* Fiber.interrupt(worker)
+      if (unconfirmed.size > 0) {
+        yield* Effect.logWarning(
+          `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed)}`
+        )
+        done([...unconfirmed])
+      }
+    })
+    yield* Effect.addFinalizer(() => flush)
+
+    const awaitRoom = signal.until(hasRoom)
+    const room = transport.behindMessages ? connection.inbox.urgently(awaitRoom) : awaitRoom
+
+    // A handler that has outlived the end of the bot: its message comes back, and nothing else would tell why.
+    const late: Array<Ids.MessageId> = []
+    const tellLate = Effect.andThen(
+      Effect.yieldNow,
+      Effect.suspend(() => {
+        const ids = late.splice(0)
+        return Effect.logWarning(
+          `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${Ids.list(ids)}`
+        )
+      })
+    )
+
+    return Acks.of({
+      offer: (id) => {
+        if (Queue.offerUnsafe(queue, id)) unconfirmed.add(id)
+        else if (late.push(id) === 1) fork(tellLate)
+      },
+      room: Effect.suspend(() => (hasRoom() ? Effect.void : room)),
+      flush
+    })
+  })
+)
 
 const closingDelay = Duration.millis(500)
 

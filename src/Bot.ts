@@ -152,7 +152,7 @@ interface Handling<E> extends Running {
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
 const makeSweeper = Effect.fnUntraced(function* (
-  telemetry: Telemetry.Telemetry,
+  telemetry: Telemetry.Telemetry["Service"],
   timeout: Duration.Duration | undefined
 ) {
   const { metrics } = Telemetry

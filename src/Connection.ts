@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -19,16 +18,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
-import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Elapsed from "./Elapsed.ts"
 import type * as Envelope from "./Envelope.ts"
-import type * as Message from "./Message.ts"
+import * as Inbox from "./Inbox.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Reconnect from "./Reconnect.ts"
+import * as Requests from "./Requests.ts"
 import * as Session from "./Session.ts"
 import * as Setting from "./Setting.ts"
 import * as Signer from "./Signer.ts"
@@ -64,17 +63,6 @@ export type Status = Data.TaggedEnum<{
 export const Status = Data.taggedEnum<Status>()
 
 /**
- * How many messages, and how many bytes of them, may wait for the handlers before reading pauses: 1 000 and 8 MiB.
- *
- * @category references
- * @since 0.1.0
- */
-export const InboxSize = Context.Reference<{ readonly messages: number; readonly bytes: number }>(
-  "effect-blaze/Connection/InboxSize",
-  { defaultValue: () => ({ messages: 1000, bytes: 8 * 1024 * 1024 }) }
-)
-
-/**
  * After how many connections in a row that brought nothing new and ended with a bad frame such a frame is passed over: 3.
  *
  * @category references
@@ -106,112 +94,23 @@ export const AwaitClock = Context.Reference<boolean>("effect-blaze/Connection/Aw
 export class Connection extends Context.Service<
   Connection,
   {
-    /** Sends a request on the current session, or on the next one if it comes in time, and gives the `data` of its answer. */
-    readonly request: Session.Request
-    /** Waits until there are messages; for one consumer. Fails once the connection has stopped and all are taken. */
-    readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
-    /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
-    readonly take: () => ReadonlyArray<Message.Message>
-    /** Ends `arrival` at once; what was not taken stays with the server. The connection goes on. */
-    readonly endArrival: Effect.Effect<void>
+    /**
+     * The session of now, or the next one if it comes in time: for as long as an answer may take. Whoever sends asks for it, and what is sent
+     * on one that has ended fails at once.
+     */
+    readonly session: Effect.Effect<Session.Session, BlazeError.BlazeError>
+    readonly inbox: Inbox.Inbox
     /** What becomes of the bot's own messages; the last 1 024 are kept for a slow subscriber. */
     readonly receipts: Stream.Stream<Envelope.MessageView>
     readonly status: SubscriptionRef.SubscriptionRef<Status>
-    /** Fails at once when there is no session now. */
-    readonly requestNow: Session.Request
-    /** While this waits for what stands behind the messages reading goes on, room or not. */
-    readonly urgently: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Waits until there is a session, for as long as an answer may take. */
-    readonly ready: Effect.Effect<void, BlazeError.BlazeError>
-    /** Hands messages out again, before or behind those that wait. */
-    readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
-    /** The message that has waited longest. */
-    readonly oldest: () => Message.Message | undefined
     /** Makes a fact part of the status. */
     readonly tell: (fact: { readonly givenUp: number }) => Effect.Effect<void>
-    /** Something new was handed out: the connection is of use. */
-    readonly progressed: () => void
-    readonly telemetry: Telemetry.Telemetry
     /** Ends the connection for good. */
     readonly stop: (reason: BlazeError.BlazeError) => Effect.Effect<void>
   }
 >()("effect-blaze/Connection") {}
 
-const makeInbox = (size: { readonly messages: number; readonly bytes: number }, telemetry: Telemetry.Telemetry) => {
-  let messages: Array<Message.Message> = []
-  let bytes = 0
-  let onRoom: (() => void) | undefined
-  let taker: (() => void) | undefined
-  let stopped: BlazeError.BlazeError | undefined
-  let ended = false
-  let urgent = 0
-  const notify = () => {
-    const current = taker
-    taker = undefined
-    current?.()
-  }
-  const add = (arrived: ReadonlyArray<Message.Message>) => {
-    if (messages.length === 0) messages = arrived.slice()
-    else for (const message of arrived) messages.push(message)
-    for (const message of arrived) bytes += message.size
-    telemetry.measure(Telemetry.metrics.inbox, messages.length)
-    notify()
-  }
-  return {
-    messages: add,
-    offer: (again: ReadonlyArray<Message.Message>, place: "first" | "last") => {
-      if (place === "last") return add(again)
-      const waiting = messages
-      messages = []
-      add(again)
-      for (const message of waiting) messages.push(message)
-    },
-    oldest: () => messages[0],
-    hasRoom: (coming = 0) => messages.length < size.messages && bytes + coming < size.bytes,
-    onRoom: (callback: () => void) => {
-      onRoom = callback
-    },
-    isUrgent: () => urgent > 0,
-    urge: (by: number) => {
-      urgent += by
-      onRoom?.()
-    },
-    stop: (reason: BlazeError.BlazeError) => {
-      stopped = reason
-      notify()
-    },
-    end: () => {
-      ended = true
-      notify()
-    },
-    arrival: Effect.callback<void, BlazeError.BlazeError | Cause.Done>((resume) => {
-      const attempt = () => {
-        if (ended) resume(Cause.done())
-        else if (messages.length > 0) resume(Effect.void)
-        else if (stopped !== undefined) resume(Effect.fail(stopped))
-        else taker = attempt
-      }
-      attempt()
-      return Effect.sync(() => {
-        if (taker === attempt) taker = undefined
-      })
-    }),
-    take: (): ReadonlyArray<Message.Message> => {
-      const taken = messages
-      messages = []
-      bytes = 0
-      telemetry.measure(Telemetry.metrics.inbox, 0)
-      onRoom?.()
-      return taken
-    }
-  }
-}
-
 const closed = BlazeError.make(new BlazeError.Closed({}))
-
-const notConnected = BlazeError.make(
-  new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
-)
 
 /** How long a bot waits for its clock to be set before it looks again. */
 const clockPeriod = Duration.minutes(1)
@@ -231,7 +130,7 @@ const passedOverKept = 16
 export const layer: Layer.Layer<
   Connection,
   BlazeError.BlazeError,
-  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom
+  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom | Telemetry.Telemetry
 > = Layer.effect(
   Connection,
   Effect.gen(function* () {
@@ -240,7 +139,6 @@ export const layer: Layer.Layer<
     const { userId } = yield* Signer.Signer
     const random = yield* SecureRandom.SecureRandom
     const policy = yield* Reconnect.Policy
-    yield* Session.checkSettings
     const awaitClock = yield* AwaitClock
     const clock = yield* Clock.Clock
     const stableAfter = Duration.toMillis(
@@ -259,13 +157,10 @@ export const layer: Layer.Layer<
       if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
     }
     const tolerance = yield* Setting.count("Connection.BadFrameTolerance", yield* BadFrameTolerance, 0)
-    const requestTimeout = yield* Session.RequestTimeout
-    const telemetry = yield* Telemetry.make(userId)
+    const requestTimeout = yield* Requests.checkedTimeout
+    const telemetry = yield* Telemetry.Telemetry
     const { metrics } = Telemetry
-    const inboxSize = yield* InboxSize
-    yield* Setting.count("Connection.InboxSize.messages", inboxSize.messages)
-    yield* Setting.count("Connection.InboxSize.bytes", inboxSize.bytes)
-    const inbox = makeInbox(inboxSize, telemetry)
+    const inbox = yield* Inbox.make
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
     let endReason = closed
@@ -274,7 +169,13 @@ export const layer: Layer.Layer<
     let slowListings = 0
 
     // Connections in a row that ended with a bad frame before they had brought anything new.
-    let barren = 0
+    let fruitless = 0
+    let progress = 0
+    const countFruitless = () => {
+      if (inbox.progress.made !== progress) fruitless = 0
+      progress = inbox.progress.made
+      return fruitless
+    }
 
     const once = Effect.gen(function* () {
       const wire = yield* Effect.withSpan(socket.open, Telemetry.span.connect).pipe(
@@ -285,9 +186,10 @@ export const layer: Layer.Layer<
         wire,
         userId,
         random,
-        inbox: { ...inbox, receipts: publish },
+        inbox,
         telemetry,
-        passOverBadFrames: barren >= tolerance,
+        onReceipts: publish,
+        passOverBadFrames: countFruitless() >= tolerance,
         onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
         patience: Math.min(2 ** slowListings, maximumPatience) - 1,
         whyClosed: () => endReason
@@ -361,7 +263,7 @@ export const layer: Layer.Layer<
       while (true) {
         yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
         const { accepted, reason: ended, stable } = yield* once
-        if (ended.reason._tag === "BadInput") barren++
+        if (ended.reason._tag === "BadInput") fruitless = countFruitless() + 1
         if (accepted) forgiven = false
         const reason: BlazeError.BlazeError = yield* judge(forgiven ? BlazeError.standing(ended) : ended)
         if (reason.reason._tag === "Unauthorized") {
@@ -402,11 +304,6 @@ export const layer: Layer.Layer<
         : Effect.timeoutOrElse(awaited, { duration: requestTimeout, orElse: () => Effect.fail(noConnection) })
     })
 
-    const urgent = Effect.acquireRelease(
-      Effect.sync(() => inbox.urge(1)),
-      () => Effect.sync(() => inbox.urge(-1))
-    )
-
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
@@ -429,30 +326,13 @@ export const layer: Layer.Layer<
     )
 
     return Connection.of({
-      request: (action, params, options) =>
-        Effect.flatMap(current, (session) => session.request(action, params, options)),
-      requestNow: (action, params, options) =>
-        Effect.suspend(() =>
-          Deferred.isDoneUnsafe(session)
-            ? Effect.flatMap(Deferred.await(session), (current) => current.request(action, params, options))
-            : Effect.fail(notConnected)
-        ),
-      ready: Effect.asVoid(current),
-      urgently: (effect) => Effect.scoped(Effect.andThen(urgent, effect)),
-      offer: inbox.offer,
-      oldest: inbox.oldest,
-      progressed: () => {
-        barren = 0
-      },
-      telemetry,
-      arrival: inbox.arrival,
-      take: inbox.take,
-      endArrival: Effect.sync(inbox.end),
+      session: current,
+      inbox,
       // A receipt stands behind the messages, and whoever waits for it may be a handler.
       receipts: Stream.unwrap(
         Effect.gen(function* () {
           const made = yield* subscribed
-          yield* urgent
+          yield* inbox.urgent
           return Stream.fromPubSub(made)
         })
       ),

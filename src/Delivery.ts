@@ -9,6 +9,7 @@
 import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,9 +17,9 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import type * as Ledger from "./Ledger.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
-import type * as Underway from "./Underway.ts"
 
 /**
  * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
@@ -70,12 +71,25 @@ export const outcomeOf = (value: unknown): Outcome["_tag"] => {
 }
 
 /**
- * A message that was handed out and is not settled.
+ * What sees a bot from within, for tests: every run of a handler, and every message that is sent, with the one that it answers.
  *
  * @category models
  * @since 0.1.0
  */
-export type Open = Underway.Entry<Message.Message>
+export interface Watch {
+  readonly around: <A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly sending: (id: Ids.MessageId, answers: Ids.MessageId | undefined) => Effect.Effect<void>
+}
+
+/**
+ * Who watches the bot: nobody.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Delivery/Observer", {
+  defaultValue: () => undefined
+})
 
 /**
  * What a delivery asks of the bot it belongs to.
@@ -84,17 +98,17 @@ export type Open = Underway.Entry<Message.Message>
  * @since 0.1.0
  */
 export interface Actions {
-  readonly ack: (open: Open) => void
-  readonly defer: (open: Open) => Effect.Effect<void>
+  readonly ack: (open: Ledger.Open) => void
+  readonly defer: (open: Ledger.Open) => Effect.Effect<void>
   /** Says why in the log. */
-  readonly giveUp: (open: Open, reason: string) => Effect.Effect<void>
+  readonly giveUp: (open: Ledger.Open, reason: string) => Effect.Effect<void>
   /** Somebody works on it, and will settle it. */
-  readonly hold: (open: Open) => void
+  readonly hold: (open: Ledger.Open) => void
   /** Who worked on it does not any more. */
-  readonly release: (open: Open) => void
+  readonly release: (open: Ledger.Open) => void
   /** It was released unsettled: it is for the next consumer. */
-  readonly leave: (open: Open) => void
-  /** What watches the bot, if anything does: see `Blaze.Observer`. */
+  readonly leave: (open: Ledger.Open) => void
+  /** What watches the bot, if anything does: see `Observer`. */
   readonly observe:
     | (<A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>)
     | undefined
@@ -154,10 +168,10 @@ export let unread: (delivery: Delivery) => Effect.Effect<void>
  */
 export class Delivery<out M extends Message.Message = Message.Message> {
   readonly message: M
-  readonly #open: Open
+  readonly #open: Ledger.Open
   readonly #actions: Actions
 
-  constructor(message: M, open: Open, actions: Actions) {
+  constructor(message: M, open: Ledger.Open, actions: Actions) {
     this.message = message
     this.#open = open
     this.#actions = actions

@@ -7,6 +7,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Elapsed from "./Elapsed.ts"
 import type * as Ids from "./Ids.ts"
@@ -88,15 +89,18 @@ export const Traced = Context.Reference<boolean>("effect-blaze/Telemetry/Traced"
 /**
  * Measures for one bot, synchronously.
  *
- * @category models
+ * @category services
  * @since 0.1.0
  */
-export interface Telemetry {
-  /** Adds to a counter, sets a gauge, or records in a histogram. */
-  readonly measure: <State>(metric: Metric.Metric<number, State>, value: number, label?: string) => void
-  /** Milliseconds that nobody can set, see `Elapsed.now`. */
-  readonly now: () => number
-}
+export class Telemetry extends Context.Service<
+  Telemetry,
+  {
+    /** Adds to a counter, sets a gauge, or records in a histogram. */
+    readonly measure: <State>(metric: Metric.Metric<number, State>, value: number, label?: string) => void
+    /** Milliseconds that nobody can set, see `Elapsed.now`. */
+    readonly now: () => number
+  }
+>()("effect-blaze/Telemetry") {}
 
 const maximumLabels = 64
 const other = "other"
@@ -107,7 +111,7 @@ const other = "other"
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.Return<Telemetry> {
+export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.Return<Telemetry["Service"]> {
   const context = yield* Effect.context<never>()
   const now = yield* Elapsed.now
   const attributes = { ...(yield* Metric.CurrentMetricAttributes), bot: userId }
@@ -130,3 +134,11 @@ export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.
     now
   }
 })
+
+/**
+ * Of one bot.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (userId: Ids.UserId): Layer.Layer<Telemetry> => Layer.effect(Telemetry, make(userId))

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Acks, BlazeError, Connection, Dedup, Ids } from "effect-blaze"
+import { Acks, BlazeError, Connection, Dedup, Ids, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
+
+const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 
 const api = (code: number) => BlazeError.fromApi({ code })
 
@@ -41,16 +43,19 @@ const scene = Effect.fnUntraced(function* (options?: {
         Connection.Connection,
         Effect.map(Connection.Connection, (connection) => ({
           ...connection,
-          urgently: (effect) =>
-            Effect.andThen(
-              Effect.sync(() => void urgent.push(1)),
-              connection.urgently(effect)
-            )
+          inbox: {
+            ...connection.inbox,
+            urgently: (effect) =>
+              Effect.andThen(
+                Effect.sync(() => void urgent.push(1)),
+                connection.inbox.urgently(effect)
+              )
+          }
         }))
       ).pipe(Layer.provide(Connection.layer))
     ),
     Layer.provideMerge(options?.dedup ?? Dedup.layerMemory),
-    Layer.provide(BlazeTest.layerSocket),
+    Layer.provide([BlazeTest.layerSocket, Telemetry.layer(me)]),
     Layer.provide([
       Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
       Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
@@ -62,7 +67,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   const run = Effect.provideContext(context)
   const offer = (...ns: ReadonlyArray<number>) =>
     run(Effect.flatMap(Acks.Acks, (acks) => Effect.sync(() => ns.forEach((n) => acks.offer(id(n))))))
-  const status = run(Effect.flatMap(Connection.Connection, ({ arrival }) => Effect.exit(arrival)))
+  const status = run(Effect.flatMap(Connection.Connection, ({ inbox }) => Effect.exit(inbox.arrival)))
   return { calls, logs, urgent, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
 
@@ -482,7 +487,7 @@ describe("Acks", () => {
         Acks.layer.pipe(
           Layer.provide(Acks.layerSocket),
           Layer.provide(Connection.layer),
-          Layer.provide([Dedup.layerMemory, BlazeTest.layerSocket]),
+          Layer.provide([Dedup.layerMemory, BlazeTest.layerSocket, Telemetry.layer(me)]),
           Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
         ),
         scope

@@ -1,6 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
-import { Acks, Base64, Blaze, Bot, Dedup, Delivery, Gzip, Keyed, Outgoing, Quota, Reconnect } from "effect-blaze"
+import {
+  Acks,
+  Base64,
+  Blaze,
+  Bot,
+  Dedup,
+  Delivery,
+  Gzip,
+  Keyed,
+  Outgoing,
+  Quota,
+  Reconnect,
+  Sender
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { pass, textOf } from "./support.ts"
 
@@ -10,7 +23,7 @@ const client = (ports: Blaze.Ports<never, never>) =>
     Layer.provide([
       BlazeTest.layerPlatform,
       Layer.succeed(Acks.FlushTimeout, 0),
-      Layer.succeed(Blaze.SendRetry, Schedule.spaced("1 second")),
+      Layer.succeed(Sender.Retry, Schedule.spaced("1 second")),
       Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("3 seconds"), stableAfter: "1 minute" })
     ])
   )

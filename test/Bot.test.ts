@@ -18,19 +18,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import {
-  Blaze,
-  BlazeSocket,
-  Bot,
-  Connection,
-  Deferral,
-  Delivery,
-  Gzip,
-  Ids,
-  Keyed,
-  Message,
-  Outgoing
-} from "effect-blaze"
+import { Blaze, BlazeSocket, Bot, Deferral, Delivery, Gzip, Ids, Inbox, Keyed, Message, Outgoing } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { client, pass, textOf } from "./support.ts"
@@ -410,7 +398,7 @@ describe("Bot", () => {
       const bot = yield* BlazeTest.Account
       const seen: Array<string> = []
       const texts = Array.from({ length: 3000 }, (_, n) => `${n}`)
-      const small = client.pipe(Layer.provide(Layer.succeed(Connection.InboxSize, { messages: 100, bytes: 1_000_000 })))
+      const small = client.pipe(Layer.provide(Layer.succeed(Inbox.Size, { messages: 100, bytes: 1_000_000 })))
       yield* Effect.gen(function* () {
         yield* Effect.forkChild(
           Bot.run(

@@ -15,7 +15,19 @@ import {
   SubscriptionRef,
   Stream
 } from "effect"
-import { BlazeError, BlazeSocket, Connection, type Envelope, Message, MixinApi, Reconnect } from "effect-blaze"
+import {
+  BlazeError,
+  BlazeSocket,
+  Connection,
+  type Envelope,
+  Ids,
+  Inbox,
+  Message,
+  MixinApi,
+  Reconnect,
+  type Session,
+  Telemetry
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
@@ -23,7 +35,14 @@ import { setWall } from "./support.ts"
 
 const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
 
+const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
+
 const every = { schedule: Schedule.spaced("1 second"), stableAfter: "1 minute" } as const
+
+const request =
+  ({ session }: Connection.Connection["Service"]) =>
+  (...parameters: Parameters<Session.Session["request"]>) =>
+    Effect.flatMap(session, ({ request }) => request(...parameters))
 
 /** A connection with the statuses it has had, written short. */
 const scene = Effect.fnUntraced(function* (options?: {
@@ -50,12 +69,13 @@ const scene = Effect.fnUntraced(function* (options?: {
           : Layer.merge(BlazeTest.layerSocket, Layer.succeed(BlazeSocket.BlazeSocket, { open }))
       ),
       Layer.provide([
+        Telemetry.layer(me),
         Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
         ...(options?.logs === undefined
           ? []
           : [Logger.layer([Logger.make(({ message }) => void options.logs!.push(String(message)))])]),
         Layer.succeed(Reconnect.Policy, options?.policy ?? every),
-        Layer.succeed(Connection.InboxSize, options?.inbox ?? { messages: 1000, bytes: 8 * 1024 * 1024 })
+        Layer.succeed(Inbox.Size, options?.inbox ?? { messages: 1000, bytes: 8 * 1024 * 1024 })
       ])
     ),
     scope
@@ -72,7 +92,7 @@ const scene = Effect.fnUntraced(function* (options?: {
     )
   )
   yield* BlazeTest.settle
-  const texts = () => connection.take().map((message) => (message._tag === "Text" ? message.text : message._tag))
+  const texts = () => connection.inbox.take().map((message) => (message._tag === "Text" ? message.text : message._tag))
   return { connection, statuses, texts, close: Scope.close(scope, Exit.void) }
 })
 
@@ -194,12 +214,11 @@ describe("status", () => {
       yield* bot.cut
       yield* pass(1000)
       assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
-      yield* connection.arrival
+      yield* connection.inbox.arrival
       assert.deepStrictEqual(texts(), ["one"])
-      assert.strictEqual(endOf(yield* Effect.exit(connection.arrival)), "Unauthorized")
-      assert.strictEqual(endOf(yield* Effect.exit(connection.request("ANYTHING"))), "Unauthorized")
-      assert.strictEqual(endOf(yield* Effect.exit(connection.requestNow("ANYTHING"))), "Unauthorized")
-      assert.strictEqual(endOf(yield* Effect.exit(connection.ready)), "Unauthorized")
+      assert.strictEqual(endOf(yield* Effect.exit(connection.inbox.arrival)), "Unauthorized")
+      assert.strictEqual(endOf(yield* Effect.exit(request(connection)("ANYTHING"))), "Unauthorized")
+      assert.strictEqual(endOf(yield* Effect.exit(connection.session)), "Unauthorized")
       yield* pass(120_000)
       assert.strictEqual(yield* bot.handshakes, 2)
     })
@@ -564,7 +583,7 @@ describe("bad frames", () => {
       })
       yield* end
       yield* end
-      connection.progressed()
+      connection.inbox.progress.made++
       yield* end
       yield* end
       yield* bot.cut
@@ -589,9 +608,9 @@ describe("the inbox", () => {
       yield* connection.stop(reason)
       yield* BlazeTest.settle
       assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
-      yield* connection.arrival
+      yield* connection.inbox.arrival
       assert.deepStrictEqual(texts(), ["one", "two"])
-      assert.strictEqual(endOf(yield* Effect.exit(connection.arrival)), "Unauthorized")
+      assert.strictEqual(endOf(yield* Effect.exit(connection.inbox.arrival)), "Unauthorized")
     })
   )
 
@@ -600,7 +619,7 @@ describe("the inbox", () => {
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const { connection } = yield* scene()
-      const wait = Effect.forkChild(connection.arrival)
+      const wait = Effect.forkChild(connection.inbox.arrival)
       const given = yield* wait
       yield* BlazeTest.settle
       // One that gave up is not called in place of the next.
@@ -611,7 +630,7 @@ describe("the inbox", () => {
       yield* alice.say("one")
       yield* BlazeTest.settle
       assert.isTrue(Exit.isSuccess(yield* Fiber.await(first)))
-      connection.take()
+      connection.inbox.take()
       const second = yield* wait
       yield* BlazeTest.settle
       assert.isUndefined(second.pollUnsafe())
@@ -627,14 +646,14 @@ describe("the inbox", () => {
       const bot = yield* BlazeTest.Account
       const alice = yield* BlazeTest.user("alice")
       const { connection } = yield* scene()
-      const waiting = yield* Effect.forkChild(connection.arrival)
+      const waiting = yield* Effect.forkChild(connection.inbox.arrival)
       yield* BlazeTest.settle
-      yield* connection.endArrival
+      yield* connection.inbox.end
       yield* BlazeTest.settle
       assert.strictEqual(endOf(waiting.pollUnsafe()), "Done")
       yield* alice.say("one")
       yield* BlazeTest.settle
-      assert.strictEqual(endOf(yield* Effect.exit(connection.arrival)), "Done")
+      assert.strictEqual(endOf(yield* Effect.exit(connection.inbox.arrival)), "Done")
       assert.strictEqual(yield* bot.connections, 1)
     })
   )
@@ -643,14 +662,14 @@ describe("the inbox", () => {
     "what is offered again comes before or behind what waits",
     Effect.gen(function* () {
       const { connection, texts } = yield* scene()
-      connection.offer([text(3)], "last")
-      connection.offer([text(4)], "last")
-      connection.offer([text(1), text(2)], "first")
+      connection.inbox.offer([text(3)], "last")
+      connection.inbox.offer([text(4)], "last")
+      connection.inbox.offer([text(1), text(2)], "first")
       assert.deepStrictEqual(texts(), ["1", "2", "3", "4"])
       assert.deepStrictEqual(texts(), [])
       const again = [text(5)]
-      connection.offer(again, "first")
-      connection.offer([text(6)], "last")
+      connection.inbox.offer(again, "first")
+      connection.inbox.offer([text(6)], "last")
       assert.strictEqual(again.length, 1)
       assert.deepStrictEqual(texts(), ["5", "6"])
     })
@@ -690,7 +709,7 @@ describe("the inbox", () => {
           inbox: { messages: 1, bytes: Infinity },
           open: Effect.succeed(wire)
         })
-        yield* Fiber.interrupt(yield* after(operations, connection.urgently(Effect.never)))
+        yield* Fiber.interrupt(yield* after(operations, connection.inbox.urgently(Effect.never)))
         yield* push(1)
         yield* push(2)
         assert.strictEqual(yield* Queue.size(frames), 1, `${operations}`)
@@ -709,7 +728,7 @@ describe("the inbox", () => {
         const first = yield* after(operations, Stream.runHead(connection.receipts))
         const second = yield* Effect.forkChild(Stream.runHead(connection.receipts), { startImmediately: true })
         yield* BlazeTest.settle
-        yield* connection.request("CREATE_MESSAGE", {
+        yield* request(connection)("CREATE_MESSAGE", {
           message_id: crypto.randomUUID(),
           conversation_id: alice.conversationId,
           recipient_id: alice.userId,
@@ -734,7 +753,7 @@ describe("the inbox", () => {
         Stream.runCollect,
         Effect.forkChild({ startImmediately: true })
       )
-      yield* connection.request("CREATE_MESSAGE", {
+      yield* request(connection)("CREATE_MESSAGE", {
         message_id: crypto.randomUUID(),
         conversation_id: alice.conversationId,
         recipient_id: alice.userId,
@@ -754,17 +773,17 @@ describe("the inbox", () => {
 
 describe("requests", () => {
   test(
-    "one that is asked for while there is no connection goes out on the next; requestNow fails at once",
+    "one that is asked for while there is no connection goes out on the next, and on a session that has ended it fails at once",
     Effect.gen(function* () {
       const bot = yield* BlazeTest.Account
       const { connection } = yield* scene()
-      yield* connection.ready
-      yield* connection.requestNow("LIST_PENDING_MESSAGES")
+      const session = yield* connection.session
+      yield* session.request("LIST_PENDING_MESSAGES")
       yield* bot.cut
       yield* BlazeTest.settle
-      const error = yield* Effect.flip(connection.requestNow("LIST_PENDING_MESSAGES"))
+      const error = yield* Effect.flip(session.request("LIST_PENDING_MESSAGES"))
       assert(error.reason._tag === "ConnectionLost" && error.reason.code === 1006)
-      const fiber = yield* Effect.forkChild(connection.request("LIST_PENDING_MESSAGES"))
+      const fiber = yield* Effect.forkChild(request(connection)("LIST_PENDING_MESSAGES"))
       yield* BlazeTest.settle
       assert.isUndefined(fiber.pollUnsafe())
       yield* pass(1000)
@@ -779,7 +798,7 @@ describe("requests", () => {
       const server = yield* BlazeServer.BlazeServer
       yield* server.inject({ _tag: "RefuseHandshake", status: 503 }, Infinity)
       const { connection } = yield* scene()
-      const fiber = yield* Effect.forkChild(connection.request("ANYTHING"))
+      const fiber = yield* Effect.forkChild(request(connection)("ANYTHING"))
       yield* pass(4999)
       assert.isUndefined(fiber.pollUnsafe())
       yield* pass(1)
@@ -791,12 +810,12 @@ describe("requests", () => {
     "the end of the scope stops it as Closed, and nobody is left waiting",
     Effect.gen(function* () {
       const { close, connection } = yield* scene()
-      const waiting = yield* Effect.forkChild(connection.arrival)
+      const waiting = yield* Effect.forkChild(connection.inbox.arrival)
       yield* BlazeTest.settle
       yield* close
       yield* BlazeTest.settle
       assert.strictEqual(endOf(waiting.pollUnsafe()), "Closed")
-      assert.strictEqual(endOf(yield* Effect.exit(connection.request("ANYTHING"))), "Closed")
+      assert.strictEqual(endOf(yield* Effect.exit(request(connection)("ANYTHING"))), "Closed")
     })
   )
 })

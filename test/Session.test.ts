@@ -1,7 +1,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
-import { BlazeError, type BlazeSocket, type Envelope, Ids, Message, Session, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Inbox, Message, Session, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
@@ -39,6 +39,7 @@ const number = (id: string) => Number(id.slice(-12))
 /** A wire and an inbox that a test holds at both ends. By itself the wire answers listings and nothing else. */
 const scene = Effect.fnUntraced(function* (options?: {
   readonly room?: number
+  readonly bytes?: number
   readonly overflow?: number
   readonly passOver?: boolean
   readonly traced?: boolean
@@ -49,18 +50,11 @@ const scene = Effect.fnUntraced(function* (options?: {
   const sent: Array<Envelope.Request> = []
   const spans: Array<string> = []
   const passedOver: Array<BlazeError.BlazeError> = []
-  const inbox = {
-    waiting: [] as Array<Message.Message>,
-    receipts: [] as Array<number>,
-    asked: 0,
-    onRoom: () => {},
-    onReceipts: () => {}
-  }
+  const receipts: Array<number> = []
+  const size = { messages: options?.room ?? Infinity, bytes: options?.bytes ?? Infinity }
   const knobs = {
-    room: options?.room ?? Infinity,
-    bytes: Infinity,
+    onReceipts: () => {},
     listings: options?.listings ?? "answered",
-    urgent: false,
     send: Effect.void as Effect.Effect<void, BlazeError.BlazeError>
   }
   const wire: BlazeSocket.Wire = {
@@ -88,34 +82,27 @@ const scene = Effect.fnUntraced(function* (options?: {
       }),
     isSaturated: () => knobs.send !== Effect.void
   }
+  const telemetry = yield* Telemetry.make(me)
+  const inbox = yield* Inbox.make.pipe(
+    Effect.provideService(Telemetry.Telemetry, telemetry),
+    Effect.provideService(Inbox.Size, size),
+    Effect.provideService(Inbox.OverflowSize, options?.overflow ?? 1_000_000)
+  )
   const session = yield* Session.make({
     wire,
     userId: me,
     random: yield* SecureRandom.SecureRandom,
-    telemetry: yield* Telemetry.make(me),
-    inbox: {
-      messages: (messages) => void inbox.waiting.push(...messages),
-      receipts: (views) => {
-        for (const { message_id } of views) inbox.receipts.push(number(message_id))
-        inbox.onReceipts()
-      },
-      hasRoom: (coming = 0) => {
-        inbox.asked++
-        const bytes = inbox.waiting.reduce((sum, { size }) => sum + size, coming)
-        return inbox.waiting.length < knobs.room && bytes < knobs.bytes
-      },
-      isUrgent: () => knobs.urgent,
-      onRoom: (callback) => void (inbox.onRoom = callback)
+    telemetry,
+    inbox,
+    onReceipts: (views) => {
+      for (const { message_id } of views) receipts.push(number(message_id))
+      knobs.onReceipts()
     },
     passOverBadFrames: options?.passOver ?? false,
     onPassedOver: (problem) => passedOver.push(problem),
     patience: options?.patience ?? 0,
     whyClosed: () => closed
-  }).pipe(
-    Effect.provideService(Session.OverflowSize, options?.overflow ?? 1_000_000),
-    Effect.provideService(Telemetry.Traced, options?.traced ?? false),
-    Effect.forkScoped
-  )
+  }).pipe(Effect.provideService(Telemetry.Traced, options?.traced ?? false), Effect.forkScoped)
   yield* BlazeTest.settle
 
   const arrive = (...frames: ReadonlyArray<Uint8Array>) =>
@@ -123,12 +110,7 @@ const scene = Effect.fnUntraced(function* (options?: {
       for (const frame of frames) Queue.offerUnsafe(queue, frame)
       return BlazeTest.settle
     })
-  const take = () => {
-    const taken = inbox.waiting
-    inbox.waiting = []
-    inbox.onRoom()
-    return taken.map(({ id }) => number(id))
-  }
+  const take = () => inbox.take().map(({ id }) => number(id))
   const request = (action: string) =>
     Effect.gen(function* () {
       const current = yield* Fiber.join(session)
@@ -136,7 +118,7 @@ const scene = Effect.fnUntraced(function* (options?: {
       yield* BlazeTest.settle
       return { fiber, id: sent.at(-1)!.id }
     })
-  const messages = () => inbox.waiting.map(({ id }) => number(id))
+  const messages = () => inbox.waiting().map(({ id }) => number(id))
   return {
     arrive,
     end: Effect.andThen(Queue.fail(queue, lost), BlazeTest.settle),
@@ -146,9 +128,11 @@ const scene = Effect.fnUntraced(function* (options?: {
     listings: () => sent.filter(({ action }) => action === list).length,
     messages,
     passedOver,
+    receipts,
     request,
     sent,
     session,
+    size,
     spans,
     take,
     takeSettled: Effect.suspend(() => {
@@ -433,7 +417,7 @@ describe("what arrives", () => {
 
   test("messages, calls and krakens come out in order, and nothing else does", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, messages } = yield* scene()
+      const { arrive, messages, receipts } = yield* scene()
       yield* arrive(
         push(1),
         push(2, {}, "CREATE_CALL"),
@@ -444,7 +428,7 @@ describe("what arrives", () => {
         push(4, {}, "CREATE_KRAKEN")
       )
       assert.deepStrictEqual(messages(), [1, 2, 4])
-      assert.deepStrictEqual(inbox.receipts, [])
+      assert.deepStrictEqual(receipts, [])
     }))
 
   for (const [name, odd] of Object.entries<object>({
@@ -468,7 +452,7 @@ describe("what arrives", () => {
         const { arrive, inbox } = yield* scene()
         yield* arrive(push(1, odd), push(2))
         assert.deepStrictEqual(
-          inbox.waiting.map((message) => (Message.isText(message) ? message.text : message._tag)),
+          inbox.waiting().map((message) => (Message.isText(message) ? message.text : message._tag)),
           ["hello", "hello"]
         )
       }))
@@ -479,7 +463,7 @@ describe("what arrives", () => {
       const { arrive, inbox } = yield* scene()
       yield* arrive(push(1, { data: 5 }), push(2))
       assert.deepStrictEqual(
-        inbox.waiting.map(({ _tag }) => _tag),
+        inbox.waiting().map(({ _tag }) => _tag),
         ["Unknown", "Text"]
       )
     }))
@@ -497,7 +481,7 @@ describe("what arrives", () => {
           session_id: "no UUID"
         })
       )
-      const [message] = inbox.waiting
+      const [message] = inbox.waiting()
       assert(message !== undefined && Message.isText(message))
       assert.strictEqual(message.id, upper)
       assert.strictEqual(message.conversationId, upper.toLowerCase())
@@ -508,13 +492,13 @@ describe("what arrives", () => {
 
   test("a receipt is known by its action or by the source of its view", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, messages } = yield* scene()
+      const { arrive, messages, receipts } = yield* scene()
       yield* arrive(
         push(1, {}, "ACKNOWLEDGE_MESSAGE_RECEIPT"),
         push(2, { source: "ACKNOWLEDGE_MESSAGE_RECEIPT" }),
         push(3, { source: "CREATE_MESSAGE" })
       )
-      assert.deepStrictEqual(inbox.receipts, [1, 2])
+      assert.deepStrictEqual(receipts, [1, 2])
       assert.deepStrictEqual(messages(), [3])
     }))
 
@@ -551,14 +535,11 @@ describe("what arrives", () => {
 describe("room", () => {
   test("while the inbox is full and no request is out nothing is read", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, messages, takeSettled, unread } = yield* scene({ room: 1 })
+      const { arrive, messages, takeSettled, unread } = yield* scene({ room: 1 })
       yield* arrive(push(1))
       yield* arrive(push(2))
-      const { asked } = inbox
       yield* arrive(push(3))
       assert.strictEqual(yield* unread, 2)
-      // It waits, and does not look again and again.
-      assert.strictEqual(inbox.asked, asked)
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.strictEqual(yield* unread, 0)
       assert.deepStrictEqual(messages(), [2, 3])
@@ -566,7 +547,7 @@ describe("room", () => {
 
   test("while a request is out it reads on: the answer comes, the messages are kept and come first, in order", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, messages, request, takeSettled, unread } = yield* scene({ room: 1 })
+      const { arrive, messages, receipts, request, takeSettled, unread } = yield* scene({ room: 1 })
       yield* arrive(push(1))
       yield* arrive(push(2))
       assert.strictEqual(yield* unread, 1)
@@ -577,7 +558,7 @@ describe("room", () => {
       // What arrives is a window on a buffer that is used again.
       window.fill(0)
       yield* arrive(push(9, { source: "ACKNOWLEDGE_MESSAGE_RECEIPT" }))
-      assert.deepStrictEqual(inbox.receipts, [9])
+      assert.deepStrictEqual(receipts, [9])
       yield* arrive(frame({ id, action: "ONE", data: 1 }))
       assert.deepStrictEqual(yield* Fiber.join(fiber), Exit.succeed(1))
       yield* arrive(push(4))
@@ -607,18 +588,16 @@ describe("room", () => {
 
   test("what was kept is handed over 256 at a time, and what is pushed in between comes behind it", () =>
     Effect.gen(function* () {
-      const { arrive, knobs, messages, request, takeSettled } = yield* scene({ room: 1 })
+      const { arrive, messages, request, size, takeSettled } = yield* scene({ room: 1 })
       yield* request("ONE")
       yield* arrive(push(0))
       yield* arrive(...Array.from({ length: 300 }, (_, n) => push(n + 1)))
-      knobs.room = Infinity
+      size.messages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [0])
       assert.strictEqual(messages().length, 256)
       yield* arrive(push(301))
-      assert.strictEqual(messages().length, 256)
-      const first = yield* takeSettled
       assert.deepStrictEqual(
-        [...first, ...messages()],
+        messages(),
         Array.from({ length: 301 }, (_, n) => n + 1)
       )
     }))
@@ -638,15 +617,14 @@ describe("room", () => {
 describe("overflow", () => {
   test("keeps near the inbox's bound in bytes, in what one read brings and in what was kept", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, knobs, messages, take } = yield* scene()
-      knobs.bytes = 50_000
+      const { arrive, inbox, messages, take } = yield* scene({ bytes: 50_000 })
       const large = (n: number) => push(n, { data: "x".repeat(20_000) })
       // One pull brings them all.
       yield* arrive(...[1, 2, 3, 4, 5, 6, 7, 8].map(large))
       assert.deepStrictEqual(messages(), [1, 2, 3])
       const taken: Array<number> = []
-      while (inbox.waiting.length > 0) {
-        assert.isAtMost(inbox.waiting.length, 3)
+      while (inbox.waiting().length > 0) {
+        assert.isAtMost(inbox.waiting().length, 3)
         taken.push(...take())
         yield* BlazeTest.settle
       }
@@ -664,8 +642,8 @@ describe("overflow", () => {
 
   test("up to its size pushes are kept, and nothing is listed again", () =>
     Effect.gen(function* () {
-      const { knobs, listings, messages, takeSettled } = yield* full
-      knobs.room = Infinity
+      const { listings, messages, size, takeSettled } = yield* full
+      size.messages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.deepStrictEqual(messages(), [2, 3])
       assert.strictEqual(listings(), 1)
@@ -700,17 +678,16 @@ describe("overflow", () => {
 
   test("a full inbox does not pause reading while somebody urgently waits", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, knobs, unread } = yield* scene({ room: 1 })
+      const { arrive, inbox, unread } = yield* scene({ room: 1 })
       yield* arrive(push(1))
       yield* arrive(push(2))
       assert.strictEqual(yield* unread, 1)
-      knobs.urgent = true
-      inbox.onRoom()
+      inbox.waitBehind(1)
       yield* BlazeTest.settle
       assert.strictEqual(yield* unread, 0)
       yield* arrive(push(3))
       assert.strictEqual(yield* unread, 0)
-      knobs.urgent = false
+      inbox.waitBehind(-1)
       yield* arrive(push(4))
       yield* arrive(push(5))
       assert.isAbove(yield* unread, 0)
@@ -806,7 +783,7 @@ describe("overflow", () => {
 
   test("beyond it pushes are refused, with all that follows them, until a new listing is answered", () =>
     Effect.gen(function* () {
-      const { arrive, asked, knobs, listings, messages, sent, takeSettled } = yield* full
+      const { arrive, asked, knobs, listings, messages, sent, size, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4), push(5))
       assert.deepStrictEqual(yield* takeSettled, [1])
@@ -814,7 +791,7 @@ describe("overflow", () => {
       // Full again, so that there is no sense in a listing yet.
       assert.strictEqual(listings(), 1)
       yield* arrive(push(6))
-      knobs.room = Infinity
+      size.messages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [2, 3])
       assert.strictEqual(listings(), 2)
       const again = sent.at(-1)!
@@ -832,18 +809,18 @@ describe("overflow", () => {
 
   test("a refusal after a new listing makes another one", () =>
     Effect.gen(function* () {
-      const { arrive, knobs, listings, messages, request, takeSettled } = yield* full
+      const { arrive, listings, messages, request, size, takeSettled } = yield* full
       yield* arrive(push(4))
-      knobs.room = Infinity
+      size.messages = Infinity
       yield* takeSettled
       assert.strictEqual(listings(), 2)
       yield* arrive(push(4))
       assert.deepStrictEqual(messages(), [2, 3, 4])
-      knobs.room = 1
+      size.messages = 1
       yield* request("TWO")
       yield* arrive(push(5), push(6))
       yield* arrive(push(7))
-      knobs.room = Infinity
+      size.messages = Infinity
       yield* takeSettled
       assert.strictEqual(listings(), 3)
       yield* arrive(push(7))
@@ -852,17 +829,17 @@ describe("overflow", () => {
 
   test("a refusal in the same breath as the answer to a new listing is not forgotten", () =>
     Effect.gen(function* () {
-      const { arrive, inbox, knobs, listings, sent, take, takeSettled } = yield* full
+      const { arrive, knobs, listings, sent, size, take, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      knobs.room = Infinity
+      size.messages = Infinity
       yield* takeSettled
       yield* takeSettled
       assert.strictEqual(listings(), 2)
-      knobs.room = 0
+      size.messages = 0
       // There is room again before anybody but the reader has had a turn.
-      inbox.onReceipts = () => {
-        knobs.room = Infinity
+      knobs.onReceipts = () => {
+        size.messages = Infinity
         take()
       }
       yield* arrive(
@@ -875,10 +852,10 @@ describe("overflow", () => {
 
   test("a new listing that is refused leaves the pushes refused and ends the connection", () =>
     Effect.gen(function* () {
-      const { arrive, ended, knobs, messages, sent, takeSettled } = yield* full
+      const { arrive, ended, knobs, messages, sent, size, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      knobs.room = Infinity
+      size.messages = Infinity
       yield* takeSettled
       yield* takeSettled
       yield* arrive(frame({ id: sent.at(-1)!.id, action: list, error: { code: 7000 } }))
@@ -889,10 +866,10 @@ describe("overflow", () => {
 
   test("a new listing that is never answered ends the connection", () =>
     Effect.gen(function* () {
-      const { arrive, ended, knobs, takeSettled } = yield* full
+      const { arrive, ended, knobs, size, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      knobs.room = Infinity
+      size.messages = Infinity
       yield* takeSettled
       const end = yield* Effect.forkChild(ended)
       yield* pass(5000)

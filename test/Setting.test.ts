@@ -6,15 +6,15 @@ import {
   Blaze,
   BlazeSocket,
   Bot,
-  Connection,
   Dedup,
   Deferral,
   Frame,
+  Inbox,
   Keyed,
   Outgoing,
   Quota,
   Reconnect,
-  Session,
+  Requests,
   Setting
 } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
@@ -50,16 +50,8 @@ const outcome = (settings: Layer.Layer<never>, options?: Bot.Options<never, neve
   })
 
 const settings: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Layer<never>, good: unknown]> = [
-  [
-    "Connection.InboxSize.messages",
-    (messages) => Layer.succeed(Connection.InboxSize, untyped({ messages, bytes: 1000 })),
-    10
-  ],
-  [
-    "Connection.InboxSize.bytes",
-    (bytes) => Layer.succeed(Connection.InboxSize, untyped({ messages: 10, bytes })),
-    1000
-  ],
+  ["Inbox.Size.messages", (messages) => Layer.succeed(Inbox.Size, untyped({ messages, bytes: 1000 })), 10],
+  ["Inbox.Size.bytes", (bytes) => Layer.succeed(Inbox.Size, untyped({ messages: 10, bytes })), 1000],
   ["Acks.Batch.size", (size) => Layer.succeed(Acks.Batch, untyped({ size, within: "1 second" })), 100],
   [
     "Deferral.Policy.messages",
@@ -85,7 +77,7 @@ const times: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Lay
   ],
   ["BlazeSocket.PingPeriod", (time) => Layer.succeed(BlazeSocket.PingPeriod, untyped(time)), true],
   ["BlazeSocket.HandshakeTimeout", (time) => Layer.succeed(BlazeSocket.HandshakeTimeout, untyped(time)), true],
-  ["Session.RequestTimeout", (time) => Layer.succeed(Session.RequestTimeout, untyped(time)), true],
+  ["Requests.Timeout", (time) => Layer.succeed(Requests.Timeout, untyped(time)), true],
   ["Dedup.Memory.age", (age) => Layer.succeed(Dedup.Memory, untyped({ size: 100, age })), true],
   [
     "Quota.Limit.window",

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Schedule } from "effect"
-import { Acks, Connection, Dedup, Frame, Keyed, Reconnect, Session, Signer } from "effect-blaze"
+import { Acks, Connection, Dedup, Frame, Inbox, Keyed, Reconnect, Requests, Signer } from "effect-blaze"
 
 const millis = (input: Duration.Input) => Duration.toMillis(input)
 
@@ -12,9 +12,9 @@ it.effect("the defaults are what the documentation says", () =>
     assert.strictEqual(millis(yield* Keyed.Grace), 30_000)
     const memory = yield* Dedup.Memory
     assert.deepStrictEqual([memory.size, millis(memory.age)], [100_000, 7 * 24 * 3600 * 1000])
-    assert.strictEqual(millis(yield* Session.RequestTimeout), 5000)
-    assert.strictEqual(yield* Session.OverflowSize, 64 * 2 ** 20)
-    assert.deepStrictEqual(yield* Connection.InboxSize, { messages: 1000, bytes: 8 * 2 ** 20 })
+    assert.strictEqual(millis(yield* Requests.Timeout), 5000)
+    assert.strictEqual(yield* Inbox.OverflowSize, 64 * 2 ** 20)
+    assert.deepStrictEqual(yield* Inbox.Size, { messages: 1000, bytes: 8 * 2 ** 20 })
     assert.strictEqual(yield* Connection.BadFrameTolerance, 3)
     assert.strictEqual(yield* Frame.MaximumSize, 16 * 2 ** 20)
     assert.strictEqual(Signer.lifetime, 3600)

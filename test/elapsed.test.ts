@@ -1,7 +1,7 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Elapsed, Ids, Quota, Reconnect } from "effect-blaze"
+import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Elapsed, Ids, Quota, Reconnect, Sender } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { lines, pass, setWall } from "./support.ts"
 
@@ -144,7 +144,7 @@ const cases: Array<
       const sends = (yield* bot.requests).flat().filter((action) => action === "CREATE_MESSAGE")
       assert.strictEqual(sends.length, 4)
     }),
-    Layer.succeed(Blaze.SendRetry, Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "25 seconds" })))
+    Layer.succeed(Sender.Retry, Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "25 seconds" })))
   ],
   [
     "the tries of an acknowledgement",

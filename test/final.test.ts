@@ -1,7 +1,7 @@
 // What no further try can change: it is told once and given up, and nothing is tried for ever.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Effect, Layer, References, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, BlazeError, Bot, Deferral, Delivery, type Ids } from "effect-blaze"
+import { Acks, Blaze, BlazeError, Bot, Deferral, Delivery, type Ids, Ledger } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
@@ -298,7 +298,7 @@ describe("a message that can never be handled", () => {
         [0, 1]
       )
     }).pipe(
-      Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Blaze.MaximumGivenUp, 3)))),
+      Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Ledger.MaximumGivenUp, 3)))),
       Effect.provide(log.layer)
     )
   })

@@ -1,7 +1,7 @@
 // Nobody waits for ever, and nothing is asked for only once.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Blaze, Bot, Connection, Deferral, Delivery, Message, Reconnect, Session } from "effect-blaze"
+import { Blaze, Bot, Deferral, Delivery, Inbox, Message, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { pass } from "./support.ts"
 
@@ -37,11 +37,7 @@ describe("receipts", () => {
         yield* alice.reads
       }
       assert.strictEqual(done, 30)
-    }).pipe(
-      Effect.provide(
-        BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Connection.InboxSize, { messages: 4, bytes: 1e9 })))
-      )
-    )
+    }).pipe(Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Inbox.Size, { messages: 4, bytes: 1e9 })))))
   })
 })
 
@@ -145,10 +141,7 @@ describe("a send", () => {
     }).pipe(
       Effect.provide(
         BlazeTest.layer.pipe(
-          Layer.provide([
-            Layer.succeed(Connection.InboxSize, { messages: 1, bytes: 1e9 }),
-            Layer.succeed(Session.OverflowSize, 0)
-          ])
+          Layer.provide([Layer.succeed(Inbox.Size, { messages: 1, bytes: 1e9 }), Layer.succeed(Inbox.OverflowSize, 0)])
         )
       )
     )

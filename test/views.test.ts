@@ -9,6 +9,7 @@ import {
   Frame,
   Gzip,
   Ids,
+  Inbox,
   Message,
   Session,
   Telemetry
@@ -45,18 +46,15 @@ const scene = Effect.fnUntraced(function* (action: string) {
     host: "memory",
     signedAt: 0
   }
+  const telemetry = yield* Telemetry.make(me)
+  const inbox = yield* Effect.provideService(Inbox.make, Telemetry.Telemetry, telemetry)
   const making = yield* Session.make({
     wire,
     userId: me,
     random: yield* SecureRandom.SecureRandom,
-    telemetry: yield* Telemetry.make(me),
-    inbox: {
-      messages: (arrived) => void messages.push(...arrived),
-      receipts: (arrived) => void receipts.push(...arrived),
-      hasRoom: () => true,
-      isUrgent: () => false,
-      onRoom: () => {}
-    },
+    telemetry,
+    inbox,
+    onReceipts: (arrived) => void receipts.push(...arrived),
     passOverBadFrames: false,
     onPassedOver: () => {},
     patience: 0,
@@ -69,7 +67,11 @@ const scene = Effect.fnUntraced(function* (action: string) {
   const request = yield* Effect.forkScoped(Effect.exit(session.request(action)))
   yield* BlazeTest.settle
   return {
-    arrive: (envelope: object) => Effect.andThen(Queue.offer(frames, bytes(envelope)), BlazeTest.settle),
+    arrive: Effect.fnUntraced(function* (envelope: object) {
+      yield* Queue.offer(frames, bytes(envelope))
+      yield* BlazeTest.settle
+      messages.push(...inbox.take())
+    }),
     id: sent.at(-1)!.id,
     messages,
     receipts,

@@ -371,7 +371,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
   let lastFault = 0
   let clockOffset = 0
 
-  const watch = (current: World.Life, number: number): Blaze.Watch => ({
+  const watch = (current: World.Life, number: number): Delivery.Watch => ({
     // What every handler does, whoever wrote it: which message it is for, when it began and ended, and what it cost.
     around: (message, handled) =>
       Effect.suspend(() => {
@@ -421,7 +421,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
       Layer.provide(disk)
     )
     const context = contextOf(current, `life ${number}`).pipe(
-      Context.add(Blaze.Observer, watch(current, number))
+      Context.add(Delivery.Observer, watch(current, number))
     ) as Context.Context<never>
     write(`life ${number} begins`)
     fiber = Effect.runForkWith(context)(Layer.launch(program))

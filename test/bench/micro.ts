@@ -5,7 +5,7 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import { Acks, Connection, Dedup, Envelope, Frame, Gzip, Ids, Keyed, Message, Underway } from "effect-blaze"
+import { Acks, Connection, Dedup, Envelope, Frame, Gzip, Ids, Keyed, Message, Telemetry, Underway } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
@@ -110,7 +110,11 @@ const acks = Effect.gen(function* () {
         )
       ),
       Layer.provide(Connection.layer),
-      Layer.provide([Dedup.layerMemory, BlazeTest.layerSocket.pipe(Layer.provide(BlazeTest.layerServer))])
+      Layer.provide([
+        Dedup.layerMemory,
+        BlazeTest.layerSocket.pipe(Layer.provide(BlazeTest.layerServer)),
+        Telemetry.layer(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
+      ])
     ),
     { local: true }
   ),

@@ -13,9 +13,9 @@ import {
   Message,
   MixinApi,
   Reconnect,
-  Session,
-  Signer,
-  Blaze
+  Requests,
+  Sender,
+  Signer
 } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { openSync, writeSync } from "node:fs"
@@ -83,7 +83,7 @@ const program = Effect.gen(function* () {
   const soon = Layer.mergeAll(
     Layer.succeed(BlazeSocket.PingPeriod, "200 millis"),
     Layer.succeed(BlazeSocket.HandshakeTimeout, "1 second"),
-    Layer.succeed(Session.RequestTimeout, "1 second"),
+    Layer.succeed(Requests.Timeout, "1 second"),
     Layer.succeed(Reconnect.Policy, {
       schedule: Reconnect.jittered(Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("200 millis")])),
       stableAfter: "2 seconds"
@@ -91,7 +91,7 @@ const program = Effect.gen(function* () {
     Layer.succeed(Acks.Batch, { size: 100, within: "50 millis" }),
     Layer.succeed(Acks.Retry, Schedule.spaced("50 millis")),
     Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("200 millis"), messages: 50, bytes: 1024 * 1024 }),
-    Layer.succeed(Blaze.SendRetry, Schedule.spaced("50 millis")),
+    Layer.succeed(Sender.Retry, Schedule.spaced("50 millis")),
     // One damaged frame is never the same twice here, so nothing may be passed over.
     Layer.succeed(Connection.BadFrameTolerance, Infinity)
   )

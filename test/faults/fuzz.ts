@@ -3,7 +3,7 @@
 // Mutated frames and envelopes through both codecs, the frame and a session: no crash, no hang, no growth. The corpus is the vectors and
 // frames as a real server sends them.
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
-import { BlazeError, type BlazeSocket, Frame, Gzip, Ids, type Message, Session, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, Frame, Gzip, Ids, Inbox, type Message, Session, Telemetry } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"
@@ -146,18 +146,20 @@ const main = Effect.gen(function* () {
       void [message.id, message.senderId, message.createdAt, message.bytes.length, message.fromBacklog, message.size]
       if (message._tag === "Text") void message.text.length
     }
+    const inbox = yield* Effect.provideService(Inbox.make, Telemetry.Telemetry, telemetry)
+    yield* inbox.arrival.pipe(
+      Effect.andThen(Effect.sync(() => inbox.take().forEach(touch))),
+      Effect.forever,
+      Effect.exit,
+      Effect.forkScoped
+    )
     const session = yield* Session.make({
       wire,
       userId: botId,
       random,
       telemetry,
-      inbox: {
-        messages: (arrived) => arrived.forEach(touch),
-        receipts: () => {},
-        hasRoom: () => true,
-        isUrgent: () => false,
-        onRoom: () => {}
-      },
+      inbox,
+      onReceipts: () => {},
       passOverBadFrames: sessions % 2 === 0,
       onPassedOver: () => {},
       patience: 0,

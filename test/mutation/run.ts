@@ -18,6 +18,14 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   Keyed: [["Keyed", "defaults"]],
   Dedup: [["Dedup", "defaults"], ["Bot"]],
   Session: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
+  Requests: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
+  Inbox: [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
+  Signal: [
+    ["Session", "Connection"],
+    ["Acks", "Bot"]
+  ],
+  Sender: [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
+  Ledger: [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
   Connection: [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
   Reconnect: [["Reconnect", "defaults"]],
   Frame: [["Frame", "defaults"]],

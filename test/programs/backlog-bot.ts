@@ -1,7 +1,7 @@
 // A bot that answers a large backlog, in little room. It tells its largest heap, and what went wrong, when it is asked to end.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Logger, Schedule } from "effect"
-import { Acks, BlazeSocket, Bot, Connection, MixinApi, Quota, Session, Signer } from "effect-blaze"
+import { Acks, BlazeSocket, Bot, Inbox, MixinApi, Quota, Requests, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 
 const problems: Array<string> = []
@@ -22,10 +22,10 @@ const program = Effect.gen(function* () {
   const client = NodeBlaze.layer(Signer.layerConfig, { acks }).pipe(
     Layer.provide([
       addresses,
-      Layer.succeed(Connection.InboxSize, { messages: bound, bytes: 64 * 1024 * 1024 }),
-      Layer.succeed(Session.OverflowSize, overflow),
+      Layer.succeed(Inbox.Size, { messages: bound, bytes: 64 * 1024 * 1024 }),
+      Layer.succeed(Inbox.OverflowSize, overflow),
       // A deadlock lasts for longer too; a machine that is slow is none.
-      Layer.succeed(Session.RequestTimeout, "1 minute"),
+      Layer.succeed(Requests.Timeout, "1 minute"),
       Layer.succeed(BlazeSocket.HandshakeTimeout, "1 minute"),
       Layer.succeed(BlazeSocket.PingPeriod, "1 minute"),
       // The quota is another guarantee.

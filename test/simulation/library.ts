@@ -1,17 +1,6 @@
 // The library in every weather: bots that do what can go wrong in a handler, small bounds by the seed, and what the guarantees say of them.
 import { Effect, Layer, Schedule, Stream } from "effect"
-import {
-  Acks,
-  Blaze,
-  type BlazeError,
-  Bot,
-  Connection,
-  Deferral,
-  Delivery,
-  Keyed,
-  Message,
-  Session
-} from "effect-blaze"
+import { Acks, Blaze, type BlazeError, Bot, Deferral, Delivery, Inbox, Keyed, Message } from "effect-blaze"
 import { Expectation, Plan, Simulation } from "effect-blaze/testing"
 import { seeded } from "../support.ts"
 
@@ -144,10 +133,8 @@ const library = (seed: number) => {
   // Both of them, so that what one does not hold the other does not either.
   const isTight = isSmall()
   const settings: ReadonlyArray<Layer.Layer<never>> = [
-    isTight || isSmall()
-      ? Layer.succeed(Connection.InboxSize, { messages: 1 + below(5), bytes: 8 * 2 ** 20 })
-      : Layer.empty,
-    isTight ? Layer.succeed(Session.OverflowSize, below(2000)) : Layer.empty,
+    isTight || isSmall() ? Layer.succeed(Inbox.Size, { messages: 1 + below(5), bytes: 8 * 2 ** 20 }) : Layer.empty,
+    isTight ? Layer.succeed(Inbox.OverflowSize, below(2000)) : Layer.empty,
     isSmall() ? Layer.succeed(Acks.Batch, { size: 1 + below(4), within: below(5000) }) : Layer.empty,
     isSmall()
       ? Layer.succeed(Deferral.Policy, {

@@ -18,16 +18,11 @@ export const removals: ReadonlyArray<Removal> = [
     `if (outcome === "Defer") return delivery.defer`,
     ""
   ),
-  removal(
-    "1: a new consumer does not get what the old one left",
-    "Blaze.ts",
-    "giveBack(Array.from(open.entries()).filter(isFree))",
-    ""
-  ),
+  removal("1: a new consumer does not get what the old one left", "Blaze.ts", "ledger.takeOver()", ""),
   removal("1: a final failure is tried again", "Bot.ts", "if (!Delivery.isFinal(cause)) {", "if (handling) {"),
   removal(
     "1: what is given up is forgotten",
-    "Blaze.ts",
+    "Ledger.ts",
     `dedup.settle(id, "GivenUp")`,
     `dedup.settle(id, "Forgotten")`
   ),
@@ -40,7 +35,7 @@ export const removals: ReadonlyArray<Removal> = [
   removal("2: every id is new", "Dedup.ts", "if (state !== undefined) return", "if (state === null) return"),
   removal(
     "2: what is being handled is taken over",
-    "Blaze.ts",
+    "Ledger.ts",
     "entry.value !== undefined && entry.holders === 0 &&",
     "entry.value !== undefined &&"
   ),
@@ -52,7 +47,7 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "3: an answer has a random id",
-    "Blaze.ts",
+    "Sender.ts",
     `Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said])`,
     "randomId"
   ),
@@ -71,24 +66,19 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "7: a reader pauses while a request is out",
-    "Session.ts",
-    "isFull() && pending.size === patient && !inbox.isUrgent()",
-    "isFull()"
+    "Inbox.ts",
+    "signal.until(() => behind > 0 || !isFull())",
+    "signal.until(() => !isFull())"
   ),
-  removal("7: what finds no room in the overflow is not asked for", "Session.ts", "      refusing = true\n", ""),
-  removal("7: nothing is listed again", "Session.ts", "if (refusing && !isFull()) relist?.()", ""),
+  removal("7: what finds no room in the overflow is not asked for", "Inbox.ts", "        refusing = true\n", ""),
+  removal("7: nothing is listed again", "Session.ts", "Effect.andThen(inbox.refused, list(0))", "Effect.never"),
   removal(
     "8: a silent peer is never noticed",
     "BlazeSocket.ts",
     "while (missed < missedPeriods)",
     "while (missed >= 0)"
   ),
-  removal(
-    "9: it goes on after a bad frame",
-    "Session.ts",
-    "if (!options.passOverBadFrames) return decoded.failure",
-    ""
-  ),
+  removal("9: it goes on after a bad frame", "Session.ts", "if (!passOverBadFrames) return decoded.failure", ""),
   removal(
     "12: what has passed is what the clock says",
     "Elapsed.ts",

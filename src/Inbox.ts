@@ -1,0 +1,283 @@
+/**
+ * What has arrived and was not taken.
+ *
+ * Guarantee: messages come out in the order in which they arrived. What waits is bounded in number and bytes, and yet no answer waits
+ * behind messages: while somebody waits for what stands behind them reading goes on, and what finds no room is kept as it came, or left
+ * to the server, which is asked for it again.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as MutableList from "effect/MutableList"
+import type * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type * as BlazeError from "./BlazeError.ts"
+import type * as BlazeSocket from "./BlazeSocket.ts"
+import * as Envelope from "./Envelope.ts"
+import * as Message from "./Message.ts"
+import * as Setting from "./Setting.ts"
+import * as Signal from "./Signal.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/**
+ * How many messages, and how many bytes of them, may wait for the handlers before reading pauses: 1 000 and 8 MiB.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Size = Context.Reference<{ readonly messages: number; readonly bytes: number }>(
+  "effect-blaze/Inbox/Size",
+  {
+    defaultValue: () => ({ messages: 1000, bytes: 8 * 1024 * 1024 })
+  }
+)
+
+/**
+ * How many bytes of messages are kept, compressed as they came, while the inbox is full and a request is out: 64 MiB. Beyond it
+ * messages are left to the server, which is asked for them again when there is room.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const OverflowSize = Context.Reference<number>("effect-blaze/Inbox/OverflowSize", {
+  defaultValue: () => 64 * 1024 * 1024
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Inbox {
+  /** A connection has begun. */
+  readonly open: (wire: Pick<BlazeSocket.Wire, "decode">) => void
+  /** It has ended: what was kept of it is listed on the next one. */
+  readonly close: () => void
+  /**
+   * Takes in a message: it is ready, or its frame is kept, or it is refused, and so are all that follow until the server has listed them
+   * again, for else a conversation would lose its order. In number one read may go beyond the bound, in bytes it may not: a frame of a few
+   * KB can hold a message of many MB.
+   */
+  readonly accept: (view: Envelope.MessageView, frame: Uint8Array | string) => void
+  /** All of one read was taken in: whoever waits for messages gets them. */
+  readonly announce: () => void
+  /** Waits until there is room for more, or somebody waits for what stands behind the messages. */
+  readonly mayRead: Effect.Effect<void>
+  /** So many more wait for what stands behind the messages: an answer, a receipt, room for acknowledgements. */
+  readonly waitBehind: (more: number) => void
+  /** Waits for what stands behind the messages. */
+  readonly urgently: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** The same, for as long as a scope is open. */
+  readonly urgent: Effect.Effect<void, never, Scope.Scope>
+  /** Waits until something was refused that there is room for now. */
+  readonly refused: Effect.Effect<void>
+  /** Waits until something is left to the server alone that was handed out before. */
+  readonly forgotten: Effect.Effect<void>
+  /** Something that was handed out is left to the server alone. */
+  readonly forget: () => void
+  /** The server is asked to list: gives whether something was left to it alone. */
+  readonly listing: () => boolean
+  /** From here on the server lists everything that was refused. */
+  readonly listed: () => void
+  /** Waits until there are messages; for one consumer. Fails once there will be none, and all are taken. */
+  readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
+  /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
+  readonly take: () => ReadonlyArray<Message.Message>
+  /** Hands messages out again, before or behind those that wait. */
+  readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
+  /** The messages that wait, the first to come first. */
+  readonly waiting: () => ReadonlyArray<Message.Message>
+  /** How many messages that nobody had seen before were made something of: what a connection is for. */
+  readonly progress: { made: number }
+  /** Ends `arrival` at once; what was not taken stays with the server. */
+  readonly end: Effect.Effect<void>
+  /** There will be no more messages. */
+  readonly stop: (reason: BlazeError.BlazeError) => void
+}
+
+/** How many kept frames become messages in one go. */
+const refillSize = 256
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemetry> = Effect.gen(function* () {
+  const telemetry = yield* Telemetry.Telemetry
+  const size = yield* Size
+  yield* Setting.count("Inbox.Size.messages", size.messages)
+  yield* Setting.count("Inbox.Size.bytes", size.bytes)
+  const overflowSize = yield* Setting.count("Inbox.OverflowSize", yield* OverflowSize, 0)
+  const ready = makeReady(size, telemetry)
+  const kept = makeKept(overflowSize)
+  const signal = Signal.make()
+  let wire: Pick<BlazeSocket.Wire, "decode"> | undefined
+  let refusing = false
+  let forgotten = false
+  let behind = 0
+  let state: "Open" | "Ended" | BlazeError.BlazeError = "Open"
+
+  const isFull = () => kept.size() > 0 || !ready.hasRoom()
+
+  // What was kept comes before what is read next, in the order in which it came.
+  const refill = () => {
+    for (let n = 0; n < refillSize && wire !== undefined && kept.size() > 0 && ready.fitsMore(); n++) {
+      // It was read before it was kept.
+      const envelope = Result.getOrThrow(wire.decode(kept.take()))
+      ready.add(Message.fromView(Result.getOrThrow(Envelope.decodeMessageView(envelope.data))))
+    }
+  }
+
+  const changed = () => {
+    refill()
+    ready.count()
+    signal.notify()
+  }
+
+  const waitBehind = (more: number) => {
+    const before = behind
+    behind += more
+    if (before === 0) signal.notify()
+  }
+  const urgent = Effect.acquireRelease(
+    Effect.sync(() => waitBehind(1)),
+    () => Effect.sync(() => waitBehind(-1))
+  )
+
+  return {
+    open: (opened) => {
+      kept.clear()
+      wire = opened
+      refusing = false
+    },
+    close: () => {
+      kept.clear()
+      wire = undefined
+    },
+    accept: (view, frame) => {
+      if (wire === undefined) return
+      if (!refusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view))
+      else if (refusing || !kept.add(frame)) {
+        refusing = true
+        telemetry.measure(Telemetry.metrics.refusedPushes, 1)
+      }
+    },
+    announce: changed,
+    mayRead: signal.until(() => behind > 0 || !isFull()),
+    waitBehind,
+    urgently: (effect) => Effect.scoped(Effect.andThen(urgent, effect)),
+    urgent,
+    refused: signal.until(() => refusing && !isFull()),
+    forgotten: signal.until(() => forgotten),
+    forget: () => {
+      forgotten = true
+      signal.notify()
+    },
+    listing: () => {
+      const was = forgotten
+      forgotten = false
+      return was
+    },
+    listed: () => {
+      refusing = false
+    },
+    arrival: Effect.flatMap(
+      signal.until(() => state !== "Open" || ready.size() > 0),
+      (): Pull.Pull<void, BlazeError.BlazeError> => {
+        if (state === "Ended") return Cause.done()
+        return state === "Open" || ready.size() > 0 ? Effect.void : Effect.fail(state)
+      }
+    ),
+    take: () => {
+      const taken = ready.takeAll()
+      changed()
+      return taken
+    },
+    offer: (messages, place) => {
+      ready.offer(messages, place)
+      changed()
+    },
+    waiting: ready.waiting,
+    progress: { made: 0 },
+    end: Effect.sync(() => {
+      state = "Ended"
+      signal.notify()
+    }),
+    stop: (reason) => {
+      if (state === "Open") state = reason
+      signal.notify()
+    }
+  }
+})
+
+const makeReady = (
+  size: { readonly messages: number; readonly bytes: number },
+  telemetry: Telemetry.Telemetry["Service"]
+) => {
+  let messages: Array<Message.Message> = []
+  let bytes = 0
+  // How many a consumer has been told of: those of a read that is still taken in are none of them.
+  let announced = 0
+  let counted = 0
+  const counts = new Map<string, number>()
+  return {
+    size: () => messages.length,
+    hasRoom: () => messages.length < size.messages && bytes < size.bytes,
+    fitsMore: () => announced < size.messages && bytes < size.bytes,
+    add: (message: Message.Message) => {
+      messages.push(message)
+      bytes += message.size
+      counts.set(message.category, (counts.get(message.category) ?? 0) + 1)
+    },
+    count: () => {
+      announced = messages.length
+      if (counts.size > 0) {
+        for (const [category, count] of counts) telemetry.measure(Telemetry.metrics.messages, count, category)
+        counts.clear()
+      }
+      if (counted === messages.length) return
+      counted = messages.length
+      telemetry.measure(Telemetry.metrics.inbox, counted)
+    },
+    offer: (again: ReadonlyArray<Message.Message>, place: "first" | "last") => {
+      for (const message of again) bytes += message.size
+      if (place === "first") messages = [...again, ...messages]
+      else for (const message of again) messages.push(message)
+    },
+    takeAll: (): ReadonlyArray<Message.Message> => {
+      const taken = messages
+      messages = []
+      bytes = 0
+      announced = 0
+      return taken
+    },
+    waiting: (): ReadonlyArray<Message.Message> => messages
+  }
+}
+
+/** Frames as they came, up to so many bytes. */
+const makeKept = (maximum: number) => {
+  const frames = MutableList.make<Uint8Array>()
+  let bytes = 0
+  return {
+    size: () => frames.length,
+    add: (frame: Uint8Array | string): boolean => {
+      if (typeof frame === "string" || bytes + frame.length > maximum) return false
+      // A copy: what arrives is a window on a larger buffer, which it would hold.
+      MutableList.append(frames, new Uint8Array(frame))
+      bytes += frame.length
+      return true
+    },
+    take: (): Uint8Array => {
+      const frame = MutableList.take(frames) as Uint8Array
+      bytes -= frame.length
+      return frame
+    },
+    clear: () => {
+      MutableList.clear(frames)
+      bytes = 0
+    }
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * The life of an id: open, deferred, given up or handled.
+ *
+ * Guarantee: an id has one state, whatever arrives again; a message is open from the moment that it is taken until somebody says what
+ * became of it; what is acknowledged is remembered before it is; what was handed out and left is for the next consumer, in order.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as Acks from "./Acks.ts"
+import type * as BlazeError from "./BlazeError.ts"
+import * as Connection from "./Connection.ts"
+import * as Dedup from "./Dedup.ts"
+import * as Deferral from "./Deferral.ts"
+import type * as Ids from "./Ids.ts"
+import type * as Inbox from "./Inbox.ts"
+import type * as Message from "./Message.ts"
+import * as Setting from "./Setting.ts"
+import * as Signal from "./Signal.ts"
+import * as Signer from "./Signer.ts"
+import * as Telemetry from "./Telemetry.ts"
+import * as Underway from "./Underway.ts"
+
+/**
+ * How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Ledger/MaximumGivenUp", {
+  defaultValue: () => 1000
+})
+
+/**
+ * A message that was handed out and is not settled.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Open = Underway.Entry<Message.Message>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ledger {
+  /** Waits for messages and opens those that are neither open nor settled. Ends, or fails with why there will be no more. */
+  readonly receive: Effect.Effect<ReadonlyArray<Open>, BlazeError.BlazeError | Cause.Done>
+  /** It is handled: acknowledges it. */
+  readonly ack: (entry: Open) => void
+  /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
+  readonly defer: (entry: Open) => Effect.Effect<void>
+  /** It cannot be: neither offers it again nor acknowledges it. */
+  readonly giveUp: (entry: Open, reason: string) => Effect.Effect<void>
+  /** Somebody works on it, and will settle it. */
+  readonly hold: (entry: Open) => void
+  /** Who worked on it does not any more. */
+  readonly release: (entry: Open) => void
+  /** It was released unsettled: the consumer of now gets it. */
+  readonly handBack: (entry: Open) => void
+  /** A consumer begins with what the one before it left, but for what somebody still works on. */
+  readonly takeOver: () => void
+  /** How many are open, and how many of them somebody holds. */
+  readonly count: () => { readonly open: number; readonly held: number }
+  /** What is open, oldest first. */
+  readonly entries: () => Iterable<Open>
+  /** Tells when something was settled. */
+  readonly signal: Signal.Signal
+  /** Measures what is open, and warns once of what has been for long. */
+  readonly look: Effect.Effect<void>
+}
+
+const unsettledAfter = 5 * 60_000
+const maximumLogged = 20
+
+const gaveUp = {
+  Exhausted: "it has been offered again for as long as Deferral.Policy says.",
+  Dropped: "the server, which keeps a message for 7 days, has dropped it."
+} as const
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  Ledger,
+  BlazeError.BlazeError,
+  Connection.Connection | Acks.Acks | Dedup.Dedup | Signer.Signer | Telemetry.Telemetry | Scope.Scope
+> = Effect.gen(function* () {
+  const { inbox, tell } = yield* Connection.Connection
+  const acks = yield* Acks.Acks
+  const dedup = yield* Dedup.Dedup
+  const { userId } = yield* Signer.Signer
+  const telemetry = yield* Telemetry.Telemetry
+  const clock = yield* Clock.Clock
+  const maximumGivenUp = yield* Setting.count("Ledger.MaximumGivenUp", yield* MaximumGivenUp, 0)
+  const { metrics } = Telemetry
+  const signal = Signal.make()
+  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
+
+  const givenUp = new Set<Ids.MessageId>()
+  const giveUpMessage = Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
+    deferral.forget(id)
+    dedup.settle(id, "GivenUp")
+    givenUp.add(id)
+    yield* Effect.logError(
+      `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
+    )
+    const [oldest] = givenUp
+    if (oldest !== undefined && givenUp.size > maximumGivenUp) {
+      givenUp.delete(oldest)
+      dedup.settle(oldest, "Handled")
+      acks.offer(oldest)
+      yield* Effect.logError(
+        `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
+      )
+    }
+    telemetry.measure(metrics.givenUp, givenUp.size)
+    yield* tell({ givenUp: givenUp.size })
+  })
+
+  const deferral: Deferral.Deferral = yield* Deferral.make({
+    offer: (message) => {
+      dedup.settle(message.id, "Forgotten")
+      inbox.offer([message], "last")
+    },
+    drop: (message) => giveUpMessage(message, gaveUp.Dropped)
+  })
+
+  const deferMessage = Effect.fnUntraced(function* (message: Message.Message, since: number) {
+    const verdict = yield* deferral.defer(message, since)
+    if (verdict === "Exhausted" || verdict === "Dropped") return yield* giveUpMessage(message, gaveUp[verdict])
+    dedup.settle(message.id, verdict === "Kept" ? "Deferred" : "Forgotten")
+    // It is on the server only, which has to be asked for it.
+    if (verdict === "NoRoom") inbox.forget()
+    telemetry.measure(metrics.deferred, deferral.size())
+  })
+
+  const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
+    Effect.suspend(() => {
+      const message = open.end(entry)
+      return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(signal.notify))
+    })
+
+  // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
+  const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
+
+  const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<Dedup.Verdict>) => {
+    const entries: Array<Open> = []
+    const since = telemetry.now()
+    let backlogged = 0
+    let progressed = false
+    for (let index = 0; index < messages.length; index++) {
+      const message = messages[index]!
+      const verdict = verdicts[index]!
+      if (verdict === "New") {
+        if (message.fromBacklog) backlogged++
+        // What was put aside and is offered again says nothing about the connection.
+        progressed ||= !deferral.knows(message.id)
+        entries.push(open.begin(message, since))
+        continue
+      }
+      const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
+      if (returned !== undefined) {
+        entries.push(returned)
+        continue
+      }
+      telemetry.measure(metrics.duplicates, 1, verdict)
+      if (verdict === "Handled") acks.offer(message.id)
+    }
+    if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
+    if (progressed) inbox.progress.made++
+    return entries
+  }
+
+  // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
+  const admit = Effect.suspend(() => {
+    const messages: Array<Message.Message> = []
+    let own = 0
+    for (const message of inbox.take()) {
+      if (!isOwn(message)) messages.push(message)
+      else {
+        own++
+        acks.offer(message.id)
+      }
+    }
+    if (own > 0) telemetry.measure(metrics.own, own)
+    return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
+  }).pipe(Effect.uninterruptible)
+
+  return {
+    receive: Effect.gen(function* () {
+      while (true) {
+        yield* acks.room
+        yield* inbox.arrival
+        const entries = yield* admit
+        if (entries.length > 0) return entries
+      }
+    }),
+    ack: (entry) => {
+      const message = open.end(entry)
+      if (message === undefined) return
+      const { id } = message
+      deferral.forget(id)
+      dedup.settle(id, "Handled")
+      acks.offer(id)
+      signal.notify()
+    },
+    defer: (entry) => settled(entry, (message) => deferMessage(message, entry.since)),
+    giveUp: (entry, reason) => settled(entry, (message) => giveUpMessage(message, reason)),
+    hold: open.hold,
+    release: open.release,
+    handBack: open.handBack,
+    takeOver: open.takeOver,
+    count: open.count,
+    entries: open.entries,
+    signal,
+    look: Effect.suspend(() => {
+      const now = telemetry.now()
+      const oldest = open.oldest()
+      const written = Date.parse((oldest?.value ?? inbox.waiting()[0])?.createdAt ?? "")
+      const age = clock.currentTimeMillisUnsafe() - written
+      telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
+      telemetry.measure(metrics.open, open.count().open)
+      telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+      telemetry.measure(metrics.deferred, deferral.size())
+      return warnOfLate(open.entries(), now)
+    })
+  }
+})
+
+const warnOfLate = (entries: Iterable<Open>, now: number) => {
+  const late: Array<Ids.MessageId> = []
+  for (const entry of entries) {
+    if (now - entry.since < unsettledAfter || late.length >= maximumLogged) break
+    if (!entry.warned) late.push(entry.value!.id)
+    entry.warned = true
+  }
+  if (late.length === 0) return Effect.void
+  return Effect.logWarning(
+    `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them, and what interrupts a handler within its stream (a timeout around Delivery.handle, say) leaves its message to the next consumer; Delivery.filter and a timeout inside the handler do not.`
+  )
+}
+
+/** What is open; what a consumer left goes back to the inbox, before what waits there. */
+const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) => {
+  const open = Underway.make<Message.Message>()
+  // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
+  const returned = new Map<Ids.MessageId, Open>()
+  let leaving: Array<Open> = []
+  let held = 0
+
+  const isLeft = (entry: Open) => entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
+
+  const giveBack = (entries: ReadonlyArray<Open>) => {
+    if (entries.length === 0) return
+    for (const entry of entries) returned.set(entry.value!.id, entry)
+    inbox.offer(
+      entries.map((entry) => entry.value!),
+      "first"
+    )
+  }
+
+  return {
+    ...open,
+    end: (entry: Open): Message.Message | undefined => {
+      const message = open.end(entry)
+      if (message !== undefined && returned.size > 0) returned.delete(message.id)
+      return message
+    },
+    hold: (entry: Open) => {
+      entry.holders++
+      held++
+    },
+    release: (entry: Open) => {
+      if (entry.holders === 0) return
+      entry.holders--
+      held--
+    },
+    // What is left in one go goes back in one go, in order: one by one each would stand before the last.
+    handBack: (entry: Open) => {
+      if (!isLeft(entry) || leaving.push(entry) > 1) return
+      fork(
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => {
+            const left = leaving.filter(isLeft)
+            leaving = []
+            giveBack(left.toSorted((a, b) => a.number - b.number))
+          })
+        )
+      )
+    },
+    takeOver: () => giveBack(Array.from(open.entries()).filter((entry) => isLeft(entry) && !entry.isInHands())),
+    takeReturned: (id: Ids.MessageId): Open | undefined => {
+      const entry = returned.size === 0 ? undefined : returned.get(id)
+      if (entry !== undefined) returned.delete(id)
+      return entry
+    },
+    count: () => ({ open: open.size(), held })
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * How messages leave.
+ *
+ * Guarantee: what is sent keeps its id over every try, so that the server keeps one; an answer has the same id in every run of its
+ * handler; nothing leaves beyond the quota, and nothing that breaks a rule of Mixin leaves at all.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Digest from "effect/crypto/Digest"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as BlazeError from "./BlazeError.ts"
+import * as Connection from "./Connection.ts"
+import * as Delivery from "./Delivery.ts"
+import * as Elapsed from "./Elapsed.ts"
+import * as Envelope from "./Envelope.ts"
+import * as Ids from "./Ids.ts"
+import type * as Message from "./Message.ts"
+import * as Outgoing from "./Outgoing.ts"
+import * as Quota from "./Quota.ts"
+import * as Reconnect from "./Reconnect.ts"
+import * as Signer from "./Signer.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/**
+ * When a send that may be tried again is: full jitter up to 250 ms, doubled up to 10 s, ten times.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Retry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze/Sender/Retry", {
+  defaultValue: () =>
+    Reconnect.jittered(Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("10 seconds")])).pipe(
+      Schedule.upTo({ times: 10 })
+    )
+})
+
+/**
+ * The port to the way a message travels.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Transport extends Context.Service<
+  Transport,
+  {
+    /** Waits until something can be sent, and gives what sends it: with the params of `CREATE_MESSAGE`. */
+    readonly ready: Effect.Effect<
+      (params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>,
+      BlazeError.BlazeError
+    >
+  }
+>()("effect-blaze/Sender/Transport") {}
+
+/**
+ * Over the socket.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
+  Transport,
+  Effect.map(Connection.Connection, ({ session }) => ({
+    ready: Effect.map(
+      session,
+      ({ request }) =>
+        (params: unknown) =>
+          request(Envelope.Action.createMessage, params)
+    )
+  }))
+)
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sender {
+  /** Sends, and waits until the server has it. */
+  readonly send: (
+    to: Delivery.Recipient,
+    content: Outgoing.Content,
+    id: Ids.MessageId | undefined
+  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+  /** Sends with an id that is derived from the message, the recipient and the content or key. */
+  readonly answer: (
+    message: Message.Message,
+    to: Delivery.Recipient,
+    content: Outgoing.Content,
+    options: Delivery.AnswerOptions | undefined
+  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+  /** Sends params as they are, once; gives the `data` of the answer. */
+  readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+  /** A UUID for a side effect of a message, the same in every run. */
+  readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  Sender,
+  never,
+  Transport | Quota.Quota | Signer.Signer | Telemetry.Telemetry | Digest.Digest | SecureRandom.SecureRandom
+> = Effect.gen(function* () {
+  const { ready } = yield* Transport
+  const quota = yield* Quota.Quota
+  const { userId } = yield* Signer.Signer
+  const telemetry = yield* Telemetry.Telemetry
+  const randomId = yield* Ids.makeRandom
+  const digest = yield* Digest.Digest
+  const retry = yield* Retry
+  const observer = yield* Delivery.Observer
+  const { metrics } = Telemetry
+  const hash = Effect.provideService(Digest.Digest, digest)
+  const contactOf = (user: Ids.UserId) => hash(Ids.contactConversation(userId, user))
+
+  const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
+    "conversation" in to ? Effect.succeed(to.conversation) : contactOf(to.user)
+
+  // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
+  const post: Sender["post"] = (kind, params) =>
+    Effect.flatMap(ready, (sendNow) =>
+      Effect.flatMap(quota.take(userId, kind), (waited) => {
+        if (waited) telemetry.measure(metrics.sendWaits, 1)
+        return sendNow(params)
+      })
+    )
+
+  // As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
+  const persistently = (attempt: Effect.Effect<unknown, BlazeError.BlazeError>) =>
+    Effect.catch(
+      attempt,
+      Effect.fnUntraced(function* (error) {
+        const delay = yield* Elapsed.delays(retry)
+        let last = error
+        while (last.isRetryable) {
+          const next = yield* delay(last)
+          if (Option.isNone(next)) break
+          yield* Effect.sleep(next.value)
+          const again = yield* Effect.result(attempt)
+          if (Result.isSuccess(again)) return again.success
+          last = again.failure
+        }
+        return yield* last
+      })
+    )
+
+  const sendTo = (
+    kind: Quota.Kind,
+    conversationId: Ids.ConversationId,
+    recipientId: Ids.UserId | undefined,
+    content: Outgoing.Outgoing,
+    messageId: Ids.MessageId,
+    answers?: Ids.MessageId
+  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
+    const params = Outgoing.toParams(content, { conversationId, messageId, recipientId })
+    if (Result.isFailure(params)) return Effect.fail(params.failure)
+    const attempt = Effect.onExit(post(kind, params.success), (exit) => {
+      telemetry.measure(metrics.sends, 1, exit._tag)
+      return Effect.void
+    })
+    const sent = Effect.as(persistently(attempt), messageId)
+    return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answers), sent)
+  }
+
+  // Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for.
+  const recipientOf = (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
+    if ("user" in to) return Effect.succeed(to.user)
+    const sender = message.view.user_id as Ids.UserId | null | undefined
+    if (!sender || to.conversation !== message.conversationId) return Effect.undefined
+    return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
+  }
+
+  return {
+    post,
+    send: (to, content, id) =>
+      Effect.flatMap(id === undefined ? randomId : Effect.succeed(id), (id) =>
+        Effect.flatMap(conversationOf(to), (conversationId) =>
+          sendTo(
+            "announcement",
+            conversationId,
+            "user" in to ? to.user : undefined,
+            Outgoing.fromContent(content),
+            id as Ids.MessageId
+          )
+        )
+      ),
+    answer: (message, to, content, options) =>
+      Effect.suspend(() => {
+        const outgoing = Outgoing.fromContent(content)
+        const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
+        return Effect.flatMap(conversationOf(to), (conversationId) =>
+          Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
+            Effect.flatMap(recipientOf(message, to), (recipientId) =>
+              sendTo("answer", conversationId, recipientId, outgoing, id as Ids.MessageId, message.id)
+            )
+          )
+        )
+      }),
+    derive: (message, name) => Ids.deriveWith(digest, ["derive", message.id, name])
+  }
+})
