@@ -14,6 +14,7 @@ import * as MutableList from "effect/MutableList"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Base64 from "./Base64.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
 import * as Envelope from "./Envelope.ts"
@@ -109,6 +110,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
   const size = yield* Size
   yield* Setting.count("Inbox.Size.messages", size.messages)
   yield* Setting.count("Inbox.Size.bytes", size.bytes)
+  const decode = yield* Base64.Decoder
   const overflowSize = yield* Setting.count("Inbox.OverflowSize", yield* OverflowSize, 0)
   const ready = makeReady(size, telemetry)
   const kept = makeKept(overflowSize)
@@ -126,7 +128,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     for (let n = 0; n < refillSize && wire !== undefined && kept.size() > 0 && ready.fitsMore(); n++) {
       // It was read before it was kept.
       const envelope = Result.getOrThrow(wire.decode(kept.take()))
-      ready.add(Message.fromView(Result.getOrThrow(Envelope.decodeMessageView(envelope.data))))
+      ready.add(Message.fromView(Result.getOrThrow(Envelope.decodeMessageView(envelope.data)), decode))
     }
   }
 
@@ -158,7 +160,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     },
     accept: (view, frame) => {
       if (wire === undefined) return
-      if (!refusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view))
+      if (!refusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decode))
       else if (refusing || !kept.add(frame)) {
         refusing = true
         telemetry.measure(Telemetry.metrics.refusedPushes, 1)

@@ -15,6 +15,8 @@ import * as Ids from "./Ids.ts"
 const decoder = new TextDecoder()
 const noBytes = new Uint8Array(0)
 
+type Decode = typeof Base64.Decoder.Service
+
 /** What a message takes besides its payload, in bytes: measured over views with all fields. */
 const overhead = 1024
 
@@ -32,9 +34,11 @@ abstract class Base {
 
   /** The message as the server sent it, but for fields that were odd, see `Envelope.MessageView`. */
   readonly view: Envelope.MessageView
+  readonly #decode: Decode
 
-  constructor(view: Envelope.MessageView) {
+  constructor(view: Envelope.MessageView, decode: Decode) {
     this.view = view
+    this.#decode = decode
   }
 
   /** As the server wrote it, in upper case too, so that it can be acknowledged. */
@@ -91,9 +95,10 @@ abstract class Base {
   /** The payload, decoded from the one of its two fields that is sound; empty when neither is base64. */
   get bytes(): Uint8Array {
     const { data, data_base64 } = this.view
-    return Base64.decode(data_base64 || data || "").pipe(
-      Option.orElse(() => Base64.decode(data ?? "")),
-      Option.getOrElse(() => noBytes)
+    const decoded = this.#decode(data_base64 || data || "")
+    return Option.getOrElse(
+      Option.orElse(decoded, () => this.#decode(data ?? "")),
+      () => noBytes
     )
   }
 }
@@ -144,8 +149,8 @@ export class Sticker extends Base {
   readonly name: Option.Option<string>
   readonly albumId: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, payload: typeof StickerPayload.Type) {
-    super(view)
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof StickerPayload.Type) {
+    super(view, decode)
     const byId = "sticker_id" in payload
     this.stickerId = byId ? Option.some(Ids.toLowerCase(payload.sticker_id)) : Option.none()
     this.name = byId ? Option.none() : Option.some(payload.name)
@@ -182,8 +187,8 @@ export class Contact extends Base {
   readonly _tag = "Contact"
   readonly userId: Ids.UserId
 
-  constructor(view: Envelope.MessageView, payload: typeof ContactPayload.Type) {
-    super(view)
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ContactPayload.Type) {
+    super(view, decode)
     this.userId = payload.user_id
   }
 }
@@ -208,8 +213,8 @@ export class Location extends Base {
   readonly name: Option.Option<string>
   readonly address: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, payload: typeof LocationPayload.Type) {
-    super(view)
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof LocationPayload.Type) {
+    super(view, decode)
     this.longitude = payload.longitude
     this.latitude = payload.latitude
     this.name = payload.name ? Option.some(payload.name) : Option.none()
@@ -230,45 +235,43 @@ export class Unknown extends Base {
 /** @since 0.1.0 */
 export type Message = Text | Post | Sticker | Contact | Location | Encrypted | Unknown
 
+type Make = (view: Envelope.MessageView, decode: Decode) => Message
+
 const json =
   <A>(
-    decode: (payload: unknown) => Result.Result<A, unknown>,
-    make: (view: Envelope.MessageView, payload: A) => Message
-  ) =>
-  (view: Envelope.MessageView): Message => {
-    const unknown = new Unknown(view)
+    decodePayload: (payload: unknown) => Result.Result<A, unknown>,
+    Kind: new (view: Envelope.MessageView, decode: Decode, payload: A) => Message
+  ): Make =>
+  (view, decode) => {
+    const unknown = new Unknown(view, decode)
     let payload: unknown
     try {
       payload = JSON.parse(decoder.decode(unknown.bytes))
     } catch {
       return unknown
     }
-    const decoded = decode(payload)
-    return Result.isSuccess(decoded) ? make(view, decoded.success) : unknown
+    const decoded = decodePayload(payload)
+    return Result.isSuccess(decoded) ? new Kind(view, decode, decoded.success) : unknown
   }
 
 // An empty text has one; a text whose fields are of other types does not, and is not an empty text.
 const hasPayload = ({ data, data_base64 }: Envelope.MessageView) => data_base64 !== undefined || data !== undefined
 
-const constructors: ReadonlyMap<string, (view: Envelope.MessageView) => Message> = new Map([
-  ["PLAIN_TEXT", (view: Envelope.MessageView): Message => (hasPayload(view) ? new Text(view) : new Unknown(view))],
-  ["PLAIN_POST", (view: Envelope.MessageView): Message => (hasPayload(view) ? new Post(view) : new Unknown(view))],
-  [
-    "PLAIN_STICKER",
-    json(Schema.decodeUnknownResult(StickerPayload), (view, payload): Message => new Sticker(view, payload))
-  ],
-  [
-    "PLAIN_CONTACT",
-    json(Schema.decodeUnknownResult(ContactPayload), (view, payload): Message => new Contact(view, payload))
-  ],
-  [
-    "PLAIN_LOCATION",
-    json(Schema.decodeUnknownResult(LocationPayload), (view, payload): Message => new Location(view, payload))
-  ]
+const text =
+  (Kind: new (view: Envelope.MessageView, decode: Decode) => Message): Make =>
+  (view, decode) =>
+    hasPayload(view) ? new Kind(view, decode) : new Unknown(view, decode)
+
+const constructors: ReadonlyMap<string, Make> = new Map([
+  ["PLAIN_TEXT", text(Text)],
+  ["PLAIN_POST", text(Post)],
+  ["PLAIN_STICKER", json(Schema.decodeUnknownResult(StickerPayload), Sticker)],
+  ["PLAIN_CONTACT", json(Schema.decodeUnknownResult(ContactPayload), Contact)],
+  ["PLAIN_LOCATION", json(Schema.decodeUnknownResult(LocationPayload), Location)]
 ])
 
 /**
- * The message that a view shows.
+ * The message that a view shows; `decode` reads its payload when somebody asks for it, see `Base64.Decoder`.
  *
  * **Example** (A view off the wire)
  *
@@ -282,9 +285,9 @@ const constructors: ReadonlyMap<string, (view: Envelope.MessageView) => Message>
  * @category constructors
  * @since 0.1.0
  */
-export const fromView = (view: Envelope.MessageView): Message =>
-  constructors.get(view.category ?? "")?.(view) ??
-  (view.category?.startsWith(encrypted) ? new Encrypted(view) : new Unknown(view))
+export const fromView = (view: Envelope.MessageView, decode: typeof Base64.Decoder.Service = Base64.decode): Message =>
+  constructors.get(view.category ?? "")?.(view, decode) ??
+  (view.category?.startsWith(encrypted) ? new Encrypted(view, decode) : new Unknown(view, decode))
 
 const is =
   <Tag extends Message["_tag"]>(tag: Tag) =>

@@ -1,15 +1,47 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Option } from "effect"
+import { Effect, Option } from "effect"
 import { Base64 } from "effect-blaze"
-import { hex, vectors } from "./support.ts"
+import { BufferBase64 } from "effect-blaze/node"
+import { hex, seeded, vectors } from "./support.ts"
+
+const decoders = {
+  portable: Base64.decode,
+  Buffer: Effect.runSync(Effect.provide(Base64.Decoder, BufferBase64.layer))
+}
+
+for (const [name, decode] of Object.entries(decoders)) {
+  describe(`Base64, ${name}`, () => {
+    for (const { expected, input, name } of vectors<{ text: string }, Record<string, string | null>>("base64")) {
+      it(`decodes ${name} as the most lenient of Go's decoders does`, () => {
+        const accepted = Object.values(expected).find((value) => value !== null)
+        assert.strictEqual(Option.getOrUndefined(Option.map(decode(input.text), hex)), accepted)
+      })
+    }
+
+    it("gives bytes that nobody else has", () => {
+      const [one, other] = ["aGk", "aG8"].map((text) => Option.getOrThrow(decode(text)))
+      assert.strictEqual(one!.buffer.byteLength, 2)
+      assert.notStrictEqual(one!.buffer, other!.buffer)
+    })
+  })
+}
 
 describe("Base64", () => {
-  for (const { expected, input, name } of vectors<{ text: string }, Record<string, string | null>>("base64")) {
-    it(`decodes ${name} as the most lenient of Go's decoders does`, () => {
-      const accepted = Object.values(expected).find((value) => value !== null)
-      assert.strictEqual(Option.getOrUndefined(Option.map(Base64.decode(input.text), hex)), accepted)
-    })
-  }
+  it("its two decoders agree on 100 000 texts that are base64, nearly so, or not at all", () => {
+    const random = seeded(11)
+    const below = (limit: number) => Math.floor(random() * limit)
+    const standard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    const digits = [standard, standard.replace("+/", "-_"), `${standard}-_`, `${standard}=\r\n \u0141\u{1f600}é`]
+    for (let n = 0; n < 100_000; n++) {
+      const letters = Array.from(digits[below(digits.length)]!)
+      let text = Array.from({ length: below(40) }, () => letters[below(letters.length)]!).join("")
+      if (below(2) === 0) text += "=".repeat(below(4))
+      if (below(4) === 0)
+        text = `${text.slice(0, below(40))}${["=", "\n", "\u0141", "-", "/"][below(5)]}${text.slice(below(40))}`
+      const [one, other] = Object.values(decoders).map((decode) => Option.getOrUndefined(Option.map(decode(text), hex)))
+      assert.strictEqual(one, other, JSON.stringify(text))
+    }
+  })
 
   it("writes the raw URL form", () => {
     assert.strictEqual(Base64.encode(Uint8Array.of(0xfb, 0xff)), "-_8")

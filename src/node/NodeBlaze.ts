@@ -24,6 +24,7 @@ import * as Frame from "../Frame.ts"
 import type * as Gzip from "../Gzip.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
+import * as BufferBase64 from "./BufferBase64.ts"
 import * as EnvironmentProxy from "./EnvironmentProxy.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
@@ -31,6 +32,7 @@ import * as ZlibGzip from "./ZlibGzip.ts"
 type Crypto = Digest.Digest | SecureRandom.SecureRandom | Signature.Signature
 
 const layerTools = Layer.mergeAll(
+  BufferBase64.layer,
   ZlibGzip.layer,
   NodeFileSystem.layer,
   NodeCrypto.layerDigest,

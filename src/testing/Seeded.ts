@@ -14,6 +14,7 @@ import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Gzip from "../Gzip.ts"
+import * as BufferBase64 from "../node/BufferBase64.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 
 type Name = ReadonlyArray<string | number>
@@ -59,5 +60,5 @@ export const layerPlatform = (
 ): Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature> =>
   Signature.layerWebCrypto.pipe(
     Layer.provideMerge(layerSecureRandom(...name)),
-    Layer.merge(Layer.merge(ZlibGzip.layer, NodeCrypto.layerDigest))
+    Layer.merge(Layer.mergeAll(BufferBase64.layer, ZlibGzip.layer, NodeCrypto.layerDigest))
   )
