@@ -35,11 +35,11 @@ import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Sender from "./Sender.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
-import * as Underway from "./Underway.ts"
-import * as Unread from "./Unread.ts"
+import * as Underway from "./internal/Underway.ts"
+import * as Unread from "./internal/Unread.ts"
 
 /**
  * How long `drain` waits until nothing is open: 30 seconds. What is not settled then is logged by id.

@@ -24,7 +24,7 @@ import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import * as MixinApi from "./MixinApi.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 

@@ -19,12 +19,12 @@ import * as Stream from "effect/Stream"
 import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import * as Keyed from "./Keyed.ts"
 import type * as Message from "./Message.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 import * as Telemetry from "./Telemetry.ts"
-import * as Underway from "./Underway.ts"
+import * as Underway from "./internal/Underway.ts"
 
 /**
  * What is done with a message. What it gives is ignored, but for `Delivery.Defer`, which leaves the message unacknowledged.

@@ -17,9 +17,9 @@ import * as Persistence from "effect/persistence/Persistence"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import * as Ids from "./Ids.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 
 /**
  * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `GivenUp`, leave it to the next

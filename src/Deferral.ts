@@ -14,10 +14,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as BlazeError from "./BlazeError.ts"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 
 /**
  * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:

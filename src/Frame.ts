@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Gzip from "./Gzip.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 
 /**
  * How many bytes one frame may inflate to. 16 MiB by default; Mixin's own requests stay below 128 KiB.

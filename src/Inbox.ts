@@ -19,8 +19,8 @@ import type * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Message from "./Message.ts"
-import * as Setting from "./Setting.ts"
-import * as Signal from "./Signal.ts"
+import * as Setting from "./internal/Setting.ts"
+import * as Signal from "./internal/Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /**

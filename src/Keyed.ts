@@ -19,7 +19,7 @@ import * as Pull from "effect/Pull"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 
 /**
  * How long elements that are being worked on may go on when the stream is interrupted, before they are interrupted too: 30 seconds.

@@ -20,11 +20,11 @@ import * as Deferral from "./Deferral.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "./Message.ts"
-import * as Setting from "./Setting.ts"
-import * as Signal from "./Signal.ts"
+import * as Setting from "./internal/Setting.ts"
+import * as Signal from "./internal/Signal.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
-import * as Underway from "./Underway.ts"
+import * as Underway from "./internal/Underway.ts"
 
 /**
  * How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so.

@@ -13,9 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as BlazeError from "./BlazeError.ts"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
-import * as Setting from "./Setting.ts"
+import * as Setting from "./internal/Setting.ts"
 
 /**
  * The limit as a token bucket, and the share of it that only answers may use: 9 000 in 6 seconds, a fifth.

@@ -14,10 +14,10 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Inbox from "./Inbox.ts"
-import * as Setting from "./Setting.ts"
-import * as Signal from "./Signal.ts"
+import * as Setting from "./internal/Setting.ts"
+import * as Signal from "./internal/Signal.ts"
 
 /**
  * How long an answer may take: 5 seconds. Source: the official Node and Flutter clients.

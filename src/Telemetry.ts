@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Elapsed from "./Elapsed.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })

@@ -25,13 +25,13 @@ import {
   Message,
   MixinApi,
   Reconnect,
-  type Session,
   Telemetry
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
 import { setWall } from "./support.ts"
+import type * as Session from "../src/internal/Session.ts"
 
 const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
 

@@ -1,10 +1,11 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
-import { BlazeError, type BlazeSocket, type Envelope, Ids, Inbox, Message, Session, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Inbox, Message, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
+import * as Session from "../src/internal/Session.ts"
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 const alice = "773e5e77-4107-45c2-b648-8fc722ed77f5"

@@ -14,11 +14,11 @@ import {
   Outgoing,
   Quota,
   Reconnect,
-  Requests,
-  Setting
+  Requests
 } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import * as Setting from "../src/internal/Setting.ts"
 
 const untyped = <A>(value: unknown) => value as A
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Underway } from "effect-blaze"
+import * as Underway from "../src/internal/Underway.ts"
 
 describe("Underway", () => {
   it("gives what is under way, oldest first, and a value once", () => {

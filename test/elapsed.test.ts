@@ -1,9 +1,10 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Elapsed, Ids, Quota, Reconnect, Sender } from "effect-blaze"
+import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Ids, Quota, Reconnect, Sender } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { lines, pass, setWall } from "./support.ts"
+import * as Elapsed from "../src/internal/Elapsed.ts"
 
 const hour = 3_600_000
 

@@ -2,22 +2,12 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Queue } from "effect"
-import {
-  BlazeError,
-  type BlazeSocket,
-  type Envelope,
-  Frame,
-  Gzip,
-  Ids,
-  Inbox,
-  Message,
-  Session,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Frame, Gzip, Ids, Inbox, Message, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { gzipSync } from "node:zlib"
 import { vectors } from "./support.ts"
+import * as Session from "../src/internal/Session.ts"
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 

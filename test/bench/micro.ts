@@ -5,13 +5,14 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import { Acks, Connection, Dedup, Envelope, Frame, Gzip, Ids, Keyed, Message, Telemetry, Underway } from "effect-blaze"
+import { Acks, Connection, Dedup, Envelope, Frame, Gzip, Ids, Keyed, Message, Telemetry } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import * as Zlib from "node:zlib"
+import * as Underway from "../../src/internal/Underway.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, json: { type: "string" } } })
 const rounds = Number(values.rounds ?? 7)

@@ -1,9 +1,11 @@
 // Who may import whom in src/. The rooms form one line and look only downwards, which is what keeps each of them
-// replaceable; everything that needs Node stands apart, so that the rest runs wherever Effect does.
+// replaceable; everything that needs Node stands apart, so that the rest runs wherever Effect does. What no user imports stands in
+// src/internal/, in the same line.
 import { readdirSync, readFileSync } from "node:fs"
 import { isBuiltin } from "node:module"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
+import { parseSync, Visitor } from "oxc-parser"
 
 /** The rooms from top to bottom: a room may import those below it. */
 const order = [
@@ -44,7 +46,6 @@ const order = [
 
 interface Manifest {
   readonly name: string
-  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -55,13 +56,13 @@ const offences: Array<string> = []
 
 /** What a file is: its room's name, or the part of the house it stands in. */
 const place = (file: string) => {
-  const [, room] = /^([^/]+)\.ts$/.exec(file) ?? []
+  const [, room] = /^(?:internal\/)?([^/]+)\.ts$/.exec(file) ?? []
   if (room !== undefined) return room === "index" ? "index" : "room"
   const [part] = file.split("/")
   return part === "node" || part === "testing" ? part : "nowhere"
 }
 
-const roomOf = (file: string) => file.replace(/\.ts$/, "")
+const roomOf = (file: string) => file.replace(/^internal\/|\.ts$/g, "")
 
 /** Which places a place may import from, itself included; between two rooms the order decides. */
 const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -76,23 +77,20 @@ interface Import {
   readonly line: number
 }
 
-// No parser: TypeScript 7 has no stable one for JavaScript. The sources are formatted, so that a declaration begins its
-// line; comments go first, as the examples in them import what the code may not, and leave their line breaks behind,
-// for the line numbers.
-const importsOf = (text: string): ReadonlyArray<Import> => {
-  const code = text.replace(/^[ \t]*(?:\/\*[^]*?\*\/|\/\/.*)/gm, (comment) => comment.replace(/[^\n]/g, ""))
-  const patterns = [
-    /^(?:import|export)\b[^"'`;=()]*?\bfrom\s*["']([^"']+)["']/gm,
-    /^import\s*["']([^"']+)["']/gm,
-    // Both `await import("x")` and the type `import("x").Y`.
-    /\bimport\s*\(\s*["'`]([^"'`]+)["'`]/g
-  ]
-  return patterns.flatMap((pattern) =>
-    Array.from(code.matchAll(pattern), (match) => ({
-      specifier: match[1]!,
-      line: code.slice(0, match.index + match[0].length).split("\n").length
-    }))
-  )
+const importsOf = (file: string, text: string): ReadonlyArray<Import> => {
+  const imports: Array<Import> = []
+  const note = (source: { readonly value?: unknown; readonly start: number } | null) => {
+    if (typeof source?.value !== "string") return
+    imports.push({ specifier: source.value, line: text.slice(0, source.start).split("\n").length })
+  }
+  new Visitor({
+    ImportDeclaration: ({ source }) => note(source),
+    ExportAllDeclaration: ({ source }) => note(source),
+    ExportNamedDeclaration: ({ source }) => note(source),
+    ImportExpression: ({ source }) => note(source as { readonly value?: unknown; readonly start: number }),
+    TSImportType: ({ source }) => note(source)
+  }).visit(parseSync(file, text).program)
+  return imports
 }
 
 /** Why a file may not import one of its own kind, if so. */
@@ -129,7 +127,7 @@ for (const file of files) {
   const text = readFileSync(join(source, file), "utf8")
   if (place(file) === "nowhere") offences.push(`src/${file}: neither a room nor in src/node or src/testing`)
 
-  for (const { line, specifier } of importsOf(text)) {
+  for (const { line, specifier } of importsOf(file, text)) {
     const why = specifier.startsWith(".")
       ? offenceInside(file, relative(source, join(source, dirname(file), specifier)).replaceAll("\\", "/"))
       : offenceOutside(file, specifier)
@@ -139,17 +137,16 @@ for (const file of files) {
   if (place(file) !== "room") continue
   const room = roomOf(file)
   if (!order.includes(room)) offences.push(`src/${file}: not in the order of the rooms`)
-  const entry = manifest.exports[`./${room}`]
-  if (typeof entry !== "object" || entry["default"] !== `./dist/${room}.js`)
-    offences.push(`src/${file}: no subpath export "./${room}" in package.json`)
-  if (!index.split("\n").includes(`export * as ${room} from "./${room}.ts"`))
-    offences.push(`src/${file}: no entry in src/index.ts`)
+  const isPublic = index.split("\n").includes(`export * as ${room} from "./${room}.ts"`)
+  if (isPublic === file.startsWith("internal/"))
+    offences.push(`src/${file}: ${isPublic ? "an" : "no"} entry in src/index.ts`)
   if (/^\/\*\*[^]*?\*\//.exec(text)?.[0].includes("Guarantee:") !== true)
     offences.push(`src/${file}:1: does not begin with a header that states its guarantee`)
 }
 
 for (const room of order)
-  if (!files.includes(`${room}.ts`)) offences.push(`src/${room}.ts: in the order, but not there`)
+  if (!files.includes(`${room}.ts`) && !files.includes(`internal/${room}.ts`))
+    offences.push(`src/${room}.ts: in the order, but not there`)
 
 for (const offence of offences) console.log(offence)
 if (offences.length > 0) process.exitCode = 1

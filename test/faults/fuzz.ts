@@ -3,13 +3,14 @@
 // Mutated frames and envelopes through both codecs, the frame and a session: no crash, no hang, no growth. The corpus is the vectors and
 // frames as a real server sends them.
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
-import { BlazeError, type BlazeSocket, Frame, Gzip, Ids, Inbox, type Message, Session, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, Frame, Gzip, Ids, Inbox, type Message, Telemetry } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"
 import { parseArgs } from "node:util"
 import { gunzipSync, gzipSync } from "node:zlib"
 import { bytes, seeded, vectors } from "../support.ts"
+import * as Session from "../../src/internal/Session.ts"
 
 const { values: args } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" } } })
 const seed = Number(args.seed ?? 1)

@@ -17,7 +17,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   Acks: [["Acks", "defaults"], ["Bot"]],
   Keyed: [["Keyed", "defaults"]],
   Dedup: [["Dedup", "defaults"], ["Bot"]],
-  Session: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
+  "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Requests: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Inbox: [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   Signal: [

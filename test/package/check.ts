@@ -8,7 +8,6 @@ import { fileURLToPath } from "node:url"
 
 interface Manifest {
   readonly name: string
-  readonly exports: Readonly<Record<string, unknown>>
   readonly devDependencies: Readonly<Record<string, string>>
 }
 
@@ -63,14 +62,28 @@ const declarationsWithoutWs = () => {
   passed(`no types of ws in ${declarations.length} declarations`)
 }
 
+// They are exported by a pattern, which neither attw nor a person looks behind.
+const rooms = readdirSync(join(root, "src"))
+  .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+  .map((file) => file.replace(/\.ts$/, ""))
+const subpaths = ["node", "testing", ...rooms]
+
 /** A room that is added without a line in the fixture would go untried. */
 const everySubpathIsUsed = () => {
   const consumer = readFileSync(join(fixtures, "consumer.ts"), "utf8")
-  const unused = Object.keys(manifest.exports)
-    .filter((subpath) => subpath !== "./package.json")
-    .map((subpath) => manifest.name + subpath.slice(1))
-    .filter((specifier) => !consumer.includes(`from "${specifier}"`))
+  const unused = subpaths.filter((subpath) => !consumer.includes(`from "${manifest.name}/${subpath}"`))
   if (unused.length > 0) throw new Complaint(`consumer.ts does not import ${unused.join(", ")}.`)
+}
+
+/** What is not for users cannot be imported by them. */
+const nothingInternalIsExported = (project: string) => {
+  const internal = readdirSync(join(root, "src", "internal")).map((file) => `internal/${file.replace(/\.ts$/, "")}`)
+  for (const subpath of [...internal, "index", "node/index", "testing/index"]) {
+    const program = `import("${manifest.name}/${subpath}").then(() => console.log("there"), ({ code }) => console.log(code))`
+    const { stdout } = run(project, process.execPath, "--eval", program)
+    if (stdout !== "ERR_PACKAGE_PATH_NOT_EXPORTED\n") throw new Complaint(`"${subpath}" can be imported: ${stdout}`)
+  }
+  passed(`${internal.length} internal rooms are nobody's`)
 }
 
 const tsconfig = (lib: ReadonlyArray<string>) => ({
@@ -138,7 +151,7 @@ try {
   declarationsWithoutWs()
   run(root, bin("publint"), "--strict", tarball)
   passed("publint")
-  run(root, bin("attw"), tarball, "--profile", "esm-only")
+  run(root, bin("attw"), tarball, "--profile", "esm-only", "--include-entrypoints", ...subpaths)
   passed("attw")
   const project = join(temporary, "project")
   install(project, tarball)
@@ -146,6 +159,7 @@ try {
   // JsonWebKey.
   if (typeCheck(project, ["ES2024", "DOM"]) > 0) throw new Complaint("With DOM there should be no errors at all.")
   typeCheck(project, ["ES2024"])
+  nothingInternalIsExported(project)
   says(project, "out/consumer.js", "consumer ok")
   says(project, "consumer.mjs", "javascript ok")
 } catch (error) {

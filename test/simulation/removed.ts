@@ -71,17 +71,27 @@ export const removals: ReadonlyArray<Removal> = [
     "signal.until(() => !isFull())"
   ),
   removal("7: what finds no room in the overflow is not asked for", "Inbox.ts", "        refusing = true\n", ""),
-  removal("7: nothing is listed again", "Session.ts", "Effect.andThen(inbox.refused, list(0))", "Effect.never"),
+  removal(
+    "7: nothing is listed again",
+    "internal/Session.ts",
+    "Effect.andThen(inbox.refused, list(0))",
+    "Effect.never"
+  ),
   removal(
     "8: a silent peer is never noticed",
     "BlazeSocket.ts",
     "while (missed < missedPeriods)",
     "while (missed >= 0)"
   ),
-  removal("9: it goes on after a bad frame", "Session.ts", "if (!passOverBadFrames) return decoded.failure", ""),
+  removal(
+    "9: it goes on after a bad frame",
+    "internal/Session.ts",
+    "if (!passOverBadFrames) return decoded.failure",
+    ""
+  ),
   removal(
     "12: what has passed is what the clock says",
-    "Elapsed.ts",
+    "internal/Elapsed.ts",
     "Number(clock.monotonicTimeNanosUnsafe()) / 1e6",
     "clock.currentTimeMillisUnsafe()"
   )

@@ -6,8 +6,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type * as Message from "./Message.ts"
-import * as Telemetry from "./Telemetry.ts"
+import type * as Message from "../Message.ts"
+import * as Telemetry from "../Telemetry.ts"
 
 /**
  * @category models

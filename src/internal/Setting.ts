@@ -8,7 +8,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as BlazeError from "./BlazeError.ts"
+import * as BlazeError from "../BlazeError.ts"
 
 const refuse = (name: string, expected: string, value: unknown) =>
   Effect.fail(
