@@ -20,13 +20,14 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
-import * as Dedup from "./Dedup.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as States from "./internal/States.ts"
 import * as Signal from "./internal/Signal.ts"
+import * as Store from "./Store.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /**
@@ -152,13 +153,13 @@ const warningPeriod = 60_000
 export const layer: Layer.Layer<
   Acks,
   BlazeError.BlazeError,
-  Transport | Connection.Connection | Dedup.Dedup | Telemetry.Telemetry
+  Transport | Connection.Connection | States.States | Telemetry.Telemetry
 > = Layer.effect(
   Acks,
   Effect.gen(function* () {
     const transport = yield* Transport
     const connection = yield* Connection.Connection
-    const dedup = yield* Dedup.Dedup
+    const states = yield* States.States
     const batch = yield* Batch
     yield* Setting.count("Acks.Batch.size", batch.size)
     yield* Setting.duration("Acks.Batch.within", batch.within, "zero or more")
@@ -223,9 +224,10 @@ export const layer: Layer.Layer<
     })
 
     const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
+      if (ids.length === 0) return
       const result = yield* Effect.result(persist(ids))
       if (Result.isSuccess(result)) {
-        yield* dedup.confirm(ids)
+        yield* states.confirm(ids)
         return done(ids)
       }
       const error = result.failure
@@ -240,9 +242,18 @@ export const layer: Layer.Layer<
       }
       telemetry.measure(metrics.acksDropped, 1)
       yield* Effect.logError(`The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`)
-      yield* dedup.confirm(ids)
+      yield* states.confirm(ids)
       return done(ids)
     })
+
+    // Another process has handled them meanwhile, and says so to the server itself.
+    const leave = (ids: ReadonlyArray<Ids.MessageId>, own: ReadonlyArray<Ids.MessageId>) => {
+      const kept = new Set(own)
+      const others = ids.filter((id) => !kept.has(id))
+      for (const id of others) states.settle(id, "Forgotten")
+      done(others)
+      return Effect.logError(`These messages belong to another process, which acknowledges them: ${Ids.list(others)}`)
+    }
 
     const send = (ids: ReadonlyArray<Ids.MessageId>) =>
       Effect.suspend(() => {
@@ -250,7 +261,9 @@ export const layer: Layer.Layer<
         telemetry.measure(metrics.ackBatch, ids.length)
         telemetry.measure(metrics.acksPending, unconfirmed.size)
         return Effect.ensuring(
-          Effect.andThen(dedup.record(ids), acknowledge(ids)),
+          Effect.flatMap(states.commit(ids, Store.Handled), (own) =>
+            own.length === ids.length ? acknowledge(ids) : Effect.andThen(leave(ids, own), acknowledge(own))
+          ),
           Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
         )
       }).pipe(Effect.withSpan(Telemetry.span.acknowledge, { attributes: { size: ids.length } }))

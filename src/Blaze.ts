@@ -24,7 +24,6 @@ import * as Acks from "./Acks.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Connection from "./Connection.ts"
-import * as Dedup from "./Dedup.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
@@ -36,6 +35,8 @@ import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Sender from "./Sender.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as States from "./internal/States.ts"
+import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
@@ -264,14 +265,14 @@ export type Platform =
 
 /**
  * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
- * (`Dedup.layerMemory`), what keeps the send quota (`Quota.layerMemory`).
+ * (`Store.layerMemory`), what keeps the send quota (`Quota.layerMemory`).
  *
  * @category layers
  * @since 0.1.0
  */
-export interface Ports<DedupServices, QuotaServices> {
+export interface Ports<StoreServices, QuotaServices> {
   readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
-  readonly dedup?: Layer.Layer<Dedup.Dedup, BlazeError.BlazeError, DedupServices> | undefined
+  readonly store?: Layer.Layer<Store.Store, BlazeError.BlazeError, StoreServices> | undefined
   readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
 
@@ -281,14 +282,12 @@ export interface Ports<DedupServices, QuotaServices> {
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = <DedupServices = never, QuotaServices = never>(
-  ports: Ports<DedupServices, QuotaServices>
-): Layer.Layer<Blaze, BlazeError.BlazeError, DedupServices | QuotaServices | Platform> => {
-  const { acks = Acks.layerRest, dedup = Dedup.layerMemory, quota = Quota.layerMemory } = ports
-  const own: Layer.Layer<Dedup.Dedup | Quota.Quota, BlazeError.BlazeError, DedupServices | QuotaServices> = Layer.merge(
-    dedup,
-    quota
-  )
+export const layerWith = <StoreServices = never, QuotaServices = never>(
+  ports: Ports<StoreServices, QuotaServices>
+): Layer.Layer<Blaze, BlazeError.BlazeError, StoreServices | QuotaServices | Platform> => {
+  const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
+  const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
+    Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
   const telemetry = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Telemetry.layer(userId)))
   // Fresh, so that two bots in one application have all of this twice.

@@ -48,6 +48,9 @@ const rememberedFor = 10
 const rememberedBesides = 10_000
 
 interface Entry {
+  /** How often it was put aside, and until when the last time, in milliseconds since 1970. */
+  tries: number
+  until: number
   readonly delay: (input: undefined) => Effect.Effect<Option.Option<Duration.Duration>>
   /** When the server has dropped it, by `Elapsed.now`. */
   readonly dropped: number
@@ -64,12 +67,27 @@ interface Entry {
 export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped"
 
 /**
+ * How often a message was put aside, and until when the last time, in milliseconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly tries: number
+  readonly until: number
+}
+
+/**
  * @category models
  * @since 0.1.0
  */
 export interface Deferral {
   /** Puts a message aside that was first handed out at `since`, in milliseconds of `Elapsed.now`. */
   readonly defer: (message: Message.Message, since: number) => Effect.Effect<Verdict>
+  /** Puts a message aside again that an earlier process had put aside. */
+  readonly resume: (message: Message.Message, since: number, place: Place) => Effect.Effect<Verdict>
+  /** Where a message stands that was put aside and is not done with. */
+  readonly placeOf: (id: Ids.MessageId) => Place | undefined
   /** The message is done with. */
   readonly forget: (id: Ids.MessageId) => void
   /** It was put aside before, and is not done with. */
@@ -104,7 +122,13 @@ export const make = Effect.fnUntraced(function* (on: {
     Effect.map(Elapsed.delays(policy.schedule), (delay): Entry => {
       const arrivedAt = clock.currentTimeMillisUnsafe() - (now() - since)
       const createdLater = Date.parse(message.createdAt) - arrivedAt
-      return { delay, dropped: since + retention + (createdLater > 0 ? createdLater : 0), message: undefined }
+      return {
+        tries: 0,
+        until: 0,
+        delay,
+        dropped: since + retention + (createdLater > 0 ? createdLater : 0),
+        message: undefined
+      }
     })
 
   const wakeUp = (entry: Entry) =>
@@ -118,23 +142,44 @@ export const make = Effect.fnUntraced(function* (on: {
       return Effect.sync(() => on.offer(message))
     })
 
+  const putAside = Effect.fnUntraced(function* (
+    entry: Entry,
+    message: Message.Message,
+    until: number
+  ): Effect.fn.Return<Verdict> {
+    entry.until = until
+    // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
+    if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + rememberedBesides) {
+      entries.set(message.id, entry)
+    }
+    if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"
+    entry.message = message
+    count++
+    bytes += message.size
+    const delay = Math.max(0, until - clock.currentTimeMillisUnsafe())
+    yield* Effect.forkIn(Effect.delay(wakeUp(entry), delay), scope)
+    return "Kept"
+  })
+
+  const step = (entry: Entry) => {
+    entry.tries++
+    return entry.delay(undefined)
+  }
+
   return {
     defer: Effect.fnUntraced(function* (message, since) {
       const entry = entries.get(message.id) ?? (yield* makeEntry(message, since))
       if (now() >= entry.dropped) return "Dropped"
-      const delay = yield* entry.delay(undefined)
+      const delay = yield* step(entry)
       if (Option.isNone(delay)) return "Exhausted"
-      // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
-      if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + rememberedBesides) {
-        entries.set(message.id, entry)
-      }
-      if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"
-      entry.message = message
-      count++
-      bytes += message.size
-      yield* Effect.forkIn(Effect.delay(wakeUp(entry), delay.value), scope)
-      return "Kept"
+      return yield* putAside(entry, message, clock.currentTimeMillisUnsafe() + Duration.toMillis(delay.value))
     }),
+    resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
+      const entry = yield* makeEntry(message, since)
+      while (entry.tries < tries) if (Option.isNone(yield* step(entry))) return "Exhausted"
+      return yield* putAside(entry, message, until)
+    }),
+    placeOf: (id) => entries.get(id),
     forget: (id) => void entries.delete(id),
     knows: (id) => entries.has(id),
     size: () => count

@@ -15,13 +15,13 @@ import type * as Scope from "effect/Scope"
 import * as Acks from "./Acks.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
-import * as Dedup from "./Dedup.ts"
 import * as Deferral from "./Deferral.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as Signal from "./internal/Signal.ts"
+import * as States from "./internal/States.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
@@ -90,11 +90,11 @@ const gaveUp = {
 export const make: Effect.Effect<
   Ledger,
   BlazeError.BlazeError,
-  Connection.Connection | Acks.Acks | Dedup.Dedup | Signer.Signer | Telemetry.Telemetry | Scope.Scope
+  Connection.Connection | Acks.Acks | States.States | Signer.Signer | Telemetry.Telemetry | Scope.Scope
 > = Effect.gen(function* () {
   const { inbox, tell } = yield* Connection.Connection
   const acks = yield* Acks.Acks
-  const dedup = yield* Dedup.Dedup
+  const states = yield* States.States
   const { userId } = yield* Signer.Signer
   const telemetry = yield* Telemetry.Telemetry
   const clock = yield* Clock.Clock
@@ -106,7 +106,7 @@ export const make: Effect.Effect<
   const givenUp = new Set<Ids.MessageId>()
   const giveUpMessage = Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
     deferral.forget(id)
-    dedup.settle(id, "GivenUp")
+    states.settle(id, "GivenUp")
     givenUp.add(id)
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
@@ -114,7 +114,7 @@ export const make: Effect.Effect<
     const [oldest] = givenUp
     if (oldest !== undefined && givenUp.size > maximumGivenUp) {
       givenUp.delete(oldest)
-      dedup.settle(oldest, "Handled")
+      states.settle(oldest, "Handled")
       acks.offer(oldest)
       yield* Effect.logError(
         `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
@@ -126,20 +126,27 @@ export const make: Effect.Effect<
 
   const deferral: Deferral.Deferral = yield* Deferral.make({
     offer: (message) => {
-      dedup.settle(message.id, "Forgotten")
+      states.settle(message.id, "Due")
       inbox.offer([message], "last")
     },
     drop: (message) => giveUpMessage(message, gaveUp.Dropped)
   })
 
   const deferMessage = Effect.fnUntraced(function* (message: Message.Message, since: number) {
-    const verdict = yield* deferral.defer(message, since)
-    if (verdict === "Exhausted" || verdict === "Dropped") return yield* giveUpMessage(message, gaveUp[verdict])
-    dedup.settle(message.id, verdict === "Kept" ? "Deferred" : "Forgotten")
+    yield* judgeDeferred(message, yield* deferral.defer(message, since))
+    const place = deferral.placeOf(message.id)
+    if (place !== undefined)
+      yield* states.commit([message.id], { _tag: "Deferred", tries: place.tries, until: place.until })
+  })
+
+  const judgeDeferred = (message: Message.Message, verdict: Deferral.Verdict) => {
+    if (verdict === "Exhausted" || verdict === "Dropped") return giveUpMessage(message, gaveUp[verdict])
+    states.settle(message.id, verdict === "Kept" ? "Deferred" : deferral.knows(message.id) ? "Due" : "Forgotten")
     // It is on the server only, which has to be asked for it.
     if (verdict === "NoRoom") inbox.forget()
     telemetry.measure(metrics.deferred, deferral.size())
-  })
+    return Effect.void
+  }
 
   const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
     Effect.suspend(() => {
@@ -150,8 +157,12 @@ export const make: Effect.Effect<
   // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
   const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
 
-  const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<Dedup.Verdict>) => {
+  const resume = (message: Message.Message, place: Deferral.Place, since: number) =>
+    Effect.flatMap(deferral.resume(message, since, place), (verdict) => judgeDeferred(message, verdict))
+
+  const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
+    const resumed: Array<Effect.Effect<void>> = []
     const since = telemetry.now()
     let backlogged = 0
     let progressed = false
@@ -165,6 +176,10 @@ export const make: Effect.Effect<
         entries.push(open.begin(message, since))
         continue
       }
+      if (typeof verdict === "object") {
+        resumed.push(resume(message, verdict, since))
+        continue
+      }
       const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
       if (returned !== undefined) {
         entries.push(returned)
@@ -175,7 +190,7 @@ export const make: Effect.Effect<
     }
     if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
     if (progressed) inbox.progress.made++
-    return entries
+    return Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
@@ -190,7 +205,7 @@ export const make: Effect.Effect<
       }
     }
     if (own > 0) telemetry.measure(metrics.own, own)
-    return Effect.map(dedup.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
+    return Effect.flatMap(states.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
   }).pipe(Effect.uninterruptible)
 
   return {
@@ -207,7 +222,7 @@ export const make: Effect.Effect<
       if (message === undefined) return
       const { id } = message
       deferral.forget(id)
-      dedup.settle(id, "Handled")
+      states.settle(id, "Handled")
       acks.offer(id)
       signal.notify()
     },

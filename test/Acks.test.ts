@@ -1,12 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Acks, BlazeError, Connection, Dedup, Ids, Telemetry } from "effect-blaze"
+import { Acks, BlazeError, Connection, Ids, Store, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import * as States from "../src/internal/States.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
+
+const memory = States.layer.pipe(Layer.provide(Store.layerMemory))
 
 const api = (code: number) => BlazeError.fromApi({ code })
 
@@ -17,7 +20,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   readonly flushTimeout?: number
   readonly retry?: Schedule.Schedule<unknown>
   readonly awaitClock?: boolean
-  readonly dedup?: Layer.Layer<Dedup.Dedup>
+  readonly states?: Layer.Layer<States.States>
   readonly answer?: (ids: ReadonlyArray<string>) => Effect.Effect<void, BlazeError.BlazeError>
 }) {
   const calls: Array<ReadonlyArray<number>> = []
@@ -54,7 +57,7 @@ const scene = Effect.fnUntraced(function* (options?: {
         }))
       ).pipe(Layer.provide(Connection.layer))
     ),
-    Layer.provideMerge(options?.dedup ?? Dedup.layerMemory),
+    Layer.provideMerge(options?.states ?? memory),
     Layer.provide([BlazeTest.layerSocket, Telemetry.layer(me)]),
     Layer.provide([
       Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
@@ -402,33 +405,59 @@ describe("Acks", () => {
   )
 
   test(
-    "an id is recorded before its acknowledgement and confirmed after it, when it is taken or dropped, and not before",
+    "an id is committed before its acknowledgement and confirmed after it, when it is taken or dropped, and not before",
     Effect.gen(function* () {
       const steps: Array<string> = []
       const step = (name: string) => (ids: ReadonlyArray<string>) =>
         Effect.sync(() => void steps.push(`${name} ${ids.map((id) => Number(id.slice(-12))).join()}`))
       const { answer, close, offer } = yield* scene({
-        dedup: Layer.succeed(Dedup.Dedup, {
+        states: Layer.succeed(States.States, {
           admit: () => Effect.succeed([]),
           settle: () => {},
-          record: step("record"),
+          commit: (ids) => Effect.as(step("commit")(ids), ids),
           confirm: step("confirm")
         })
       })
       answer.now = step("send")
       yield* offer(1, 2)
       yield* pass(1000)
-      assert.deepStrictEqual(steps.splice(0), ["record 1,2", "send 1,2", "confirm 1,2"])
+      assert.deepStrictEqual(steps.splice(0), ["commit 1,2", "send 1,2", "confirm 1,2"])
       answer.now = () => Effect.fail(api(10002))
       yield* offer(3)
       yield* pass(1000)
-      assert.deepStrictEqual(steps.splice(0), ["record 3", "confirm 3"])
+      assert.deepStrictEqual(steps.splice(0), ["commit 3", "confirm 3"])
       answer.now = () => Effect.fail(api(500))
       yield* offer(4)
       yield* pass(1000)
-      assert.deepStrictEqual(steps, ["record 4"])
+      assert.deepStrictEqual(steps, ["commit 4"])
       answer.now = () => Effect.void
       yield* close
+    })
+  )
+
+  test(
+    "what another process has handled meanwhile is left to it: it is not acknowledged, and told",
+    Effect.gen(function* () {
+      const steps: Array<string> = []
+      const { calls, close, logs, offer } = yield* scene({
+        states: Layer.succeed(States.States, {
+          admit: () => Effect.succeed([]),
+          settle: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
+          commit: (ids) => Effect.succeed(ids.filter((each) => each !== id(2))),
+          confirm: (ids) =>
+            Effect.sync(() => void steps.push(`confirm ${ids.map((each) => Number(each.slice(-12))).join()}`))
+        })
+      })
+      yield* offer(1, 2, 3)
+      yield* pass(1000)
+      assert.deepStrictEqual(calls, [[1, 3]])
+      assert.deepStrictEqual(steps, ["2 Forgotten", "confirm 1,3"])
+      yield* offer(2)
+      yield* pass(1000)
+      assert.strictEqual(calls.length, 1)
+      assert.include(logs.join(), `belong to another process, which acknowledges them: ${id(2)}`)
+      yield* close
+      assert.notInclude(logs.join(), "not acknowledged in time")
     })
   )
 
@@ -487,7 +516,7 @@ describe("Acks", () => {
         Acks.layer.pipe(
           Layer.provide(Acks.layerSocket),
           Layer.provide(Connection.layer),
-          Layer.provide([Dedup.layerMemory, BlazeTest.layerSocket, Telemetry.layer(me)]),
+          Layer.provide([memory, BlazeTest.layerSocket, Telemetry.layer(me)]),
           Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
         ),
         scope

@@ -5,14 +5,14 @@ import {
   Base64,
   Blaze,
   Bot,
-  Dedup,
   Delivery,
   Gzip,
   Keyed,
   Outgoing,
   Quota,
   Reconnect,
-  Sender
+  Sender,
+  Store
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { pass, textOf } from "./support.ts"
@@ -175,17 +175,17 @@ describe("bots and consumers", () => {
   it.effect("a consumer that is interrupted while a slow store is read loses nothing", () => {
     const gate = Deferred.makeUnsafe<void>()
     let asked = 0
-    const dedup = Layer.effect(
-      Dedup.Dedup,
-      Effect.map(Dedup.Dedup, (memory) => ({
+    const store = Layer.effect(
+      Store.Store,
+      Effect.map(Store.Store, (memory) => ({
         ...memory,
-        admit: (ids) =>
+        load: (ids) =>
           Effect.suspend(() => {
             asked++
-            return Effect.andThen(Deferred.await(gate), memory.admit(ids))
+            return Effect.andThen(Deferred.await(gate), memory.load(ids))
           })
       }))
-    ).pipe(Layer.provide(Dedup.layerMemory))
+    ).pipe(Layer.provide(Store.layerMemory))
     return Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bot = yield* BlazeTest.Account
@@ -205,7 +205,7 @@ describe("bots and consumers", () => {
       assert.deepStrictEqual([before, seen], [0, ["one", "two", "three"]])
       assert.deepStrictEqual([yield* bot.pending, yield* bot.handshakes], [[], 1])
     }).pipe(
-      Effect.provide(client({ dedup })),
+      Effect.provide(client({ store })),
       Effect.provide(BlazeTest.layerServer),
       Effect.provideService(Keyed.Grace, 0)
     )

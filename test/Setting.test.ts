@@ -6,7 +6,6 @@ import {
   Blaze,
   BlazeSocket,
   Bot,
-  Dedup,
   Deferral,
   Frame,
   Inbox,
@@ -14,7 +13,8 @@ import {
   Outgoing,
   Quota,
   Reconnect,
-  Requests
+  Requests,
+  Store
 } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -78,7 +78,7 @@ const times: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Lay
   ["BlazeSocket.PingPeriod", (time) => Layer.succeed(BlazeSocket.PingPeriod, untyped(time)), true],
   ["BlazeSocket.HandshakeTimeout", (time) => Layer.succeed(BlazeSocket.HandshakeTimeout, untyped(time)), true],
   ["Requests.Timeout", (time) => Layer.succeed(Requests.Timeout, untyped(time)), true],
-  ["Dedup.Memory.age", (age) => Layer.succeed(Dedup.Memory, untyped({ size: 100, age })), true],
+  ["Store.Memory.age", (age) => Layer.succeed(Store.Memory, untyped({ size: 100, age })), true],
   [
     "Quota.Limit.window",
     (window) => Layer.succeed(Quota.Limit, untyped({ messages: 10, window, answerShare: 0 })),

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Schedule } from "effect"
-import { Acks, Connection, Dedup, Frame, Inbox, Keyed, Reconnect, Requests, Signer } from "effect-blaze"
+import { Acks, Connection, Frame, Inbox, Keyed, Reconnect, Requests, Signer, Store } from "effect-blaze"
 
 const millis = (input: Duration.Input) => Duration.toMillis(input)
 
@@ -10,7 +10,7 @@ it.effect("the defaults are what the documentation says", () =>
     assert.deepStrictEqual([batch.size, millis(batch.within)], [100, 1000])
     assert.strictEqual(millis(yield* Acks.FlushTimeout), 10_000)
     assert.strictEqual(millis(yield* Keyed.Grace), 30_000)
-    const memory = yield* Dedup.Memory
+    const memory = yield* Store.Memory
     assert.deepStrictEqual([memory.size, millis(memory.age)], [100_000, 7 * 24 * 3600 * 1000])
     assert.strictEqual(millis(yield* Requests.Timeout), 5000)
     assert.strictEqual(yield* Inbox.OverflowSize, 64 * 2 ** 20)

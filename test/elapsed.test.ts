@@ -1,10 +1,11 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, Bot, Dedup, Deferral, Delivery, Ids, Quota, Reconnect, Sender } from "effect-blaze"
+import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Quota, Reconnect, Sender, Store } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { lines, pass, setWall } from "./support.ts"
 import * as Elapsed from "../src/internal/Elapsed.ts"
+import * as States from "../src/internal/States.ts"
 
 const hour = 3_600_000
 
@@ -170,14 +171,14 @@ const cases: Array<
     "the age of a handled message in memory",
     Effect.fnUntraced(function* (jump) {
       const alice = yield* BlazeTest.user("alice")
-      const dedup = yield* Effect.provide(Dedup.Dedup, Dedup.layerMemory)
+      const states = yield* Effect.provide(States.States, States.layer.pipe(Layer.provide(Store.layerMemory)))
       void alice
       const ids = ["1", "2"].map((n) => Ids.MessageId.make(`00000000-0000-4000-8000-00000000000${n}`))
-      const verdict = (id: Ids.MessageId) => Effect.map(dedup.admit([id]), ([verdict]) => verdict)
+      const verdict = (id: Ids.MessageId) => Effect.map(states.admit([id]), ([verdict]) => verdict)
       const handle = Effect.fnUntraced(function* (id: Ids.MessageId) {
         yield* verdict(id)
-        dedup.settle(id, "Handled")
-        yield* dedup.confirm([id])
+        states.settle(id, "Handled")
+        yield* states.confirm([id])
       })
       yield* handle(ids[0]!)
       yield* pass(1)
@@ -186,10 +187,10 @@ const cases: Array<
       yield* handle(ids[1]!)
       assert.strictEqual(yield* verdict(ids[0]!), "Handled")
       yield* pass(200)
-      yield* dedup.confirm([ids[1]!])
+      yield* states.confirm([ids[1]!])
       assert.strictEqual(yield* verdict(ids[0]!), "New")
     }),
-    Layer.succeed(Dedup.Memory, { size: 100, age: "10 minutes" })
+    Layer.succeed(Store.Memory, { size: 100, age: "10 minutes" })
   ],
   [
     "how long the server keeps a message, counted from its arrival",

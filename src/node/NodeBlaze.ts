@@ -75,10 +75,10 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
  * @category layers
  * @since 0.1.0
  */
-export const layer = <DedupServices = never, QuotaServices = never>(
+export const layer = <StoreServices = never, QuotaServices = never>(
   signer: SignerLayer,
-  ports: Blaze.Ports<DedupServices, QuotaServices> = {}
-): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices> =>
+  ports: Blaze.Ports<StoreServices, QuotaServices> = {}
+): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices> =>
   // Fresh, since a Layer is built once for whoever mentions it, and two bots must not share a connection or a name.
   Layer.fresh(
     Blaze.layerWith(ports).pipe(
@@ -86,7 +86,7 @@ export const layer = <DedupServices = never, QuotaServices = never>(
       Layer.provide([signer, layerHttp, WebSocketDialer.layer])
     )
     // Bots share what knows nothing of them.
-  ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, DedupServices | QuotaServices>
+  ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices>
 
 // BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
 const addresses = (name: string) =>

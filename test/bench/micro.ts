@@ -5,13 +5,14 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import { Acks, Connection, Dedup, Envelope, Frame, Gzip, Ids, Keyed, Message, Telemetry } from "effect-blaze"
+import { Acks, Connection, Envelope, Frame, Gzip, Ids, Keyed, Message, Store, Telemetry } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import * as Zlib from "node:zlib"
+import * as States from "../../src/internal/States.ts"
 import * as Underway from "../../src/internal/Underway.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, json: { type: "string" } } })
@@ -75,15 +76,16 @@ const limit = 1024 * 1024
 const ids = Array.from({ length: 40 * count }, () => randomUUID() as Ids.MessageId)
 const batches = Array.from({ length: ids.length / 100 }, (_, batch) => ids.slice(batch * 100, batch * 100 + 100))
 
-const dedup = (batches: ReadonlyArray<ReadonlyArray<Ids.MessageId>>) =>
+const memory = States.layer.pipe(Layer.provide(Store.layerMemory))
+const handled = (batches: ReadonlyArray<ReadonlyArray<Ids.MessageId>>) =>
   Effect.gen(function* () {
-    const dedup = yield* Dedup.Dedup
+    const states = yield* States.States
     for (const batch of batches) {
-      yield* dedup.admit(batch)
-      for (const id of batch) dedup.settle(id, "Handled")
-      yield* dedup.confirm(batch)
+      yield* states.admit(batch)
+      for (const id of batch) states.settle(id, "Handled")
+      yield* states.confirm(batch)
     }
-  }).pipe(Effect.provide(Dedup.layerMemory, { local: true }))
+  }).pipe(Effect.provide(memory, { local: true }))
 
 const pipeline = (conversations: number, f: (n: number) => Effect.Effect<unknown>) =>
   Stream.fromIterable(Array.from({ length: 10 * count }, (_, n) => n)).pipe(
@@ -112,7 +114,7 @@ const acks = Effect.gen(function* () {
       ),
       Layer.provide(Connection.layer),
       Layer.provide([
-        Dedup.layerMemory,
+        memory,
         BlazeTest.layerSocket.pipe(Layer.provide(BlazeTest.layerServer)),
         Telemetry.layer(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
       ])
@@ -140,8 +142,11 @@ const all: Readonly<Record<string, Work>> = {
       return Message.isText(message) && message.text.length
     })
   ),
-  "Dedup: admit, settle, confirm; memory filling": timedEffect(10 * count, dedup(batches.slice(0, (10 * count) / 100))),
-  "Dedup: the same, memory full": timedEffect(ids.length, dedup(batches)),
+  "States: admit, settle, confirm; memory filling": timedEffect(
+    10 * count,
+    handled(batches.slice(0, (10 * count) / 100))
+  ),
+  "States: the same, memory full": timedEffect(ids.length, handled(batches)),
   "Keyed: 10 keys": timedEffect(
     10 * count,
     pipeline(10, () => Effect.void)

@@ -16,7 +16,11 @@ import { seeded } from "../support.ts"
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   Acks: [["Acks", "defaults"], ["Bot"]],
   Keyed: [["Keyed", "defaults"]],
-  Dedup: [["Dedup", "defaults"], ["Bot"]],
+  Store: [["Store", "defaults"], ["Bot"]],
+  "internal/States": [
+    ["Store", "defaults"],
+    ["Bot", "Blaze"]
+  ],
   "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Requests: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Inbox: [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],

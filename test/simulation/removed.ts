@@ -32,7 +32,7 @@ export const removals: ReadonlyArray<Removal> = [
     "Effect.sync(() => on.offer(message))",
     "Effect.void"
   ),
-  removal("2: every id is new", "Dedup.ts", "if (state !== undefined) return", "if (state === null) return"),
+  removal("2: every id is new", "internal/States.ts", `state !== undefined && state !== "Due"`, `state === "GivenUp"`),
   removal(
     "2: what is being handled is taken over",
     "Ledger.ts",

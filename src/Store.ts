@@ -1,0 +1,263 @@
+/**
+ * What must last of the life of an id: the port, and two stores.
+ *
+ * Guarantee: what is handled stays handled, whoever commits what later; memory is bounded.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Persistable from "effect/persistence/Persistable"
+import * as Persistence from "effect/persistence/Persistence"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as BlazeError from "./BlazeError.ts"
+import type * as Ids from "./Ids.ts"
+import * as Elapsed from "./internal/Elapsed.ts"
+import * as Setting from "./internal/Setting.ts"
+
+/**
+ * What became of a message: it is handled, or it was put aside, for the `tries`th time, until a date in milliseconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Outcome = Schema.Union([
+  Schema.TaggedStruct("Handled", {}),
+  Schema.TaggedStruct("Deferred", { tries: Schema.Int, until: Schema.Finite })
+])
+/** @since 0.1.0 */
+export type Outcome = typeof Outcome.Type
+
+/** @since 0.1.0 */
+export const Handled: Outcome = { _tag: "Handled" }
+
+/**
+ * What is to be stored of a message. `writes` is stored together with it, or not at all: it is empty until there is something that
+ * is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Change {
+  readonly id: Ids.MessageId
+  readonly outcome: Outcome
+  readonly writes: ReadonlyArray<never>
+}
+
+/**
+ * What came of a change: it is stored; the message was handled before, and nothing is stored; somebody else has it, and nothing is
+ * stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Claim = "Committed" | "Known" | "Conflict"
+
+/**
+ * What a store does. It knows nothing of what is open.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Operations<E> {
+  /** What is stored of each, in their order. */
+  readonly load: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Outcome | undefined>, E>
+  /** Stores all of it or nothing, in one transaction; what came of each, in their order. */
+  readonly commit: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<Claim>, E>
+  /** The server has taken their acknowledgements: from here on they may be forgotten, when they are old enough. */
+  readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void, E>
+}
+
+/**
+ * The port. It does not fail: see `persevering`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Store extends Context.Service<Store, Operations<never>>()("effect-blaze/Store") {}
+
+/** How long a store may take. It is asked where nothing can be interrupted. */
+const timeout = "2 seconds"
+
+/** How often a store that fails is asked again before the bot goes on without its answer. */
+const retry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
+
+const persevere = <A>(effect: Effect.Effect<A, unknown>, fallback: A, problem: string): Effect.Effect<A> =>
+  effect.pipe(
+    Effect.timeout(timeout),
+    Effect.retry(retry),
+    Effect.catch(() =>
+      Effect.as(
+        Effect.logError(
+          `The store of handled messages cannot be ${problem}; messages that come back may be handled again.`
+        ),
+        fallback
+      )
+    )
+  )
+
+/**
+ * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on
+ * without its answer.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const persevering = (store: Operations<unknown>): Store["Service"] => ({
+  load: (ids) => persevere(store.load(ids), [], "read"),
+  commit: (changes) => persevere(store.commit(changes), [], "written"),
+  confirm: (ids) => persevere(store.confirm(ids), undefined, "written")
+})
+
+/**
+ * How much is remembered of what was handled, whichever limit comes first: 100 000 ids, 7 days. After 7 days the server itself
+ * forgets an unacknowledged message.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Memory = Context.Reference<{ readonly size: number; readonly age: Duration.Input }>(
+  "effect-blaze/Store/Memory",
+  { defaultValue: () => ({ size: 100_000, age: "7 days" }) }
+)
+
+const checkedMemory = Effect.gen(function* () {
+  const memory = yield* Memory
+  const size = yield* Setting.count("Store.Memory.size", memory.size, 0)
+  return { size, age: yield* Setting.duration("Store.Memory.age", memory.age, "positive") }
+})
+
+const committed = (changes: ReadonlyArray<Change>): ReadonlyArray<Claim> => changes.map(() => "Committed")
+
+interface Confirmation {
+  readonly ids: ReadonlyArray<Ids.MessageId>
+  readonly at: number
+  readonly number: number
+}
+
+const passedConfirmation: Confirmation = { ids: [], at: 0, number: 0 }
+
+/** How much may be listed that is remembered no longer, and is not worth a walk through all that is. */
+const slack = 10_000
+
+/**
+ * Remembers in memory what was confirmed; after a restart everything is new.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effect(
+  Store,
+  Effect.gen(function* () {
+    const { age, size } = yield* checkedMemory
+    const remembered = makeRemembered(size, Duration.toMillis(age), yield* Elapsed.now)
+    return Store.of({
+      load: (ids) => Effect.sync(() => ids.map((id) => (remembered.has(id) ? Handled : undefined))),
+      // What is not confirmed is remembered by who commits it, for as long as the process lives.
+      commit: (changes) => Effect.sync(() => committed(changes)),
+      confirm: (ids) => Effect.sync(() => remembered.add(ids))
+    })
+  })
+)
+
+/** Ids that were confirmed together, forgotten one by one in the order of confirmation. */
+const makeRemembered = (size: number, age: number, now: () => number) => {
+  // The number of the confirmation that counts for an id: the latest.
+  const numbers = new Map<Ids.MessageId, number>()
+  let confirmations: Array<Confirmation> = []
+  let first = 0
+  let passed = 0
+  let latest = 0
+  let listed = 0
+
+  const isCurrent = (id: Ids.MessageId, { number }: Confirmation) => numbers.get(id) === number
+
+  const forgetOldest = (now: number) => {
+    for (; first < confirmations.length; first++, passed = 0) {
+      const oldest = confirmations[first]!
+      for (; passed < oldest.ids.length; passed++, listed--) {
+        const id = oldest.ids[passed]!
+        if (!isCurrent(id, oldest)) continue
+        if (numbers.size <= size && now - oldest.at < age) return
+        numbers.delete(id)
+      }
+      confirmations[first] = passedConfirmation
+    }
+  }
+
+  // What is confirmed again and again is listed as often, until it outweighs what is remembered.
+  const compact = () => {
+    confirmations = confirmations.slice(first).flatMap((confirmation) => {
+      const ids = confirmation.ids.filter((id) => isCurrent(id, confirmation))
+      return ids.length === 0 ? [] : [{ ...confirmation, ids }]
+    })
+    first = 0
+    passed = 0
+    listed = numbers.size
+  }
+
+  return {
+    has: (id: Ids.MessageId) => numbers.has(id),
+    add: (ids: ReadonlyArray<Ids.MessageId>) => {
+      const at = now()
+      const number = ++latest
+      for (const id of ids) numbers.set(id, number)
+      confirmations.push({ ids, at, number })
+      listed += ids.length
+      forgetOldest(at)
+      if (listed > 2 * numbers.size + slack || first > slack) compact()
+    }
+  }
+}
+
+class Stored extends Persistable.Class<{ payload: { readonly id: Ids.MessageId } }>()("effect-blaze/Store/Stored", {
+  primaryKey: ({ id }) => id,
+  success: Outcome
+}) {}
+
+/**
+ * Remembers in a store of `effect/persistence` (Redis, SQL, a key-value store), so that a message that was handled before a crash is
+ * not handled again after it, and one that was put aside is offered again when it was to be.
+ *
+ * **Gotchas**
+ *
+ * An id is written before its acknowledgement is sent, not before its handler returns: a crash between the two runs the handler
+ * again. When the store cannot be reached after several tries, that is logged, and a message counts as new. It has no transactions and
+ * no claims: use it for one process.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPersistence = (options: {
+  /** Tells the bots in one store apart. */
+  readonly storeId: string
+}): Layer.Layer<Store, BlazeError.BlazeError, Persistence.Persistence> =>
+  Layer.effect(
+    Store,
+    Effect.gen(function* () {
+      const { age } = yield* checkedMemory
+      const persistence = yield* Persistence.Persistence
+      const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
+      return persevering({
+        load: (ids) =>
+          Arr.isReadonlyArrayNonEmpty(ids)
+            ? Effect.map(store.getMany(ids.map((id) => new Stored({ id }))), (found) =>
+                found.map((exit) => (exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined))
+              )
+            : Effect.succeed([]),
+        commit: (changes) =>
+          Arr.isReadonlyArrayNonEmpty(changes)
+            ? Effect.as(
+                store.setMany(changes.map(({ id, outcome }) => [new Stored({ id }), Exit.succeed(outcome)] as const)),
+                committed(changes)
+              )
+            : Effect.succeed([]),
+        confirm: () => Effect.void
+      })
+    })
+  )

@@ -1,0 +1,103 @@
+/**
+ * The state of every id that this process knows, over the store for what lasts.
+ *
+ * Guarantee: an id has one state: open (waiting or running), deferred, given up, or handled. A redelivery of a handled one is
+ * acknowledged again, of any other discarded; an id whose acknowledgement is unconfirmed is never forgotten.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Ids from "../Ids.ts"
+import * as Store from "../Store.ts"
+
+/**
+ * What this process knows of an id. `Due` is one that it has put aside and that it is time for: it is new when it comes, whatever is stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type State = "Open" | "Deferred" | "Due" | "GivenUp" | "Handled"
+
+/**
+ * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `GivenUp`, leave it to the next
+ * process; `Handled`, acknowledge it again; one that an earlier process has put aside, put it aside again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = Exclude<State, "Due"> | "New" | Extract<Store.Outcome, { readonly _tag: "Deferred" }>
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class States extends Context.Service<
+  States,
+  {
+    /** Judges ids in the order of their arrival; the new ones are open from here on. */
+    readonly admit: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Verdict>>
+    /** What became of an open id; one that is forgotten is new again when it comes back. */
+    readonly settle: (id: Ids.MessageId, state: Exclude<State, "Open"> | "Forgotten") => void
+    /** Stores what became of ids; gives those that are this process's to acknowledge. */
+    readonly commit: (
+      ids: ReadonlyArray<Ids.MessageId>,
+      outcome: Store.Outcome
+    ) => Effect.Effect<ReadonlyArray<Ids.MessageId>>
+    /** The server has taken these acknowledgements. */
+    readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void>
+  }
+>()("effect-blaze/internal/States") {}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
+  States,
+  Effect.gen(function* () {
+    const store = yield* Store.Store
+    const states = new Map<Ids.MessageId, State>()
+
+    const judge = (id: Ids.MessageId, known: State | undefined, stored: Store.Outcome | undefined): Verdict => {
+      const state = states.get(id) ?? known
+      if (state !== undefined && state !== "Due") return state
+      if (state === undefined && stored?._tag === "Handled") return "Handled"
+      const isNew = state === "Due" || stored === undefined
+      states.set(id, isNew ? "Open" : "Deferred")
+      return isNew ? "New" : (stored as Extract<Verdict, object>)
+    }
+
+    return States.of({
+      admit: (ids) =>
+        Effect.suspend(() => {
+          // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
+          const before = ids.map((id) => states.get(id))
+          const unknown = ids.filter((_, index) => before[index] === undefined)
+          const loaded: Effect.Effect<ReadonlyArray<Store.Outcome | undefined>> =
+            unknown.length === 0 ? Effect.succeed([]) : store.load(unknown)
+          return Effect.map(loaded, (found) => {
+            let next = 0
+            return ids.map((id, index) => {
+              const known = before[index]
+              return judge(id, known, known === undefined ? found[next++] : undefined)
+            })
+          })
+        }),
+      settle: (id, state) => {
+        if (!states.has(id)) return
+        if (state === "Forgotten") states.delete(id)
+        else states.set(id, state)
+      },
+      commit: (ids, outcome) =>
+        Effect.map(store.commit(ids.map((id) => ({ id, outcome, writes: [] }))), (claims) =>
+          ids.filter((_, index) => claims[index] !== "Conflict")
+        ),
+      confirm: (ids) =>
+        Effect.map(store.confirm(ids), () => {
+          for (const id of ids) states.delete(id)
+        })
+    })
+  })
+)

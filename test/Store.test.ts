@@ -1,0 +1,341 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Logger, References, Schedule, SubscriptionRef } from "effect"
+import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { Persistence } from "effect/persistence"
+import { TestClock } from "effect/testing"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import * as States from "../src/internal/States.ts"
+import { pass, textOf } from "./support.ts"
+
+const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
+
+const memory = States.layer.pipe(Layer.provideMerge(Store.layerMemory))
+const persistent = States.layer.pipe(Layer.provideMerge(Store.layerPersistence({ storeId: "test" })))
+
+const commit = ({ commit }: States.States["Service"], ids: ReadonlyArray<Ids.MessageId>) => commit(ids, Store.Handled)
+
+const layers = {
+  "in memory": memory,
+  "in a store": persistent.pipe(Layer.provide(Persistence.layerMemory))
+}
+
+for (const [name, layer] of Object.entries(layers)) {
+  describe(`the states over a store ${name}`, () => {
+    const test = (title: string, body: Effect.Effect<void, never, States.States>) =>
+      it.effect(title, () => Effect.provide(body, layer))
+
+    test(
+      "an id has one state, and a redelivery joins it",
+      Effect.gen(function* () {
+        const states = yield* States.States
+        assert.deepStrictEqual(yield* states.admit([id(1), id(2), id(1)]), ["New", "New", "Open"])
+        states.settle(id(1), "Deferred")
+        states.settle(id(2), "Handled")
+        assert.deepStrictEqual(yield* states.admit([id(1), id(2)]), ["Deferred", "Handled"])
+        states.settle(id(1), "Forgotten")
+        assert.deepStrictEqual(yield* states.admit([id(1)]), ["New"])
+      })
+    )
+
+    test(
+      "a handled id stays handled after its confirmation, and an unknown one is not settled",
+      Effect.gen(function* () {
+        const states = yield* States.States
+        yield* states.admit([id(1)])
+        states.settle(id(1), "Handled")
+        yield* commit(states, [id(1)])
+        yield* states.confirm([id(1)])
+        assert.deepStrictEqual(yield* states.admit([id(1)]), ["Handled"])
+        states.settle(id(9), "Handled")
+        assert.deepStrictEqual(yield* states.admit([id(9)]), ["New"])
+      })
+    )
+
+    test(
+      "forgets after 7 days",
+      Effect.gen(function* () {
+        const states = yield* States.States
+        const handle = (n: number) =>
+          Effect.gen(function* () {
+            yield* states.admit([id(n)])
+            states.settle(id(n), "Handled")
+            yield* commit(states, [id(n)])
+            yield* states.confirm([id(n)])
+          })
+        yield* handle(1)
+        yield* TestClock.adjust("7 days")
+        yield* handle(2)
+        assert.deepStrictEqual(yield* states.admit([id(1), id(2)]), ["New", "Handled"])
+      })
+    )
+  })
+}
+
+describe("Store", () => {
+  it.effect("keeps at most so many, but never forgets what is unconfirmed", () =>
+    Effect.gen(function* () {
+      const states = yield* States.States
+      const ids = Array.from({ length: 10 }, (_, n) => id(n))
+      yield* states.admit(ids)
+      for (const each of ids) states.settle(each, "Handled")
+      yield* states.confirm(ids.slice(0, 6))
+      const verdicts = yield* states.admit(ids)
+      assert.deepStrictEqual(verdicts.slice(0, 3), ["New", "New", "New"])
+      assert.deepStrictEqual(
+        verdicts.slice(3),
+        Array.from({ length: 7 }, () => "Handled")
+      )
+    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 3, age: "7 days" })))))
+  )
+
+  it.effect("what is confirmed while the store is read is still handled", () =>
+    Effect.gen(function* () {
+      const reading = yield* Deferred.make<void>()
+      const gate = { now: Effect.void as Effect.Effect<void> }
+      const slow = Layer.effect(
+        Persistence.Persistence,
+        Effect.map(Persistence.Persistence, (persistence) =>
+          Persistence.Persistence.of({
+            make: (options) =>
+              Effect.map(persistence.make(options), (store) => ({
+                ...store,
+                getMany: (keys) => Effect.andThen(gate.now, store.getMany(keys))
+              }))
+          })
+        )
+      ).pipe(Layer.provide(Persistence.layerMemory))
+      yield* Effect.gen(function* () {
+        const states = yield* States.States
+        yield* states.admit([id(1)])
+        states.settle(id(1), "Handled")
+        yield* commit(states, [id(1)])
+        gate.now = Deferred.await(reading)
+        const again = yield* Effect.forkChild(states.admit([id(1), id(2)]))
+        yield* BlazeTest.settle
+        yield* states.confirm([id(1)])
+        yield* Deferred.succeed(reading, undefined)
+        assert.deepStrictEqual(yield* Fiber.join(again), ["Handled", "New"])
+      }).pipe(Effect.provide(persistent.pipe(Layer.provide(slow))))
+    })
+  )
+
+  it.effect("a store that does not answer does not stop the bot for ever", () =>
+    Effect.gen(function* () {
+      const silent = Layer.succeed(Persistence.Persistence, {
+        make: () => Effect.succeed({ getMany: () => Effect.never, setMany: () => Effect.never } as never)
+      })
+      const verdicts = yield* Effect.flatMap(States.States, (states) => states.admit([id(1)])).pipe(
+        Effect.provide(persistent.pipe(Layer.provide(silent))),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      for (let second = 0; second < 20; second++) {
+        yield* TestClock.adjust("1 second")
+        yield* BlazeTest.settle
+      }
+      assert.deepStrictEqual(yield* Fiber.join(verdicts), ["New"])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("a store remembers over a restart", () =>
+    Effect.gen(function* () {
+      const life = <A>(use: (states: States.States["Service"]) => Effect.Effect<A>) =>
+        Effect.flatMap(States.States, use).pipe(Effect.provide(persistent, { local: true }))
+      yield* life((states) =>
+        Effect.gen(function* () {
+          yield* states.admit([id(1), id(2)])
+          states.settle(id(1), "Handled")
+          states.settle(id(2), "Handled")
+          yield* commit(states, [id(1)]) // it crashes before the acknowledgement of the first and the record of the second
+        })
+      )
+      assert.deepStrictEqual(yield* life((states) => states.admit([id(1), id(2)])), ["Handled", "New"])
+    }).pipe(Effect.provide(Persistence.layerMemory))
+  )
+
+  it.effect("a message that was put aside before a restart is put aside until then, with the tries it has had", () =>
+    Effect.gen(function* () {
+      const life = Effect.fnUntraced(function* (use: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) {
+        const bot = yield* Layer.build(
+          Blaze.layerWith({ store: Store.layerPersistence({ storeId: "test" }) }).pipe(
+            Layer.provide(BlazeTest.layerTransport),
+            Layer.provide(BlazeTest.layerPlatform)
+          )
+        ).pipe(Effect.provideService(Acks.FlushTimeout, 0), Effect.provideService(Deferral.Policy, policy))
+        yield* Effect.provideContext(use, bot)
+      }, Effect.scoped)
+      const policy = {
+        schedule: Schedule.spaced("1 minute").pipe(Schedule.upTo({ times: 3 })),
+        messages: 10,
+        bytes: 1_000_000
+      }
+      const alice = yield* BlazeTest.user("alice")
+      const runs: Array<string> = []
+      const fails = Bot.run((delivery) => Effect.sync(() => (runs.push(textOf(delivery)), Delivery.Defer)))
+      const minutes = Effect.fnUntraced(function* (count: number) {
+        for (let n = 0; n < count * 6; n++) yield* pass(10)
+      })
+      yield* life(
+        Effect.gen(function* () {
+          yield* alice.say("hi")
+          yield* Effect.forkChild(fails)
+          yield* pass(1)
+          assert.strictEqual(runs.length, 1)
+          yield* pass(70)
+          assert.strictEqual(runs.length, 2)
+        })
+      )
+      yield* life(
+        Effect.gen(function* () {
+          yield* Effect.forkChild(fails)
+          yield* pass(20)
+          // It is not time yet.
+          assert.strictEqual(runs.length, 2)
+          yield* minutes(1)
+          assert.strictEqual(runs.length, 3)
+          yield* minutes(1)
+          // The schedule comes to its end as it would have.
+          assert.strictEqual(runs.length, 4)
+          yield* minutes(5)
+          assert.strictEqual(runs.length, 4)
+          const status = yield* SubscriptionRef.get((yield* Blaze.Blaze).status)
+          assert.strictEqual(status._tag === "Connected" ? status.givenUp : -1, 1)
+        })
+      )
+    }).pipe(
+      Effect.provide(Persistence.layerMemory),
+      Effect.provide(BlazeTest.layerServer),
+      Effect.provideService(References.MinimumLogLevel, "None"),
+      Effect.provideService(Keyed.Grace, 0)
+    )
+  )
+
+  it.effect("what is confirmed again is young again", () =>
+    Effect.gen(function* () {
+      const states = yield* States.States
+      yield* states.admit([id(1), id(2)])
+      yield* states.confirm([id(1)])
+      yield* states.confirm([id(2)])
+      yield* states.confirm([id(1)])
+      yield* states.confirm([id(3)])
+      assert.deepStrictEqual(yield* states.admit([id(3), id(1), id(2)]), ["Handled", "Handled", "New"])
+    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 2, age: "7 days" })))))
+  )
+
+  it.live("what is confirmed again and again takes no more memory each time", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const states = yield* States.States
+      yield* states.confirm([id(0)])
+      const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
+      for (let round = 0; round < 400; round++) {
+        const list = Array.from({ length: 100 }, (_, n) => id(n + 1))
+        lists.push(new WeakRef(list))
+        yield* states.confirm(list)
+      }
+      yield* Effect.sleep(0)
+      collect()
+      const kept = lists.filter((list) => list.deref() !== undefined)
+      assert.isBelow(kept.length, 250)
+      assert.deepStrictEqual(yield* states.admit([id(0), id(1), id(100)]), ["Handled", "Handled", "Handled"])
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.live("holds nothing of what it has forgotten", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const states = yield* States.States
+      const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
+      for (let round = 0; round < 400; round++) {
+        const list = Array.from({ length: 10 }, (_, n) => id(round * 10 + n))
+        lists.push(new WeakRef(list))
+        yield* states.confirm(list)
+      }
+      yield* Effect.sleep(0)
+      collect()
+      assert.isBelow(lists.filter((list) => list.deref() !== undefined).length, 20)
+    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 100, age: "7 days" })))))
+  )
+
+  const failure = Effect.fail(new Persistence.PersistenceError({ message: "no store" }))
+
+  /** A store that fails so many times, and what was asked of it. */
+  const flaky = (failures: number) => {
+    const calls = { reads: 0, writes: 0 }
+    const logs: Array<string> = []
+    const layer = Layer.mergeAll(
+      persistent.pipe(
+        Layer.provide(
+          Layer.effect(
+            Persistence.Persistence,
+            Effect.map(Persistence.Persistence, ({ make }) =>
+              Persistence.Persistence.of({
+                make: (options) =>
+                  Effect.map(make(options), (store) => ({
+                    ...store,
+                    getMany: (keys) => Effect.suspend(() => (++calls.reads > failures ? store.getMany(keys) : failure)),
+                    setMany: (entries) =>
+                      Effect.suspend(() => (++calls.writes > failures ? store.setMany(entries) : failure))
+                  }))
+              })
+            )
+          )
+        ),
+        Layer.provide(Persistence.layerMemory)
+      ),
+      Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
+    )
+    return { calls, logs, layer }
+  }
+
+  const inTime = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+    const fiber = yield* Effect.forkChild(effect)
+    yield* BlazeTest.settle
+    yield* TestClock.adjust("10 seconds")
+    return yield* Fiber.join(fiber)
+  })
+
+  it.effect("a store is asked only about ids that are not at hand", () => {
+    const { calls, layer } = flaky(0)
+    return Effect.gen(function* () {
+      const states = yield* States.States
+      yield* states.admit([id(1)])
+      yield* states.admit([id(1)])
+      assert.strictEqual(calls.reads, 1)
+      states.settle(id(1), "Handled")
+      yield* commit(states, [id(1)])
+      yield* states.confirm([id(1)])
+      // What is confirmed is no longer held in memory.
+      assert.deepStrictEqual(yield* states.admit([id(1)]), ["Handled"])
+      assert.strictEqual(calls.reads, 2)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("a store that fails five times is asked again, and nothing is logged", () => {
+    const { calls, layer, logs } = flaky(5)
+    return Effect.gen(function* () {
+      const states = yield* States.States
+      assert.deepStrictEqual(yield* inTime(states.admit([id(1)])), ["New"])
+      yield* inTime(commit(states, [id(1)]))
+      assert.deepStrictEqual(calls, { reads: 6, writes: 6 })
+      assert.deepStrictEqual(logs, [])
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("without a store that answers the bot goes on: a message counts as new, and that is logged", () => {
+    const { calls, layer, logs } = flaky(Infinity)
+    return Effect.gen(function* () {
+      const states = yield* States.States
+      assert.deepStrictEqual(yield* inTime(states.admit([id(1), id(2)])), ["New", "New"])
+      yield* inTime(commit(states, [id(1)]))
+      assert.deepStrictEqual(calls, { reads: 6, writes: 6 })
+      assert.strictEqual(logs.length, 2)
+      assert.include(logs[0], "cannot be read")
+      assert.include(logs[1], "cannot be written")
+    }).pipe(Effect.provide(layer))
+  })
+})
