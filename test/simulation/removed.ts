@@ -23,8 +23,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: what is given up is forgotten",
     "Ledger.ts",
-    `dedup.settle(id, "GivenUp")`,
-    `dedup.settle(id, "Forgotten")`
+    `states.settle(id, "GivenUp")`,
+    `states.settle(id, "Forgotten")`
   ),
   removal(
     "1: what is deferred is never offered again",
