@@ -155,7 +155,10 @@ const make = Effect.gen(function* () {
     return consumer === undefined && (open === 0 || (abandoned && held === 0))
   }
 
+  const later = Effect.runForkWith(yield* Effect.context<never>())
   const actionsOf = (own: Consumer): Delivery.Actions => ({
+    botId: userId,
+    later,
     observe: observer?.around,
     hold: ledger.hold,
     release: ledger.release,

@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
-import type * as Ids from "./Ids.ts"
+import * as Ids from "./Ids.ts"
 import type * as Ledger from "./Ledger.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
@@ -98,6 +98,8 @@ export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Deliv
  * @since 0.1.0
  */
 export interface Actions {
+  /** Whose message it is. */
+  readonly botId: Ids.UserId
   readonly ack: (open: Ledger.Open) => void
   readonly defer: (open: Ledger.Open) => Effect.Effect<void>
   /** Says why in the log. */
@@ -121,6 +123,8 @@ export interface Actions {
     options: AnswerOptions | undefined
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
+  /** Has something done that nobody waits for. */
+  readonly later: (effect: Effect.Effect<void>) => void
 }
 
 /**
@@ -156,6 +160,69 @@ export let observe: <A, E, R>(delivery: Delivery, handled: Effect.Effect<A, E, R
 export let unread: (delivery: Delivery) => Effect.Effect<void>
 
 /**
+ * As many deliveries as there are parts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Parts<
+  M extends Message.Message,
+  N extends number,
+  Taken extends ReadonlyArray<Delivery<M>> = []
+> = number extends N
+  ? ReadonlyArray<Delivery<M>>
+  : Taken["length"] extends N
+    ? Taken
+    : Parts<M, N, readonly [...Taken, Delivery<M>]>
+
+/**
+ * Several deliveries of one message, for consumers that each have a part in it: it is acknowledged when every part is, deferred once one
+ * is, and given up once one is.
+ *
+ * **When to use**
+ *
+ * Use before `Stream.broadcastN`, whose consumers would each settle the same delivery, the first of them for all.
+ *
+ * **Details**
+ *
+ * What is decided waits for the parts that a handler works on, so that the message is not handled beside itself when it comes again. A
+ * part that nobody settles keeps the message open, as a delivery that nobody settles does.
+ *
+ * **Example** (An archive beside the bot)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Blaze, Delivery } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const archived: Array<string> = []
+ *
+ * const program = Effect.gen(function* () {
+ *   const alice = yield* BlazeTest.user("alice")
+ *   yield* alice.say("hi")
+ *   const blaze = yield* Blaze.Blaze
+ *   const [first, second] = yield* blaze.deliveries.pipe(
+ *     Stream.take(1),
+ *     Stream.map((delivery) => Delivery.split(delivery, 2)),
+ *     Stream.broadcastN({ n: 2, capacity: 16 })
+ *   )
+ *   const archive = first.pipe(
+ *     Stream.mapEffect(([part]) => Delivery.handle(({ message }) => Effect.sync(() => archived.push(message.id)))(part))
+ *   )
+ *   const answers = second.pipe(Stream.mapEffect(([, part]) => Delivery.handle((delivery) => delivery.reply("hello"))(part)))
+ *   yield* Effect.all([Stream.runDrain(archive), Stream.runDrain(answers)], { concurrency: 2 })
+ *   console.assert(archived.length === 1 && (yield* alice.reads).join() === "hello")
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(BlazeTest.layer)))
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let split: <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => Parts<M, N>
+
+/**
  * A message in the hands of the program, generic in its kind.
  *
  * **Gotchas**
@@ -182,6 +249,14 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     observe = (delivery, handled) =>
       delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
     unread = (delivery) => delivery.#actions.unread(delivery.message)
+    split = <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => {
+      const whole = delivery.#open
+      const actionsOf = splitActions(whole, delivery.#actions, parts)
+      return Array.from(
+        { length: parts },
+        () => new Delivery(delivery.message, whole, actionsOf())
+      ) as unknown as Parts<M, N>
+    }
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
@@ -242,6 +317,11 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return this.#actions.derive(this.message, name)
   }
 
+  /** The bot that got it: where the streams of several are merged. */
+  get botId(): Ids.UserId {
+    return this.#actions.botId
+  }
+
   /** It was waiting on the server when the bot connected. */
   get fromBacklog(): boolean {
     return this.message.fromBacklog
@@ -256,6 +336,55 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   }
 }
 
+/** What a part does to the whole, which all parts share. */
+const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
+  let open = parts
+  let held = 0
+  let decided: Effect.Effect<void> | undefined
+
+  const conclude = () => {
+    if (decided !== undefined) return held === 0 ? decided : Effect.void
+    if (open === 0) actions.ack(whole)
+    return Effect.void
+  }
+
+  return (): Actions => {
+    let isSettled = false
+    let holds = 0
+    const settled = (decision: Effect.Effect<void> | undefined) => {
+      if (isSettled) return Effect.void
+      isSettled = true
+      open--
+      decided = decision ?? decided
+      return conclude()
+    }
+    return {
+      ...actions,
+      ack: () => {
+        const effect = settled(undefined)
+        if (decided !== undefined) actions.later(effect)
+      },
+      defer: () => Effect.suspend(() => settled(decided ?? actions.defer(whole))),
+      giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
+      hold: () => {
+        holds++
+        held++
+        actions.hold(whole)
+      },
+      release: () => {
+        if (holds === 0) return
+        holds--
+        held--
+        actions.release(whole)
+      },
+      leave: () => {
+        if (decided !== undefined) actions.later(conclude())
+        actions.leave(whole)
+      }
+    }
+  }
+}
+
 /**
  * Calls a handler, and takes nothing but an Effect from it: in plain JavaScript a `return` is soon forgotten.
  *
@@ -265,16 +394,26 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 export const call = <D extends Delivery, A, E, R>(
   handler: (delivery: D) => Effect.Effect<A, E, R>,
   delivery: D
+): Effect.Effect<A, E, R> => effectOf(handler(delivery), [delivery])
+
+const effectOf = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  deliveries: ReadonlyArray<Delivery>
 ): Effect.Effect<A, E, R> => {
-  const given: unknown = handler(delivery)
-  if (Effect.isEffect(given)) return given as Effect.Effect<A, E, R>
+  const given: unknown = effect
+  if (Effect.isEffect(given)) return effect
   const isPromise = Predicate.isPromiseLike(given)
   // Nobody else will look at it, and a rejection that nobody looks at ends the process.
   if (isPromise) given.then(undefined, () => {})
-  const { category, id } = delivery.message
+  const messages = deliveries.map(({ message }) => message)
+  const [first] = messages
+  const names =
+    first !== undefined && messages.length === 1
+      ? `message ${first.id} (${first.category})`
+      : `messages ${Ids.list(messages.map(({ id }) => id))}`
   return Effect.die(
     new TypeError(
-      `The handler of message ${id} (${category}) gave ${isPromise ? "a Promise" : given === undefined ? "nothing" : "something else"} and not an Effect: return ${
+      `The handler of ${names} gave ${isPromise ? "a Promise" : given === undefined ? "nothing" : "something else"} and not an Effect: return ${
         isPromise
           ? "Effect.tryPromise(() => ...) in place of an async function"
           : "an Effect, Effect.void when there is nothing to do"
@@ -314,6 +453,61 @@ export const handle =
         (exit) => settle(delivery, exit)
       )
     })
+
+/**
+ * As `handle`, for a group of deliveries: one effect for all of them, and what it ends with settles each. Behind
+ * `Stream.groupedWithin`, say.
+ *
+ * **Example** (Rows written together)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Blaze, Delivery } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const alice = yield* BlazeTest.user("alice")
+ *   for (const text of ["one", "two", "three"]) yield* alice.say(text)
+ *   const rows: Array<ReadonlyArray<string>> = []
+ *   const blaze = yield* Blaze.Blaze
+ *   yield* blaze.deliveries.pipe(
+ *     Stream.take(3),
+ *     Stream.groupedWithin(100, "1 second"),
+ *     Stream.mapEffect(Delivery.handleAll((group) => Effect.sync(() => rows.push(group.map(({ message }) => message.id))))),
+ *     Stream.runDrain
+ *   )
+ *   console.assert(rows.length === 1 && rows[0]?.length === 3)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer)))
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const handleAll =
+  <M extends Message.Message, A, E, R>(handler: (deliveries: ReadonlyArray<Delivery<M>>) => Effect.Effect<A, E, R>) =>
+  (deliveries: ReadonlyArray<Delivery<M>>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      for (const delivery of deliveries) hold(delivery)
+      const handled = Effect.suspend(() => effectOf(handler(deliveries), deliveries))
+      return Effect.onExit(
+        deliveries.reduce((handled, delivery) => observe(delivery, handled), handled),
+        (exit) => Effect.forEach(deliveries, (delivery) => settle(delivery, exit), { discard: true })
+      )
+    })
+
+/**
+ * Narrows a delivery by its message, for `Stream.partition` with `Filter.fromPredicate`, say. What a `Stream.filter` with it leaves out
+ * nobody settles; with `filter` it is acknowledged.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const is =
+  <N extends Message.Message>(refinement: (message: Message.Message) => message is N) =>
+  (delivery: Delivery): delivery is Delivery<N> =>
+    refinement(delivery.message)
 
 /**
  * Why something failed, for one line in the log: errors of this library are a sentence.

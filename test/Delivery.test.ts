@@ -1,0 +1,332 @@
+// What can be done with deliveries on their way through a pipeline of one's own.
+import { assert, describe, it } from "@effect/vitest"
+import { type Cause, Context, Effect, Exit, Fiber, Filter, Layer, References, Schedule, Scope, Stream } from "effect"
+import { Blaze, Deferral, Delivery, Keyed, Message } from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { pass, textOf } from "./support.ts"
+
+const quickly = Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("10 seconds"), messages: 10, bytes: 1e6 })
+const client = BlazeTest.layer.pipe(Layer.provide(quickly))
+
+const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) =>
+  it.effect(name, () =>
+    body.pipe(
+      Effect.provide(client),
+      Effect.provideService(Keyed.Grace, 0),
+      Effect.provideService(References.MinimumLogLevel, "None")
+    )
+  )
+
+const say = Effect.fnUntraced(function* (...texts: ReadonlyArray<string>) {
+  const alice = yield* BlazeTest.user("alice")
+  for (const text of texts) yield* alice.say(text)
+  return alice
+})
+
+const pending = Effect.flatMap(BlazeTest.Account, ({ pending }) => pending)
+
+describe("Delivery.handleAll", () => {
+  const batches = <E>(handler: (texts: ReadonlyArray<string>) => Effect.Effect<unknown, E>) =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      return yield* deliveries.pipe(
+        Stream.groupedWithin(3, "1 second"),
+        Stream.mapEffect((group) =>
+          Effect.exit(
+            Delivery.handleAll((group: ReadonlyArray<Delivery.Delivery>) => handler(group.map(textOf)))(group)
+          )
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+    })
+
+  test(
+    "one effect for a group, whose success acknowledges all of it",
+    Effect.gen(function* () {
+      yield* say("1", "2", "3", "4")
+      const groups: Array<ReadonlyArray<string>> = []
+      yield* batches((texts) => Effect.sync(() => void groups.push(texts)))
+      yield* pass(1)
+      yield* pass(1)
+      assert.deepStrictEqual(groups, [["1", "2", "3"], ["4"]])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
+    "a failure or a Defer defers all of it, and none is handled until it is offered again",
+    Effect.gen(function* () {
+      yield* say("1", "2", "3")
+      const groups: Array<ReadonlyArray<string>> = []
+      yield* batches((texts) =>
+        Effect.suspend((): Effect.Effect<unknown, string> => {
+          groups.push(texts)
+          return groups.length === 1
+            ? Effect.fail("no database")
+            : Effect.succeed(groups.length === 2 ? Delivery.Defer : "stored")
+        })
+      )
+      yield* pass(1)
+      assert.strictEqual((yield* pending).length, 3)
+      for (let n = 0; n < 4; n++) yield* pass(10)
+      const all = ["1", "2", "3"]
+      assert.deepStrictEqual(groups, [all, all, all])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
+    "one that is interrupted leaves all of it to the next consumer, in order, which does not get it before",
+    Effect.gen(function* () {
+      yield* say("1", "2", "3")
+      const groups: Array<ReadonlyArray<string>> = []
+      const first = yield* batches((texts) =>
+        Effect.andThen(
+          Effect.sync(() => groups.push(texts)),
+          Effect.never
+        )
+      )
+      yield* pass(1)
+      yield* Fiber.interrupt(first)
+      yield* batches((texts) => Effect.sync(() => groups.push(texts)))
+      yield* pass(1)
+      assert.deepStrictEqual(groups, [
+        ["1", "2", "3"],
+        ["1", "2", "3"]
+      ])
+      yield* pass(1)
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
+    "a group that is still being handled no other consumer gets",
+    Effect.gen(function* () {
+      yield* say("1", "2")
+      const { deliveries } = yield* Blaze.Blaze
+      const scope = yield* Scope.make()
+      const first = yield* deliveries.pipe(
+        Stream.grouped(2),
+        Stream.mapEffect((group) => Effect.forkIn(Delivery.handleAll(() => Effect.sleep("1 minute"))(group), scope)),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(1)
+      yield* Fiber.interrupt(first)
+      const seen: Array<string> = []
+      yield* deliveries.pipe(
+        Stream.runForEach((delivery) => Effect.sync(() => seen.push(textOf(delivery)))),
+        Effect.forkChild
+      )
+      yield* pass(30)
+      assert.deepStrictEqual([seen, (yield* pending).length], [[], 2])
+      yield* pass(31)
+      yield* pass(1)
+      assert.deepStrictEqual([seen, (yield* pending).length], [[], 0])
+    })
+  )
+
+  test(
+    "a handler that gives no Effect defers the group, with a sentence that names its messages",
+    Effect.gen(function* () {
+      yield* say("1", "2")
+      const { deliveries } = yield* Blaze.Blaze
+      const exits: Array<Exit.Exit<unknown, unknown>> = []
+      const nothing = Delivery.handleAll((): Effect.Effect<void> => undefined as never)
+      yield* deliveries.pipe(
+        Stream.grouped(2),
+        Stream.mapEffect((group) => Effect.exit(nothing(group))),
+        Stream.runForEach((exit) => Effect.sync(() => exits.push(exit))),
+        Effect.forkChild
+      )
+      yield* pass(1)
+      const [exit] = exits
+      assert(exit !== undefined && Exit.isFailure(exit))
+      const told = String((exit.cause.reasons[0] as Cause.Die).defect)
+      for (const id of yield* pending) assert.include(told, id)
+      assert.include(told, "nothing and not an Effect")
+    })
+  )
+})
+
+describe("Delivery.split", () => {
+  const parts = Effect.gen(function* () {
+    const { deliveries } = yield* Blaze.Blaze
+    const taken: Array<readonly [Delivery.Delivery, Delivery.Delivery]> = []
+    const fiber = yield* deliveries.pipe(
+      Stream.map((delivery) => Delivery.split(delivery, 2)),
+      Stream.runForEach((both) => Effect.sync(() => taken.push(both))),
+      Effect.forkChild
+    )
+    yield* pass(0)
+    return { taken, fiber }
+  })
+
+  test(
+    "is acknowledged when every part is, and a part counts once",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* one.ack
+      yield* one.ack
+      yield* pass(2)
+      assert.strictEqual((yield* pending).length, 1)
+      yield* two.ack
+      yield* pass(2)
+      assert.strictEqual((yield* pending).length, 0)
+    })
+  )
+
+  test(
+    "is deferred once a part is, whatever the others say",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* one.ack
+      yield* two.defer
+      yield* one.ack
+      yield* pass(9)
+      assert.deepStrictEqual([taken.length, (yield* pending).length], [1, 1])
+      yield* pass(2)
+      assert.strictEqual(taken.length, 2)
+      for (const part of taken[1]!) yield* part.ack
+      yield* pass(2)
+      assert.strictEqual((yield* pending).length, 0)
+    })
+  )
+
+  for (const [name, end] of [
+    ["succeeds", Effect.void],
+    ["fails", Effect.fail("late")],
+    ["is interrupted", Effect.interrupt]
+  ] as const) {
+    test(
+      `a part that is deferred waits for the other, and is not handled beside it: the other ${name}`,
+      Effect.gen(function* () {
+        yield* say("1")
+        const { taken } = yield* parts
+        const [one, two] = taken[0]!
+        let isRunning = false
+        yield* Effect.sync(() => (isRunning = true)).pipe(
+          Effect.andThen(Effect.sleep("1 minute")),
+          Effect.andThen(Effect.sync(() => (isRunning = false))),
+          Effect.andThen(end as Effect.Effect<void, string>),
+          (effect) => Delivery.handle(() => effect)(two),
+          Effect.exit,
+          Effect.forkChild
+        )
+        yield* pass(0)
+        yield* Effect.exit(Delivery.handle(() => Effect.fail("no room"))(one))
+        for (let n = 0; n < 6; n++) {
+          assert.deepStrictEqual([taken.length, isRunning], [1, true])
+          yield* pass(10)
+        }
+        assert.isFalse(isRunning)
+        yield* pass(11)
+        assert.strictEqual(taken.length, 2)
+      })
+    )
+  }
+
+  test(
+    "is given up once a part is, and told once",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* one.giveUp("it cannot be read.")
+      yield* two.ack
+      for (let n = 0; n < 20; n++) yield* pass(10)
+      assert.deepStrictEqual([taken.length, (yield* pending).length], [1, 1])
+    })
+  )
+
+  test(
+    "behind broadcastN every consumer has its part, and what one of them fails at comes again for both",
+    Effect.gen(function* () {
+      const alice = yield* say("1", "2", "3")
+      const { deliveries } = yield* Blaze.Blaze
+      const archived: Array<string> = []
+      let fails = true
+      yield* Effect.gen(function* () {
+        const [first, second] = yield* deliveries.pipe(
+          Stream.map((delivery) => Delivery.split(delivery, 2)),
+          Stream.broadcastN({ n: 2, capacity: 16 })
+        )
+        const archive = Stream.mapEffect(first, ([part]) =>
+          Effect.exit(
+            Delivery.handle((delivery) => {
+              if (textOf(delivery) === "2" && fails)
+                return Effect.andThen(
+                  Effect.sync(() => (fails = false)),
+                  Effect.fail("full")
+                )
+              return Effect.sync(() => void archived.push(textOf(delivery)))
+            })(part)
+          )
+        )
+        const answer = Stream.mapEffect(second, ([, part]) =>
+          Delivery.handle((delivery) => delivery.reply(`echo ${textOf(delivery)}`))(part)
+        )
+        yield* Effect.all([Stream.runDrain(archive), Stream.runDrain(answer)], { concurrency: 2 })
+      }).pipe(Effect.scoped, Effect.forkChild)
+      for (let n = 0; n < 4; n++) yield* pass(5)
+      assert.deepStrictEqual(archived, ["1", "3", "2"])
+      assert.deepStrictEqual(yield* alice.reads, ["echo 1", "echo 2", "echo 3"])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+})
+
+describe("Delivery", () => {
+  test(
+    "is narrows a delivery, for Stream.partition",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { deliveries } = yield* Blaze.Blaze
+      const texts: Array<string> = []
+      yield* Effect.gen(function* () {
+        const [written, others] = yield* deliveries.pipe(
+          Stream.partition(Filter.fromPredicate(Delivery.is(Message.isText)))
+        )
+        yield* Effect.forkChild(Stream.runForEach(others, (delivery) => delivery.ack))
+        yield* Stream.runForEach(
+          written,
+          Delivery.handle(({ message }: Delivery.Delivery<Message.Text>) => Effect.sync(() => texts.push(message.text)))
+        )
+      }).pipe(Effect.scoped, Effect.forkChild)
+      yield* pass(2)
+      assert.deepStrictEqual(texts, ["1"])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  it.effect("says whose message it is, where the streams of several bots are merged", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const make = Effect.gen(function* () {
+        const account = yield* server.makeBot
+        const context = yield* Layer.build(
+          Blaze.layer.pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
+        ).pipe(Effect.provideService(BlazeTest.Account, account))
+        return { account, blaze: Context.get(context, Blaze.Blaze) }
+      })
+      const bots = [yield* make, yield* make]
+      const seen: Array<string> = []
+      yield* Stream.mergeAll(
+        bots.map(({ blaze }) => blaze.deliveries),
+        { concurrency: 2 }
+      ).pipe(
+        Stream.mapEffect(Delivery.handle((delivery) => Effect.sync(() => seen.push(delivery.botId)))),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      for (const { account } of bots) yield* (yield* server.user(account, "alice")).say("hi")
+      yield* pass(1)
+      assert.deepStrictEqual(seen.toSorted(), bots.map(({ blaze }) => blaze.userId as string).toSorted())
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
+  )
+})
