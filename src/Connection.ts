@@ -99,6 +99,8 @@ export class Connection extends Context.Service<
      * on one that has ended fails at once.
      */
     readonly session: Effect.Effect<Session.Session, BlazeError.BlazeError>
+    /** The session of now, if there is one. */
+    readonly sessionNow: () => Session.Session | undefined
     readonly inbox: Inbox.Inbox
     /** What becomes of the bot's own messages; the last 1 024 are kept for a slow subscriber. */
     readonly receipts: Stream.Stream<Envelope.MessageView>
@@ -163,6 +165,7 @@ export const layer: Layer.Layer<
     const inbox = yield* Inbox.make
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
+    let sessionNow: Session.Session | undefined
     let endReason = closed
     let givenUp = 0
     // How many times in a row the first listing has missed its time.
@@ -215,6 +218,7 @@ export const layer: Layer.Layer<
           yield* whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
         }
       }).pipe(Effect.forkScoped)
+      sessionNow = current
       yield* Deferred.succeed(session, current)
       const reason = yield* Effect.flip(current.ended)
       return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
@@ -223,6 +227,7 @@ export const layer: Layer.Layer<
       Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
       Effect.ensuring(
         Effect.sync(() => {
+          sessionNow = undefined
           if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
         })
       )
@@ -327,6 +332,7 @@ export const layer: Layer.Layer<
 
     return Connection.of({
       session: current,
+      sessionNow: () => sessionNow,
       inbox,
       // A receipt stands behind the messages, and whoever waits for it may be a handler.
       receipts: Stream.unwrap(

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import type * as BlazeError from "./BlazeError.ts"
+import * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
@@ -49,13 +49,16 @@ export const Retry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze
 export class Transport extends Context.Service<
   Transport,
   {
-    /** Waits until something can be sent, and gives what sends it: with the params of `CREATE_MESSAGE`. */
-    readonly ready: Effect.Effect<
-      (params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>,
-      BlazeError.BlazeError
-    >
+    /** Waits until something can be sent. */
+    readonly ready: Effect.Effect<void, BlazeError.BlazeError>
+    /** Sends the params of a `CREATE_MESSAGE`, or fails at once when nothing can be sent now. */
+    readonly sendNow: (params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
   }
 >()("effect-blaze/Sender/Transport") {}
+
+const notConnected = Effect.fail(
+  BlazeError.make(new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" }))
+)
 
 /**
  * Over the socket.
@@ -65,13 +68,11 @@ export class Transport extends Context.Service<
  */
 export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
   Transport,
-  Effect.map(Connection.Connection, ({ session }) => ({
-    ready: Effect.map(
-      session,
-      ({ request }) =>
-        (params: unknown) =>
-          request(Envelope.Action.createMessage, params)
-    )
+  Effect.map(Connection.Connection, ({ session, sessionNow }) => ({
+    ready: Effect.asVoid(session),
+    // Not the session that was waited for: the connection may have been made anew since then.
+    sendNow: (params) =>
+      Effect.suspend(() => sessionNow()?.request(Envelope.Action.createMessage, params) ?? notConnected)
   }))
 )
 
@@ -108,7 +109,7 @@ export const make: Effect.Effect<
   never,
   Transport | Quota.Quota | Signer.Signer | Telemetry.Telemetry | Digest.Digest | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
-  const { ready } = yield* Transport
+  const { ready, sendNow } = yield* Transport
   const quota = yield* Quota.Quota
   const { userId } = yield* Signer.Signer
   const telemetry = yield* Telemetry.Telemetry
@@ -125,7 +126,8 @@ export const make: Effect.Effect<
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
   const post: Sender["post"] = (kind, params) =>
-    Effect.flatMap(ready, (sendNow) =>
+    Effect.andThen(
+      ready,
       Effect.flatMap(quota.take(userId, kind), (waited) => {
         if (waited) telemetry.measure(metrics.sendWaits, 1)
         return sendNow(params)

@@ -61,6 +61,32 @@ describe("what is sent", () => {
     }).pipe(Effect.provide(client), Effect.provide(BlazeTest.layerServer))
   })
 
+  it.effect(
+    "what waits for its turn while the connection is made anew goes out on the next one, in the same turn",
+    () => {
+      const gate = Deferred.makeUnsafe<void>()
+      let taken = 0
+      const quota = Layer.succeed(Quota.Quota, {
+        take: () => Effect.suspend(() => (taken++, Effect.as(Deferred.await(gate), true)))
+      })
+      return Effect.gen(function* () {
+        const bot = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        yield* alice.addBot
+        const blaze = yield* Blaze.Blaze
+        const sending = yield* Effect.forkChild(blaze.send({ user: alice.userId }, "hi"))
+        yield* BlazeTest.settle
+        yield* bot.cut
+        yield* pass(4)
+        assert.deepStrictEqual([taken, yield* bot.handshakes, yield* alice.reads], [1, 2, []])
+        yield* Deferred.succeed(gate, undefined)
+        yield* BlazeTest.settle
+        assert.isDefined(sending.pollUnsafe())
+        assert.deepStrictEqual([taken, yield* alice.reads], [1, ["hi"]])
+      }).pipe(Effect.provide(client({ quota })), Effect.provide(BlazeTest.layerServer))
+    }
+  )
+
   it.effect("what waits for a connection counts in the quota only when it is sent", () => {
     const { client, taken } = counted()
     return Effect.gen(function* () {
