@@ -47,6 +47,9 @@ const retention = Duration.toMillis("7 days")
 const rememberedFor = 10
 const rememberedBesides = 10_000
 
+/** How far a schedule is followed for a message that an earlier process had put aside, whatever a store says. */
+const maximumTries = 1000
+
 interface Entry {
   /** How often it was put aside, and until when the last time, in milliseconds since 1970. */
   tries: number
@@ -176,8 +179,16 @@ export const make = Effect.fnUntraced(function* (on: {
     }),
     resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
       const entry = yield* makeEntry(message, since)
-      while (entry.tries < tries) if (Option.isNone(yield* step(entry))) return "Exhausted"
-      return yield* putAside(entry, message, until)
+      let delay = Duration.zero
+      while (entry.tries < Math.min(tries, maximumTries)) {
+        const next = yield* step(entry)
+        // A schedule that is at its end by now gives it up after this try, and not before.
+        if (Option.isNone(next)) break
+        delay = next.value
+      }
+      // Whatever has been done to the clock meanwhile.
+      const latest = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay)
+      return yield* putAside(entry, message, Math.min(until, latest))
     }),
     placeOf: (id) => entries.get(id),
     forget: (id) => void entries.delete(id),

@@ -105,9 +105,12 @@ export const make: Effect.Effect<
 
   const givenUp = new Set<Ids.MessageId>()
   const giveUpMessage = Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
+    const wasStored = deferral.knows(id)
     deferral.forget(id)
     states.settle(id, "GivenUp")
     givenUp.add(id)
+    // The next process has all its tries.
+    if (wasStored) yield* states.commit([id], { _tag: "Deferred", tries: 0, until: clock.currentTimeMillisUnsafe() })
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )

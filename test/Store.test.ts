@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Logger, References, Schedule, SubscriptionRef } from "effect"
+import { Clock, Deferred, Effect, Fiber, Layer, Logger, References, Schedule, SubscriptionRef } from "effect"
 import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
@@ -204,12 +204,62 @@ describe("Store", () => {
           assert.strictEqual(status._tag === "Connected" ? status.givenUp : -1, 1)
         })
       )
+      // What was given up is for the next process, with all its tries.
+      yield* life(
+        Effect.gen(function* () {
+          yield* Effect.forkChild(fails)
+          yield* pass(1)
+          assert.strictEqual(runs.length, 5)
+          yield* minutes(2)
+          assert.strictEqual(runs.length, 7)
+        })
+      )
     }).pipe(
       Effect.provide(Persistence.layerMemory),
       Effect.provide(BlazeTest.layerServer),
       Effect.provideService(References.MinimumLogLevel, "None"),
       Effect.provideService(Keyed.Grace, 0)
     )
+  )
+
+  it.effect("a clock that was set back meanwhile does not keep for longer what was put aside", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const store = Layer.succeed(
+        Store.Store,
+        Store.persevering({
+          load: (ids) =>
+            Effect.sync(() =>
+              ids.map(() => ({ _tag: "Deferred", tries: 1, until: clock.currentTimeMillisUnsafe() + 7_200_000 }))
+            ),
+          commit: (changes) => Effect.succeed(changes.map(() => "Committed")),
+          confirm: () => Effect.void
+        })
+      )
+      const context = yield* Layer.build(
+        Blaze.layerWith({ store }).pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
+      ).pipe(
+        Effect.provideService(Acks.FlushTimeout, 0),
+        Effect.provideService(Deferral.Policy, {
+          schedule: Schedule.spaced("1 minute"),
+          messages: 10,
+          bytes: 1_000_000
+        })
+      )
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("hi")
+      let runs = 0
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run(() => Effect.sync(() => runs++)),
+          context
+        )
+      )
+      yield* pass(59)
+      assert.strictEqual(runs, 0)
+      yield* pass(2)
+      assert.strictEqual(runs, 1)
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
   )
 
   it.effect("what is confirmed again is young again", () =>
