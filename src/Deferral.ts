@@ -18,6 +18,7 @@ import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as States from "./internal/States.ts"
 
 /**
  * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:
@@ -89,8 +90,6 @@ export interface Deferral {
   readonly defer: (message: Message.Message, since: number) => Effect.Effect<Verdict>
   /** Puts a message aside again that an earlier process had put aside. */
   readonly resume: (message: Message.Message, since: number, place: Place) => Effect.Effect<Verdict>
-  /** Where a message stands that was put aside and is not done with. */
-  readonly placeOf: (id: Ids.MessageId) => Place | undefined
   /** The message is done with. */
   readonly forget: (id: Ids.MessageId) => void
   /** It was put aside before, and is not done with. */
@@ -108,8 +107,9 @@ export interface Deferral {
 export const make = Effect.fnUntraced(function* (on: {
   readonly offer: (message: Message.Message) => void
   readonly drop: (message: Message.Message) => Effect.Effect<void>
-}): Effect.fn.Return<Deferral, BlazeError.BlazeError, Scope.Scope> {
+}): Effect.fn.Return<Deferral, BlazeError.BlazeError, Scope.Scope | States.States> {
   const policy = yield* Policy
+  const states = yield* States.States
   yield* Setting.count("Deferral.Policy.messages", policy.messages, 0)
   yield* Setting.count("Deferral.Policy.bytes", policy.bytes, 0)
   const scope = yield* Effect.scope
@@ -145,21 +145,21 @@ export const make = Effect.fnUntraced(function* (on: {
       return Effect.sync(() => on.offer(message))
     })
 
-  const putAside = Effect.fnUntraced(function* (
-    entry: Entry,
-    message: Message.Message,
-    until: number
-  ): Effect.fn.Return<Verdict> {
+  const remember = (entry: Entry, id: Ids.MessageId, until: number): boolean => {
     entry.until = until
     // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
-    if (entries.has(message.id) || entries.size < rememberedFor * policy.messages + rememberedBesides) {
-      entries.set(message.id, entry)
-    }
+    const hasRoom = entries.has(id) || entries.size < rememberedFor * policy.messages + rememberedBesides
+    if (hasRoom) entries.set(id, entry)
+    return hasRoom
+  }
+
+  const putAside = Effect.fnUntraced(function* (entry: Entry, message: Message.Message): Effect.fn.Return<Verdict> {
     if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"
+    states.settle(message.id, "Deferred")
     entry.message = message
     count++
     bytes += message.size
-    const delay = Math.max(0, until - clock.currentTimeMillisUnsafe())
+    const delay = Math.max(0, entry.until - clock.currentTimeMillisUnsafe())
     yield* Effect.forkIn(Effect.delay(wakeUp(entry), delay), scope)
     return "Kept"
   })
@@ -175,7 +175,12 @@ export const make = Effect.fnUntraced(function* (on: {
       if (now() >= entry.dropped) return "Dropped"
       const delay = yield* step(entry)
       if (Option.isNone(delay)) return "Exhausted"
-      return yield* putAside(entry, message, clock.currentTimeMillisUnsafe() + Duration.toMillis(delay.value))
+      const until = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay.value)
+      // Stored before it can be offered again: a write that came later would undo what is made of it then.
+      if (remember(entry, message.id, until)) {
+        yield* states.commit([message.id], { _tag: "Deferred", tries: entry.tries, until })
+      }
+      return yield* putAside(entry, message)
     }),
     resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
       const entry = yield* makeEntry(message, since)
@@ -188,9 +193,9 @@ export const make = Effect.fnUntraced(function* (on: {
       }
       // Whatever has been done to the clock meanwhile.
       const latest = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay)
-      return yield* putAside(entry, message, Math.min(until, latest))
+      remember(entry, message.id, Math.min(until, latest))
+      return yield* putAside(entry, message)
     }),
-    placeOf: (id) => entries.get(id),
     forget: (id) => void entries.delete(id),
     knows: (id) => entries.has(id),
     size: () => count

@@ -341,6 +341,7 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
   let open = parts
   let held = 0
   let decided: Effect.Effect<void> | undefined
+  let isLeft = false
 
   const conclude = () => {
     if (decided !== undefined) return held === 0 ? decided : Effect.void
@@ -352,7 +353,8 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
     let isSettled = false
     let holds = 0
     const settled = (decision: Effect.Effect<void> | undefined) => {
-      if (isSettled) return Effect.void
+      // Said before its handler had ended: that it has is what was waited for.
+      if (isSettled) return conclude()
       isSettled = true
       open--
       decided = decision ?? decided
@@ -376,8 +378,11 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
         holds--
         held--
         actions.release(whole)
+        // A part was interrupted while this one was worked on: the next consumer gets the message, unless it is settled now.
+        if (isLeft && held === 0) actions.leave(whole)
       },
       leave: () => {
+        isLeft = true
         if (decided !== undefined) actions.later(conclude())
         actions.leave(whole)
       }
@@ -456,7 +461,7 @@ export const handle =
 
 /**
  * As `handle`, for a group of deliveries: one effect for all of them, and what it ends with settles each. Behind
- * `Stream.groupedWithin`, say.
+ * `Stream.groupedWithin`, say. A failure that is final for one of several defers them all.
  *
  * **Example** (Rows written together)
  *
@@ -493,7 +498,15 @@ export const handleAll =
       const handled = Effect.suspend(() => effectOf(handler(deliveries), deliveries))
       return Effect.onExit(
         deliveries.reduce((handled, delivery) => observe(delivery, handled), handled),
-        (exit) => Effect.forEach(deliveries, (delivery) => settle(delivery, exit), { discard: true })
+        (exit) => {
+          // What no further try can change of one of them may be of no account to the others.
+          const isOfOne = deliveries.length > 1 && Exit.isFailure(exit) && isFinal(exit.cause)
+          const verdict = isOfOne ? Exit.succeed(Defer) : exit
+          return Effect.forEach(deliveries, (delivery) => settle(delivery, verdict), {
+            concurrency: "unbounded",
+            discard: true
+          })
+        }
       )
     })
 

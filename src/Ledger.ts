@@ -135,18 +135,16 @@ export const make: Effect.Effect<
     drop: (message) => giveUpMessage(message, gaveUp.Dropped)
   })
 
-  const deferMessage = Effect.fnUntraced(function* (message: Message.Message, since: number) {
-    yield* judgeDeferred(message, yield* deferral.defer(message, since))
-    const place = deferral.placeOf(message.id)
-    if (place !== undefined)
-      yield* states.commit([message.id], { _tag: "Deferred", tries: place.tries, until: place.until })
-  })
+  const deferMessage = (message: Message.Message, since: number) =>
+    Effect.flatMap(deferral.defer(message, since), (verdict) => judgeDeferred(message, verdict))
 
   const judgeDeferred = (message: Message.Message, verdict: Deferral.Verdict) => {
     if (verdict === "Exhausted" || verdict === "Dropped") return giveUpMessage(message, gaveUp[verdict])
-    states.settle(message.id, verdict === "Kept" ? "Deferred" : deferral.knows(message.id) ? "Due" : "Forgotten")
-    // It is on the server only, which has to be asked for it.
-    if (verdict === "NoRoom") inbox.forget()
+    if (verdict === "NoRoom") {
+      // It is on the server only, which has to be asked for it.
+      states.settle(message.id, deferral.knows(message.id) ? "Due" : "Forgotten")
+      inbox.forget()
+    }
     telemetry.measure(metrics.deferred, deferral.size())
     return Effect.void
   }
@@ -155,7 +153,8 @@ export const make: Effect.Effect<
     Effect.suspend(() => {
       const message = open.end(entry)
       return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(signal.notify))
-    })
+      // It is nowhere between its end and what is made of it, which may take a store its time.
+    }).pipe(Effect.uninterruptible)
 
   // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
   const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem

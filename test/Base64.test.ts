@@ -22,6 +22,10 @@ for (const [name, decode] of Object.entries(decoders)) {
       const [one, other] = ["aGk", "aG8"].map((text) => Option.getOrThrow(decode(text)))
       assert.strictEqual(one!.buffer.byteLength, 2)
       assert.notStrictEqual(one!.buffer, other!.buffer)
+      for (const size of [5, 9000, 48_000]) {
+        const bytes = Option.getOrThrow(decode(Buffer.alloc(size, "x").toString("base64url")))
+        assert.deepStrictEqual([bytes.constructor, bytes.length], [Uint8Array, size])
+      }
     })
   })
 }

@@ -77,6 +77,34 @@ describe("Delivery.handleAll", () => {
   )
 
   test(
+    "a failure that is final for one of them gives up none of the others",
+    Effect.gen(function* () {
+      yield* say("1", "2", "3")
+      const { deliveries } = yield* Blaze.Blaze
+      const done: Array<string> = []
+      const one = (delivery: Delivery.Delivery) =>
+        textOf(delivery) === "2" && done.length < 2
+          ? Effect.asVoid(delivery.reply(""))
+          : Effect.sync(() => void done.push(textOf(delivery)))
+      yield* deliveries.pipe(
+        Stream.groupedWithin(3, "1 second"),
+        Stream.mapEffect((group) =>
+          Effect.exit(
+            Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) => Effect.forEach(all, one, { discard: true }))(
+              group
+            )
+          )
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      for (let n = 0; n < 10; n++) yield* pass(5)
+      assert.includeMembers(done, ["1", "2", "3"])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
     "one that is interrupted leaves all of it to the next consumer, in order, which does not get it before",
     Effect.gen(function* () {
       yield* say("1", "2", "3")
@@ -230,6 +258,55 @@ describe("Delivery.split", () => {
       })
     )
   }
+
+  test(
+    "a part that is deferred by hand within its own handler is deferred when that has ended",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* two.ack
+      yield* Delivery.handle((part: Delivery.Delivery) => part.defer)(one)
+      yield* pass(11)
+      assert.strictEqual(taken.length, 2)
+    })
+  )
+
+  test(
+    "a part that is acknowledged early and works on does not hold back for ever what the other has deferred",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      const early = Delivery.handle((part: Delivery.Delivery) => Effect.andThen(part.ack, Effect.sleep("20 seconds")))
+      yield* Effect.forkChild(early(one))
+      yield* pass(1)
+      yield* two.defer
+      yield* pass(18)
+      assert.strictEqual(taken.length, 1)
+      yield* pass(12)
+      assert.strictEqual(taken.length, 2)
+    })
+  )
+
+  test(
+    "a part that was interrupted while the other was handled is for the consumer that came meanwhile",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { fiber, taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* Effect.forkChild(Delivery.handle(() => Effect.sleep("20 seconds"))(two))
+      const first = yield* Effect.forkChild(Delivery.handle(() => Effect.never)(one))
+      yield* pass(1)
+      yield* Fiber.interrupt(fiber)
+      const again = yield* parts
+      yield* Fiber.interrupt(first)
+      yield* pass(10)
+      assert.strictEqual(again.taken.length, 0)
+      yield* pass(10)
+      assert.strictEqual(again.taken.length, 1)
+    })
+  )
 
   test(
     "is given up once a part is, and told once",

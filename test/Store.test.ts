@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Layer, Logger, References, Schedule, SubscriptionRef } from "effect"
+import {
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  References,
+  Schedule,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
@@ -216,6 +228,81 @@ describe("Store", () => {
       )
     }).pipe(
       Effect.provide(Persistence.layerMemory),
+      Effect.provide(BlazeTest.layerServer),
+      Effect.provideService(References.MinimumLogLevel, "None"),
+      Effect.provideService(Keyed.Grace, 0)
+    )
+  )
+
+  it.effect(
+    "what was handled is not undone by an earlier write that takes its time, nor lost when that is interrupted",
+    () =>
+      Effect.gen(function* () {
+        const rows = new Map<string, Store.Outcome>()
+        const store = Layer.succeed(Store.Store, {
+          load: (ids) => Effect.sync(() => ids.map((id) => rows.get(id))),
+          commit: (changes) =>
+            Effect.gen(function* () {
+              if (changes[0]?.outcome._tag === "Deferred") yield* Effect.sleep("5 seconds")
+              for (const { id, outcome } of changes) rows.set(id, outcome)
+              return changes.map(() => "Committed" as const)
+            }),
+          confirm: () => Effect.void
+        })
+        const context = yield* Layer.build(
+          Blaze.layerWith({ store }).pipe(
+            Layer.provide(BlazeTest.layerTransport),
+            Layer.provide(BlazeTest.layerPlatform)
+          )
+        ).pipe(
+          Effect.provideService(Acks.FlushTimeout, 0),
+          Effect.provideService(Deferral.Policy, {
+            schedule: Schedule.spaced("1 second"),
+            messages: 10,
+            bytes: 1_000_000
+          })
+        )
+        const alice = yield* BlazeTest.user("alice")
+        yield* alice.say("hi")
+        const { deliveries } = Context.get(context, Blaze.Blaze)
+        let runs = 0
+        yield* deliveries.pipe(
+          Stream.mapEffect(
+            (delivery) => (++runs === 1 ? Effect.ignore(Effect.timeout(delivery.defer, "1 second")) : delivery.ack),
+            { concurrency: 2 }
+          ),
+          Stream.runDrain,
+          Effect.forkScoped
+        )
+        for (let n = 0; n < 10; n++) yield* pass(1)
+        assert.strictEqual(runs, 2)
+        assert.deepStrictEqual([...rows.values()], [Store.Handled])
+      }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("1 500 messages that are due at once after a restart are all offered again", () =>
+    Effect.gen(function* () {
+      const store = Layer.succeed(Store.Store, {
+        load: (ids) => Effect.succeed(ids.map(() => ({ _tag: "Deferred", tries: 3, until: 0 }) as const)),
+        commit: (changes) => Effect.succeed(changes.map(() => "Committed" as const)),
+        confirm: () => Effect.void
+      })
+      const context = yield* Layer.build(
+        Blaze.layerWith({ store }).pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
+      ).pipe(Effect.provideService(Acks.FlushTimeout, 0))
+      const alice = yield* BlazeTest.user("alice")
+      for (let n = 0; n < 1500; n++) yield* alice.say(`${n}`)
+      const seen = new Set<string>()
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run((delivery) => Effect.sync(() => seen.add(textOf(delivery)))),
+          context
+        )
+      )
+      for (let n = 0; n < 5; n++) yield* pass(1)
+      assert.strictEqual(seen.size, 1500)
+    }).pipe(
+      Effect.scoped,
       Effect.provide(BlazeTest.layerServer),
       Effect.provideService(References.MinimumLogLevel, "None"),
       Effect.provideService(Keyed.Grace, 0)

@@ -24,7 +24,9 @@ const decode: typeof Base64.Decoder.Service = (text) => {
   if (decoded.length !== Math.floor((digits * 3) / 4)) return Base64.decode(text)
   if (has(text, "-", "_") && has(text, "+", "/")) return Option.none()
   // A short one is a window on a buffer that others share.
-  return Option.some(decoded.length === decoded.buffer.byteLength ? decoded : new Uint8Array(decoded))
+  return Option.some(
+    decoded.length === decoded.buffer.byteLength ? new Uint8Array(decoded.buffer) : new Uint8Array(decoded)
+  )
 }
 
 /**
