@@ -227,8 +227,9 @@ class Stored extends Persistable.Class<{ payload: { readonly id: Ids.MessageId }
  * **Gotchas**
  *
  * An id is written before its acknowledgement is sent, not before its handler returns: a crash between the two runs the handler
- * again. When the store cannot be reached after several tries, that is logged, and a message counts as new. It has no transactions and
- * no claims: use it for one process.
+ * again. When the store cannot be reached after several tries, that is logged, and a message counts as new. Putting a message aside waits
+ * for its write, so while the store does not answer a conversation whose handler fails waits for about a quarter of a minute. It has no
+ * transactions and no claims: use it for one process.
  *
  * @category layers
  * @since 0.1.0
