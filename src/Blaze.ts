@@ -118,6 +118,7 @@ export class Blaze extends Context.Service<
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 
 const lookPeriod = "15 seconds"
+
 /** One run of `deliveries`. */
 interface Consumer {
   /** Who asked last. */

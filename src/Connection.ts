@@ -99,8 +99,8 @@ export class Connection extends Context.Service<
      * on one that has ended fails at once.
      */
     readonly session: Effect.Effect<Session.Session, BlazeError.BlazeError>
-    /** The session of now, if there is one. */
-    readonly sessionNow: () => Session.Session | undefined
+    /** The session of now: fails at once when there is none. */
+    readonly sessionNow: Effect.Effect<Session.Session, BlazeError.BlazeError>
     readonly inbox: Inbox.Inbox
     /** What becomes of the bot's own messages; the last 1 024 are kept for a slow subscriber. */
     readonly receipts: Stream.Stream<Envelope.MessageView>
@@ -113,6 +113,10 @@ export class Connection extends Context.Service<
 >()("effect-blaze/Connection") {}
 
 const closed = BlazeError.make(new BlazeError.Closed({}))
+
+const notConnected = BlazeError.make(
+  new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
+)
 
 /** How long a bot waits for its clock to be set before it looks again. */
 const clockPeriod = Duration.minutes(1)
@@ -165,7 +169,6 @@ export const layer: Layer.Layer<
     const inbox = yield* Inbox.make
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
-    let sessionNow: Session.Session | undefined
     let endReason = closed
     let givenUp = 0
     // How many times in a row the first listing has missed its time.
@@ -218,7 +221,6 @@ export const layer: Layer.Layer<
           yield* whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
         }
       }).pipe(Effect.forkScoped)
-      sessionNow = current
       yield* Deferred.succeed(session, current)
       const reason = yield* Effect.flip(current.ended)
       return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
@@ -227,7 +229,6 @@ export const layer: Layer.Layer<
       Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
       Effect.ensuring(
         Effect.sync(() => {
-          sessionNow = undefined
           if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
         })
       )
@@ -332,7 +333,9 @@ export const layer: Layer.Layer<
 
     return Connection.of({
       session: current,
-      sessionNow: () => sessionNow,
+      sessionNow: Effect.suspend(() =>
+        Deferred.isDoneUnsafe(session) ? Deferred.await(session) : Effect.fail(notConnected)
+      ),
       inbox,
       // A receipt stands behind the messages, and whoever waits for it may be a handler.
       receipts: Stream.unwrap(

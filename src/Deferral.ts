@@ -19,6 +19,7 @@ import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as States from "./internal/States.ts"
+import type * as Store from "./Store.ts"
 
 /**
  * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:
@@ -71,17 +72,6 @@ interface Entry {
 export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped"
 
 /**
- * How often a message was put aside, and until when the last time, in milliseconds since 1970.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Place {
-  readonly tries: number
-  readonly until: number
-}
-
-/**
  * @category models
  * @since 0.1.0
  */
@@ -89,7 +79,9 @@ export interface Deferral {
   /** Puts a message aside that was first handed out at `since`, in milliseconds of `Elapsed.now`. */
   readonly defer: (message: Message.Message, since: number) => Effect.Effect<Verdict>
   /** Puts a message aside again that an earlier process had put aside. */
-  readonly resume: (message: Message.Message, since: number, place: Place) => Effect.Effect<Verdict>
+  readonly resume: (message: Message.Message, since: number, stored: Store.Deferred) => Effect.Effect<Verdict>
+  /** This process does nothing more for it: the next one has all its tries. */
+  readonly giveUp: (id: Ids.MessageId) => Effect.Effect<void>
   /** The message is done with. */
   readonly forget: (id: Ids.MessageId) => void
   /** It was put aside before, and is not done with. */
@@ -142,6 +134,7 @@ export const make = Effect.fnUntraced(function* (on: {
       count--
       bytes -= message.size
       if (now() >= entry.dropped) return on.drop(message)
+      states.settle(message.id, "Due")
       return Effect.sync(() => on.offer(message))
     })
 
@@ -154,7 +147,10 @@ export const make = Effect.fnUntraced(function* (on: {
   }
 
   const putAside = Effect.fnUntraced(function* (entry: Entry, message: Message.Message): Effect.fn.Return<Verdict> {
-    if (count >= policy.messages || bytes + message.size > policy.bytes) return "NoRoom"
+    if (count >= policy.messages || bytes + message.size > policy.bytes) {
+      states.settle(message.id, entries.has(message.id) ? "Due" : "Forgotten")
+      return "NoRoom"
+    }
     states.settle(message.id, "Deferred")
     entry.message = message
     count++
@@ -196,6 +192,12 @@ export const make = Effect.fnUntraced(function* (on: {
       remember(entry, message.id, Math.min(until, latest))
       return yield* putAside(entry, message)
     }),
+    giveUp: (id) =>
+      Effect.suspend(() => {
+        states.settle(id, "GivenUp")
+        const until = clock.currentTimeMillisUnsafe()
+        return entries.delete(id) ? states.commit([id], { _tag: "Deferred", tries: 0, until }) : Effect.void
+      }),
     forget: (id) => void entries.delete(id),
     knows: (id) => entries.has(id),
     size: () => count

@@ -23,6 +23,7 @@ import * as Setting from "./internal/Setting.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as States from "./internal/States.ts"
 import * as Signer from "./Signer.ts"
+import type * as Store from "./Store.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
 
@@ -105,12 +106,8 @@ export const make: Effect.Effect<
 
   const givenUp = new Set<Ids.MessageId>()
   const giveUpMessage = Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
-    const wasStored = deferral.knows(id)
-    deferral.forget(id)
-    states.settle(id, "GivenUp")
     givenUp.add(id)
-    // The next process has all its tries.
-    if (wasStored) yield* states.commit([id], { _tag: "Deferred", tries: 0, until: clock.currentTimeMillisUnsafe() })
+    yield* deferral.giveUp(id)
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )
@@ -128,10 +125,7 @@ export const make: Effect.Effect<
   })
 
   const deferral: Deferral.Deferral = yield* Deferral.make({
-    offer: (message) => {
-      states.settle(message.id, "Due")
-      inbox.offer([message], "last")
-    },
+    offer: (message) => inbox.offer([message], "last"),
     drop: (message) => giveUpMessage(message, gaveUp.Dropped)
   })
 
@@ -140,11 +134,8 @@ export const make: Effect.Effect<
 
   const judgeDeferred = (message: Message.Message, verdict: Deferral.Verdict) => {
     if (verdict === "Exhausted" || verdict === "Dropped") return giveUpMessage(message, gaveUp[verdict])
-    if (verdict === "NoRoom") {
-      // It is on the server only, which has to be asked for it.
-      states.settle(message.id, deferral.knows(message.id) ? "Due" : "Forgotten")
-      inbox.forget()
-    }
+    // It is on the server only, which has to be asked for it.
+    if (verdict === "NoRoom") inbox.forget()
     telemetry.measure(metrics.deferred, deferral.size())
     return Effect.void
   }
@@ -159,8 +150,8 @@ export const make: Effect.Effect<
   // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
   const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
 
-  const resume = (message: Message.Message, place: Deferral.Place, since: number) =>
-    Effect.flatMap(deferral.resume(message, since, place), (verdict) => judgeDeferred(message, verdict))
+  const resume = (message: Message.Message, stored: Store.Deferred, since: number) =>
+    Effect.flatMap(deferral.resume(message, since, stored), (verdict) => judgeDeferred(message, verdict))
 
   const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
@@ -192,7 +183,7 @@ export const make: Effect.Effect<
     }
     if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
     if (progressed) inbox.progress.made++
-    return Effect.as(Effect.all(resumed, { discard: true }), entries)
+    return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.

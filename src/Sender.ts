@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as BlazeError from "./BlazeError.ts"
+import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
@@ -56,10 +56,6 @@ export class Transport extends Context.Service<
   }
 >()("effect-blaze/Sender/Transport") {}
 
-const notConnected = Effect.fail(
-  BlazeError.make(new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" }))
-)
-
 /**
  * Over the socket.
  *
@@ -71,8 +67,7 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
   Effect.map(Connection.Connection, ({ session, sessionNow }) => ({
     ready: Effect.asVoid(session),
     // Not the session that was waited for: the connection may have been made anew since then.
-    sendNow: (params) =>
-      Effect.suspend(() => sessionNow()?.request(Envelope.Action.createMessage, params) ?? notConnected)
+    sendNow: (params) => Effect.flatMap(sessionNow, ({ request }) => request(Envelope.Action.createMessage, params))
   }))
 )
 

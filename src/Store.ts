@@ -33,6 +33,14 @@ export const Outcome = Schema.Union([
 /** @since 0.1.0 */
 export type Outcome = typeof Outcome.Type
 
+/**
+ * The outcome of a message that was put aside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Deferred = Extract<Outcome, { readonly _tag: "Deferred" }>
+
 /** @since 0.1.0 */
 export const Handled: Outcome = { _tag: "Handled" }
 

@@ -15,14 +15,11 @@ import {
   Store
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { pass, textOf } from "./support.ts"
+import { clientWith, pass, textOf } from "./support.ts"
 
 const client = (ports: Blaze.Ports<never, never>) =>
-  Blaze.layerWith(ports).pipe(
-    Layer.provide(BlazeTest.layerTransport),
+  clientWith(ports).pipe(
     Layer.provide([
-      BlazeTest.layerPlatform,
-      Layer.succeed(Acks.FlushTimeout, 0),
       Layer.succeed(Sender.Retry, Schedule.spaced("1 second")),
       Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("3 seconds"), stableAfter: "1 minute" })
     ])

@@ -12,14 +12,14 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
+import { Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as States from "../src/internal/States.ts"
-import { pass, textOf } from "./support.ts"
+import { clientWith, pass, textOf } from "./support.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -170,12 +170,9 @@ describe("Store", () => {
   it.effect("a message that was put aside before a restart is put aside until then, with the tries it has had", () =>
     Effect.gen(function* () {
       const life = Effect.fnUntraced(function* (use: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) {
-        const bot = yield* Layer.build(
-          Blaze.layerWith({ store: Store.layerPersistence({ storeId: "test" }) }).pipe(
-            Layer.provide(BlazeTest.layerTransport),
-            Layer.provide(BlazeTest.layerPlatform)
-          )
-        ).pipe(Effect.provideService(Acks.FlushTimeout, 0), Effect.provideService(Deferral.Policy, policy))
+        const bot = yield* Layer.build(clientWith({ store: Store.layerPersistence({ storeId: "test" }) })).pipe(
+          Effect.provideService(Deferral.Policy, policy)
+        )
         yield* Effect.provideContext(use, bot)
       }, Effect.scoped)
       const policy = {
@@ -249,13 +246,7 @@ describe("Store", () => {
             }),
           confirm: () => Effect.void
         })
-        const context = yield* Layer.build(
-          Blaze.layerWith({ store }).pipe(
-            Layer.provide(BlazeTest.layerTransport),
-            Layer.provide(BlazeTest.layerPlatform)
-          )
-        ).pipe(
-          Effect.provideService(Acks.FlushTimeout, 0),
+        const context = yield* Layer.build(clientWith({ store })).pipe(
           Effect.provideService(Deferral.Policy, {
             schedule: Schedule.spaced("1 second"),
             messages: 10,
@@ -287,9 +278,7 @@ describe("Store", () => {
         commit: (changes) => Effect.succeed(changes.map(() => "Committed" as const)),
         confirm: () => Effect.void
       })
-      const context = yield* Layer.build(
-        Blaze.layerWith({ store }).pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
-      ).pipe(Effect.provideService(Acks.FlushTimeout, 0))
+      const context = yield* Layer.build(clientWith({ store }))
       const alice = yield* BlazeTest.user("alice")
       for (let n = 0; n < 1500; n++) yield* alice.say(`${n}`)
       const seen = new Set<string>()
@@ -323,10 +312,7 @@ describe("Store", () => {
           confirm: () => Effect.void
         })
       )
-      const context = yield* Layer.build(
-        Blaze.layerWith({ store }).pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
-      ).pipe(
-        Effect.provideService(Acks.FlushTimeout, 0),
+      const context = yield* Layer.build(clientWith({ store })).pipe(
         Effect.provideService(Deferral.Policy, {
           schedule: Schedule.spaced("1 minute"),
           messages: 10,

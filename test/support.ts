@@ -87,11 +87,17 @@ export const outcome = (handle: ChildProcessSpawner.ChildProcessHandle) =>
   Effect.flatMap(listen(handle), ({ ended }) => ended)
 
 /** A client of its own on the server in memory, so that a test can end one and start the next against the same server. */
-export const client = Blaze.layer.pipe(
-  Layer.provide(BlazeTest.layerTransport),
-  Layer.provide(BlazeTest.layerPlatform),
-  Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
-)
+export const clientWith = <StoreServices = never, QuotaServices = never>(
+  ports: Blaze.Ports<StoreServices, QuotaServices>
+) =>
+  Blaze.layerWith(ports).pipe(
+    Layer.provide(BlazeTest.layerTransport),
+    Layer.provide(BlazeTest.layerPlatform),
+    Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+  )
+
+/** With the usual parts. */
+export const client = clientWith({})
 
 /** What a person said, or nothing where that is no text. */
 export const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")

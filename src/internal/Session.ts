@@ -31,7 +31,7 @@ export interface Session {
   readonly request: (
     action: string,
     params?: unknown,
-    options?: Requests.Options
+    options?: Pick<Requests.Options, "patient">
   ) => Effect.Effect<unknown, BlazeError.BlazeError>
   /** Fails with the reason when the connection ends. */
   readonly ended: Effect.Effect<never, BlazeError.BlazeError>

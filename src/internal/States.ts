@@ -27,7 +27,7 @@ export type State = "Open" | "Deferred" | "Due" | "GivenUp" | "Handled"
  * @category models
  * @since 0.1.0
  */
-export type Verdict = Exclude<State, "Due"> | "New" | Extract<Store.Outcome, { readonly _tag: "Deferred" }>
+export type Verdict = Exclude<State, "Due"> | "New" | Store.Deferred
 
 /**
  * @category services
@@ -63,10 +63,13 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
     const judge = (id: Ids.MessageId, known: State | undefined, stored: Store.Outcome | undefined): Verdict => {
       const state = states.get(id) ?? known
       if (state !== undefined && state !== "Due") return state
-      if (state === undefined && stored?._tag === "Handled") return "Handled"
-      const isNew = state === "Due" || stored === undefined
-      states.set(id, isNew ? "Open" : "Deferred")
-      return isNew ? "New" : (stored as Extract<Verdict, object>)
+      if (state === undefined && stored !== undefined) {
+        if (stored._tag === "Handled") return "Handled"
+        states.set(id, "Deferred")
+        return stored
+      }
+      states.set(id, "Open")
+      return "New"
     }
 
     return States.of({

@@ -22,7 +22,7 @@ export const removals: ReadonlyArray<Removal> = [
   removal("1: a final failure is tried again", "Bot.ts", "if (!Delivery.isFinal(cause)) {", "if (handling) {"),
   removal(
     "1: what is given up is forgotten",
-    "Ledger.ts",
+    "Deferral.ts",
     `states.settle(id, "GivenUp")`,
     `states.settle(id, "Forgotten")`
   ),
