@@ -255,8 +255,8 @@ export const layer: Layer.Layer<
       return Effect.logError(`These messages belong to another process, which acknowledges them: ${Ids.list(others)}`)
     }
 
-    const send = (ids: ReadonlyArray<Ids.MessageId>) =>
-      Effect.suspend(() => {
+    const send = (ids: ReadonlyArray<Ids.MessageId>) => {
+      const sending = Effect.suspend(() => {
         const began = telemetry.now()
         telemetry.measure(metrics.ackBatch, ids.length)
         telemetry.measure(metrics.acksPending, unconfirmed.size)
@@ -266,7 +266,9 @@ export const layer: Layer.Layer<
           ),
           Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
         )
-      }).pipe(Effect.withSpan(Telemetry.span.acknowledge, { attributes: { size: ids.length } }))
+      })
+      return Telemetry.withSpan(sending, Telemetry.span.acknowledge, { size: ids.length })
+    }
 
     // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
     const worker = yield* Stream.fromQueue(queue).pipe(

@@ -11,7 +11,7 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -117,7 +117,7 @@ export class Blaze extends Context.Service<
 
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 
-const lookPeriod = "15 seconds"
+const lookPeriod = Duration.seconds(15)
 
 /** One run of `deliveries`. */
 interface Consumer {

@@ -270,10 +270,10 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           })
 
     const spanned = (handling: Handling<E>) =>
-      Effect.withSpan(
+      Telemetry.withSpan(
         Effect.suspend(() => once(handling)),
         Telemetry.span.handle,
-        { attributes: { messageId: handling.delivery.message.id } }
+        { messageId: handling.delivery.message.id }
       )
     const attempt = traced ? spanned : once
 

@@ -184,7 +184,7 @@ export const layer: Layer.Layer<
     }
 
     const once = Effect.gen(function* () {
-      const wire = yield* Effect.withSpan(socket.open, Telemetry.span.connect).pipe(
+      const wire = yield* Telemetry.withSpan(socket.open, Telemetry.span.connect).pipe(
         Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.connects, 1, exit._tag)))
       )
       const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)

@@ -79,6 +79,18 @@ export const span = {
 } as const
 
 /**
+ * Gives an effect a span: where in this library it was made tells nobody anything, and costs more than the rest of the span.
+ *
+ * @category spans
+ * @since 0.1.0
+ */
+export const withSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  name: (typeof span)[keyof typeof span],
+  attributes: Record<string, unknown> = {}
+) => Effect.withSpan(self, name, { attributes, captureStackTrace: false })
+
+/**
  * Whether each request and each handler has a span: a span costs more than all that is done for a message otherwise.
  *
  * @category references

@@ -150,7 +150,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     request: traced
       ? (action, params, options) =>
-          Effect.withSpan(request(action, params, options), Telemetry.span.request, { attributes: { action } })
+          Telemetry.withSpan(request(action, params, options), Telemetry.span.request, { action })
       : request,
     ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), requests.stalled])
   }

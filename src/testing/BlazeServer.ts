@@ -475,8 +475,10 @@ const timestamps = (now: () => number) => {
       last = { milli, nanos: next < nanosPerMilli ? next : Math.min(last.nanos + 1, nanosPerMilli - 1) }
     }
     const [seconds, millis] = new Date(milli).toISOString().slice(0, -1).split(".")
-    const fraction = `${millis}${String(last.nanos).padStart(6, "0")}`.replace(/0+$/, "")
-    return `${seconds}${fraction === "" ? "" : `.${fraction}`}Z`
+    const fraction = `${millis}${String(last.nanos).padStart(6, "0")}`
+    let length = fraction.length
+    while (fraction[length - 1] === "0") length--
+    return length === 0 ? `${seconds}Z` : `${seconds}.${fraction.slice(0, length)}Z`
   }
 }
 

@@ -317,6 +317,8 @@ export const run = Effect.fnUntraced(function* <D, E>(
   const acknowledged: Array<{ id: Ids.MessageId; at: number }> = []
   const runs: Array<MutableRun> = []
   const answers = new Map<string, Array<Heard["answers"][number]>>()
+  /** The last buttons of each place. */
+  const buttons = new Map<string, string>()
   const places = new Map<string, string>()
   const numbers = new Map<string, number>()
   const numberOf = (id: string) => {
@@ -342,6 +344,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
         const { category, messageId: id, text, to: who } = event
         const where = places.get(event.conversationId) ?? "an unknown conversation"
         heard.push({ id, who, where, category, text, at: world.now(), answers: answers.get(id) ?? [] })
+        if (category === "APP_BUTTON_GROUP") buttons.set(where, text)
         const place = where === who ? "" : ` in ${where}`
         return write(`${who} hears ${numberOf(id)}${place}: ${JSON.stringify(shorten(text, 80))}`)
       }
@@ -455,8 +458,8 @@ export const run = Effect.fnUntraced(function* <D, E>(
 
   /** What the buttons say that the bot last sent to somebody. */
   const buttonsOf = (who: string): ReadonlyArray<string> => {
-    const last = heard.findLast((message) => message.where === who && message.category === "APP_BUTTON_GROUP")
-    return Option.match(last === undefined ? Option.none() : decodeButtons(last.text), {
+    const last = buttons.get(who)
+    return Option.match(last === undefined ? Option.none() : decodeButtons(last), {
       onNone: () => [],
       onSome: (buttons) =>
         buttons.flatMap(({ action }) => (action.startsWith(input) ? [action.slice(input.length)] : []))
@@ -497,10 +500,10 @@ export const run = Effect.fnUntraced(function* <D, E>(
       case "say":
         return say(event.who, event.where, event.text, false)
       case "press": {
-        const buttons = buttonsOf(event.who)
+        const labels = buttonsOf(event.who)
         const text =
           options.presses === undefined
-            ? buttons[event.nth % buttons.length]
+            ? labels[event.nth % labels.length]
             : options.presses.get(`${world.now()} ${event.who}`)
         return text !== undefined && say(event.who, undefined, text, true)
       }

@@ -189,7 +189,7 @@ export const make = (options: {
   const settle = async () => {
     drain()
     for (let quiet = 0; quiet < hops; quiet++) {
-      await Promise.resolve()
+      await undefined
       if (tasks.length === 0) continue
       drain()
       quiet = -1

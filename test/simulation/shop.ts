@@ -1,6 +1,17 @@
 // A small shop, and what people do wrong when they write one: each bug is a line or two.
-import { Clock, Context, Effect, Layer, Semaphore, Stream } from "effect"
-import { Blaze, Bot, Delivery, type Ids, Keyed, Message, Outgoing } from "effect-blaze"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Blaze from "effect-blaze/Blaze"
+import * as Bot from "effect-blaze/Bot"
+import * as Delivery from "effect-blaze/Delivery"
+import type * as Ids from "effect-blaze/Ids"
+import * as Keyed from "effect-blaze/Keyed"
+import * as Message from "effect-blaze/Message"
+import * as Outgoing from "effect-blaze/Outgoing"
 import type { Expectation, Simulation } from "effect-blaze/testing"
 
 /** What outlives the process. */

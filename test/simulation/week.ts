@@ -1,7 +1,9 @@
 // A week of 50 people with everything that goes wrong, as one line: what it was, how long it took, and a hash of all that happened.
-import { Effect, Layer } from "effect"
-import { Blaze } from "effect-blaze"
-import { Plan, Simulation } from "effect-blaze/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Blaze from "effect-blaze/Blaze"
+import * as Plan from "effect-blaze/testing/Plan"
+import * as Simulation from "effect-blaze/testing/Simulation"
 import { createHash } from "node:crypto"
 import { Disk, shop, words } from "./shop.ts"
 
