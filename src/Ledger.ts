@@ -186,6 +186,8 @@ export const make: Effect.Effect<
     return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
+  let isIdle = false
+
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
   const admit = Effect.suspend(() => {
     const messages: Array<Message.Message> = []
@@ -229,9 +231,14 @@ export const make: Effect.Effect<
     entries: open.entries,
     signal,
     look: Effect.suspend(() => {
-      const now = telemetry.now()
       const oldest = open.oldest()
-      const written = Date.parse((oldest?.value ?? inbox.waiting()[0])?.createdAt ?? "")
+      const waiting = inbox.waiting()[0]
+      const wasIdle = isIdle
+      isIdle = oldest === undefined && waiting === undefined && deferral.size() === 0
+      // Days may pass like this, and in a simulation they do in a second.
+      if (isIdle && wasIdle) return Effect.void
+      const now = telemetry.now()
+      const written = Date.parse((oldest?.value ?? waiting)?.createdAt ?? "")
       const age = clock.currentTimeMillisUnsafe() - written
       telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
       telemetry.measure(metrics.open, open.count().open)

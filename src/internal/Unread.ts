@@ -57,6 +57,7 @@ export const make: Effect.Effect<Unread, never, Telemetry.Telemetry> = Effect.ge
         return tellUnread(name, 1)
       }),
     tell: Effect.suspend(() => {
+      if (unread.size === 0) return Effect.void
       const now = telemetry.now()
       return Effect.forEach(
         [...unread],

@@ -93,6 +93,7 @@ export const shrink = Effect.fnUntraced(function* <E>(
     }
   })
 
+  const longestPauses = [60_000, 600_000, 3_600_000]
   const pauses = [0, 100, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, 3_600_000]
   const shortenPauses = Effect.fnUntraced(function* () {
     for (let index = 0; index < best.events.length; index++) {
@@ -102,6 +103,19 @@ export const shrink = Effect.fnUntraced(function* <E>(
         const later = best.events.map((event, n) => (n < index ? event : { ...event, at: event.at - pause + shorter }))
         if (yield* attempt(later)) break
       }
+    }
+  })
+
+  // Hours in which nothing happens cost as much as the rest, in every world that is tried after this.
+  const capPauses = Effect.fnUntraced(function* () {
+    for (const longest of longestPauses) {
+      let at = 0
+      const events = best.events.map((event, index) => {
+        at += Math.min(longest, event.at - (best.events[index - 1]?.at ?? 0))
+        return { ...event, at }
+      })
+      if (at === best.events.at(-1)?.at) return
+      if (yield* attempt(events)) return
     }
   })
 
@@ -141,6 +155,7 @@ export const shrink = Effect.fnUntraced(function* <E>(
   while (tries < maximumTries) {
     const before = best
     yield* dropPeople()
+    yield* capPauses()
     if (acts().length <= fewActs) yield* crashInstead()
     yield* dropEvents()
     yield* crashInstead()
