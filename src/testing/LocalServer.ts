@@ -185,6 +185,43 @@ const listen = (http: Http.Server, port: number) =>
     }
   })
 
+/** Has a bot and the server talk over a WebSocket, or tells the bot why not. */
+const makeConnect =
+  (server: BlazeServer.BlazeServer["Service"], sockets: WebSocketServer) =>
+  (bot: BlazeServer.BotAccount, request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
+    // The upgrade is granted within this very call, before anything can be sent on it.
+    let ws: WebSocket | undefined
+    let stalled = false
+    const early: Array<(ws: WebSocket) => void> = []
+    const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
+    const session = server.connect(bot, {
+      send: (frame) => whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {}))),
+      together: (send) => {
+        socket.cork()
+        send()
+        socket.uncork()
+      },
+      close: (code, reason) => whenOpen((ws) => ws.close(code, reason)),
+      drop: () => whenOpen((ws) => ws.terminate()),
+      stall: () => {
+        stalled = true
+        socket.pause()
+      }
+    })
+    if (Result.isFailure(session)) return refuse(socket, session.failure.status, server.now())
+    sockets.handleUpgrade(request, socket, head, (opened) => {
+      ws = opened
+      opened.on("message", (data: Buffer, isBinary: boolean) =>
+        session.success.receive(isBinary ? data : data.toString())
+      )
+      opened.on("close", (code: number) => session.success.closed(code))
+      opened.on("error", () => {})
+      for (const act of early) act(opened)
+    })
+    // Not granted after all: the client is gone, or what it asked for is no WebSocket.
+    if (ws === undefined) session.success.closed(1006)
+  }
+
 const make = (port: number) =>
   Effect.gen(function* () {
     const server = yield* BlazeServer.BlazeServer
@@ -205,40 +242,7 @@ const make = (port: number) =>
       socket.once("close", () => connections.delete(socket))
     })
 
-    const connect = (bot: BlazeServer.BotAccount, request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
-      // The upgrade is granted within this very call, before anything can be sent on it.
-      let ws: WebSocket | undefined
-      let stalled = false
-      const early: Array<(ws: WebSocket) => void> = []
-      const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
-      const session = server.connect(bot, {
-        send: (frame) => whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {}))),
-        together: (send) => {
-          socket.cork()
-          send()
-          socket.uncork()
-        },
-        close: (code, reason) => whenOpen((ws) => ws.close(code, reason)),
-        drop: () => whenOpen((ws) => ws.terminate()),
-        stall: () => {
-          stalled = true
-          socket.pause()
-        }
-      })
-      if (Result.isFailure(session)) return refuse(socket, session.failure.status, server.now())
-      sockets.handleUpgrade(request, socket, head, (opened) => {
-        ws = opened
-        opened.on("message", (data: Buffer, isBinary: boolean) =>
-          session.success.receive(isBinary ? data : data.toString())
-        )
-        opened.on("close", (code: number) => session.success.closed(code))
-        opened.on("error", () => {})
-        for (const act of early) act(opened)
-      })
-      // Not granted after all: the client is gone, or what it asked for is no WebSocket.
-      if (ws === undefined) session.success.closed(1006)
-    }
-
+    const connect = makeConnect(server, sockets)
     http.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on("error", () => {})
       const admit = Effect.gen(function* () {
