@@ -66,18 +66,11 @@ const openError = (cause: unknown) =>
 
 type Frames = Arr.NonEmptyReadonlyArray<Uint8Array | string>
 
-const dial = (
-  server: BlazeServer.BlazeServer["Service"],
-  bot: BlazeServer.BotAccount,
-  path: Path
-): BlazeSocket.Dialed => {
+/** What has come to the client and was not taken yet, and how its connection has ended. */
+const makeClientEnd = () => {
   let frames: Array<Uint8Array | string> = []
   let end: Socket.SocketError | undefined
   let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
-  let session: BlazeServer.ServerSession | undefined
-  let signs = 0
-  let stalled = false
-  let serverEnded = false
 
   const wake = () => {
     const resume = waiter
@@ -88,53 +81,121 @@ const dial = (
     frames = []
     resume(Effect.succeed(taken))
   }
-  const endServer = (code: number) => {
+  return {
+    wake,
+    push: (frame: Uint8Array | string) => {
+      frames.push(frame)
+    },
+    ended: () => end,
+    end: (code: number, reason?: string) => {
+      if (end !== undefined) return
+      end = closeError(code, reason)
+    },
+    pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
+      waiter = resume
+      wake()
+      return Effect.sync(() => {
+        waiter = undefined
+      })
+    })
+  }
+}
+
+/** The session at the server, which hears once that it has ended, even if that was before it was granted. */
+const makeServerEnd = (path: Path) => {
+  let session: BlazeServer.ServerSession | undefined
+  let ended = false
+
+  const end = (code: number) => {
     path.connections.delete(lose)
-    if (serverEnded) return
-    serverEnded = true
+    if (ended) return
+    ended = true
     session?.closed(code)
   }
-  const endClient = (code: number, reason?: string) => {
-    if (end !== undefined) return
-    end = closeError(code, reason)
+  const lose = () => end(1006)
+  return {
+    end,
+    hasEnded: () => ended,
+    begin: (granted: BlazeServer.ServerSession) => {
+      session = granted
+      if (ended) session.closed(1006)
+      else path.connections.add(lose)
+    },
+    receive: (frame: Uint8Array | string) => {
+      if (!ended) session?.receive(frame)
+    }
   }
-  const lose = () => endServer(1006)
+}
+
+/** A connection with both its ends; from the moment that it is stalled nothing travels on it in either direction. */
+const makeConnection = (path: Path) => {
+  const client = makeClientEnd()
+  const server = makeServerEnd(path)
+  let signs = 0
+  let stalled = false
+
   const toClient = (arrive: () => void) =>
     path.toClient(() => {
-      if (!stalled && end === undefined) arrive()
-    }, wake)
-  const leave = (code: number) => {
-    // Nobody hears it at the other end of a connection that is half-open; the server finds out in its own time.
-    if (stalled) endServer(1006)
-    else path.toServer(() => endServer(code))
-  }
+      if (!stalled && client.ended() === undefined) arrive()
+    }, client.wake)
   const finish = (code: number, reason?: string) => {
-    endServer(code)
-    toClient(() => endClient(code, reason))
+    server.end(code)
+    toClient(() => client.end(code, reason))
   }
+  const output: BlazeServer.Output = {
+    send: (frame) =>
+      toClient(() => {
+        signs++
+        client.push(frame)
+      }),
+    together: (send) => send(),
+    close: finish,
+    drop: () => finish(1006),
+    stall: () => {
+      stalled = true
+    }
+  }
+  return {
+    client,
+    server,
+    output,
+    toServer: (frame: Uint8Array | string) =>
+      path.toServer(() => {
+        if (!stalled) server.receive(frame)
+      }),
+    /** The client ends it. */
+    leave: (code: number, reason?: string) => {
+      client.end(code, reason)
+      client.wake()
+      // Nobody hears it at the other end of a connection that is half-open; the server finds out in its own time.
+      if (stalled) server.end(1006)
+      else path.toServer(() => server.end(code))
+    },
+    /** The server in memory answers every ping at once. */
+    ping: () => {
+      if (!stalled && !server.hasEnded()) signs++
+    },
+    signsOfLife: () => signs
+  }
+}
+
+const refusedUpgrade = (status: number, serverTime: number) => {
+  const body = status === 401 ? { body: JSON.stringify({ error: BlazeServer.failure(401) }) } : {}
+  return openError(new BlazeSocket.RefusedUpgrade({ status, serverTime, ...body }))
+}
+
+const dial = (
+  server: BlazeServer.BlazeServer["Service"],
+  bot: BlazeServer.BotAccount,
+  path: Path
+): BlazeSocket.Dialed => {
+  const connection = makeConnection(path)
+  const { client } = connection
 
   const connect = Effect.suspend(() => {
-    const connected = server.connect(bot, {
-      send: (frame) =>
-        toClient(() => {
-          signs++
-          frames.push(frame)
-        }),
-      together: (send) => send(),
-      close: finish,
-      drop: () => finish(1006),
-      stall: () => {
-        stalled = true
-      }
-    })
-    if (Result.isFailure(connected)) {
-      const { status } = connected.failure
-      const body = status === 401 ? { body: JSON.stringify({ error: BlazeServer.failure(401) }) } : {}
-      return Effect.fail(openError(new BlazeSocket.RefusedUpgrade({ status, serverTime: server.now(), ...body })))
-    }
-    session = connected.success
-    if (serverEnded) session.closed(1006)
-    else path.connections.add(lose)
+    const connected = server.connect(bot, connection.output)
+    if (Result.isFailure(connected)) return Effect.fail(refusedUpgrade(connected.failure.status, server.now()))
+    connection.server.begin(connected.success)
     return Effect.void
   })
 
@@ -143,36 +204,18 @@ const dial = (
     // Nobody can be interrupted between the two, so that no session outlives its connection.
     yield* Effect.acquireRelease(connect, () =>
       Effect.sync(() => {
-        if (end !== undefined) return
-        endClient(1000)
-        wake()
-        leave(1000)
+        if (client.ended() === undefined) connection.leave(1000)
       })
     )
-    return {
-      pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
-        waiter = resume
-        wake()
-        return Effect.sync(() => {
-          waiter = undefined
-        })
-      }),
-      upgrade: Socket.SocketUpgradeError.unsupported
-    }
+    return { pull: client.pull, upgrade: Socket.SocketUpgradeError.unsupported }
   })
 
   const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
     Effect.suspend(() => {
+      const end = client.ended()
       if (end !== undefined) return Effect.fail(end)
-      if (Socket.isCloseEvent(chunk)) {
-        endClient(chunk.code, chunk.reason)
-        wake()
-        leave(chunk.code)
-      } else {
-        path.toServer(() => {
-          if (!stalled && !serverEnded) session?.receive(chunk)
-        })
-      }
+      if (Socket.isCloseEvent(chunk)) connection.leave(chunk.code, chunk.reason)
+      else connection.toServer(chunk)
       return Effect.void
     })
 
@@ -181,16 +224,13 @@ const dial = (
       reader,
       writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
     }),
-    // The server in memory answers every ping at once.
-    ping: Effect.sync(() => {
-      if (!stalled && !serverEnded) signs++
-    }),
+    ping: Effect.sync(connection.ping),
     terminate: Effect.sync(() => {
-      endClient(1006)
-      wake()
-      endServer(1006)
+      client.end(1006)
+      client.wake()
+      connection.server.end(1006)
     }),
-    signsOfLife: () => signs,
+    signsOfLife: connection.signsOfLife,
     isPaused: () => false,
     isSaturated: () => false
   }
