@@ -120,6 +120,180 @@ export interface Life {
   readonly kill: (afterSteps: number, killed: () => void) => void
 }
 
+/** The time, and what is due when. */
+const makeAgenda = () => {
+  const timers = makeTimers()
+  let now = 0
+  let made = 0
+  // What was called off, or is for somebody who is dead, is not due any more.
+  const first = () => {
+    let timer = timers.first()
+    while (timer !== undefined && (timer.act === undefined || timer.life?.isAlive() === false)) {
+      timers.remove()
+      timer = timers.first()
+    }
+    return timer
+  }
+  return {
+    now: () => now,
+    next: () => first()?.at,
+    at: (time: number, life: Life | undefined, act: () => void): Timer => {
+      // Whole milliseconds, as the timers of the platform: a smaller rest would never be over.
+      const timer: Timer = { at: Math.ceil(Math.max(time, now)), number: made++, life, act }
+      timers.add(timer)
+      return timer
+    },
+    /** The earliest that is due until then, for which its time has come. When there is none, all the time until then has passed. */
+    take: (to: number) => {
+      const timer = first()
+      if (timer === undefined || timer.at > to) {
+        now = to
+        return undefined
+      }
+      timers.remove()
+      now = timer.at
+      return timer
+    }
+  }
+}
+type Agenda = ReturnType<typeof makeAgenda>
+
+/** The steps of everybody, each of which may be the last one of a life or one too many for its moment. */
+const makeSteps = () => {
+  // Since time last passed.
+  let steps = 0
+  // What fibers do within their steps: one that never waits takes few steps, and long ones.
+  let operations = 0
+  const pending = new Map<Life, { steps: number; readonly end: () => void }>()
+
+  // A kill that was announced comes before the step that it counts down to.
+  const countdown = (life: Life): boolean => {
+    const kill = pending.get(life)
+    if (kill !== undefined && kill.steps-- === 0) kill.end()
+    return life.isAlive()
+  }
+  const timePasses = () => {
+    steps = 0
+    operations = 0
+  }
+  return {
+    timePasses,
+    operate: () => {
+      operations++
+    },
+    take: (life: Life | undefined, act: () => void) => {
+      if (life !== undefined && !countdown(life)) return
+      if (++steps > stepsAtOnce || operations > operationsAtOnce) {
+        timePasses()
+        throw new Standstill()
+      }
+      act()
+    },
+    /** Has a life end before the step after so many more, or now. */
+    killAfter: (life: Life, steps: number, killed: () => void) => {
+      const end = () => {
+        pending.delete(life)
+        killed()
+      }
+      if (steps === 0) end()
+      else pending.set(life, { steps, end })
+    }
+  }
+}
+type Steps = ReturnType<typeof makeSteps>
+
+const shuffle = (batch: Array<Task>, random: typeof Random.Random.Service) => {
+  for (let index = batch.length - 1; index > 0; index--) {
+    const other = Math.floor(random.nextDoubleUnsafe() * (index + 1))
+    const task = batch[index]!
+    batch[index] = batch[other]!
+    batch[other] = task
+  }
+}
+
+/** The tasks that are ready, and those that they make ready, until there is none. */
+const makeTasks = (steps: Steps, order: typeof Random.Random.Service | undefined) => {
+  let tasks: Array<Task> = []
+  return {
+    add: (task: Task) => {
+      tasks.push(task)
+    },
+    isEmpty: () => tasks.length === 0,
+    drain: () => {
+      while (tasks.length > 0) {
+        const batch = tasks
+        tasks = []
+        if (order !== undefined) shuffle(batch, order)
+        if (batch.some(({ priority }) => priority !== 0)) batch.sort((a, b) => a.priority - b.priority)
+        for (const { life, run } of batch) steps.take(life, run)
+      }
+    }
+  }
+}
+type Tasks = ReturnType<typeof makeTasks>
+
+/** A clock that shows whatever it is set to, while as much time passes on it as in the world. */
+const makeClock = (agenda: Agenda, life: () => Life, wall: () => number): Clock.Clock => ({
+  currentTimeMillisUnsafe: wall,
+  currentTimeMillis: Effect.sync(wall),
+  currentTimeNanosUnsafe: () => nanos(wall()),
+  currentTimeNanos: Effect.sync(() => nanos(wall())),
+  monotonicTimeNanosUnsafe: () => nanos(agenda.now()),
+  monotonicTimeNanos: Effect.sync(() => nanos(agenda.now())),
+  sleep: (duration) => {
+    const millis = Duration.toMillis(duration)
+    if (millis <= 0) return Effect.yieldNow
+    if (!Number.isFinite(millis)) return Effect.never
+    return Effect.callback<void>((resume) => {
+      const timer = agenda.at(agenda.now() + millis, life(), () => resume(Effect.void))
+      return Effect.sync(() => {
+        timer.act = undefined
+      })
+    })
+  }
+})
+
+const makeLife = (epoch: number, agenda: Agenda, steps: Steps, tasks: Tasks): Life => {
+  let alive = true
+  let taken = 0
+  let offset = 0
+  const dispatcher: Scheduler.SchedulerDispatcher = {
+    scheduleTask: (run, priority) => {
+      if (alive) tasks.add({ life, priority, run })
+    },
+    flush: () => {}
+  }
+  const life: Life = {
+    isAlive: () => alive,
+    steps: () => taken,
+    scheduler: {
+      executionMode: "async",
+      shouldYield: (fiber) => {
+        taken++
+        steps.operate()
+        return fiber.currentOpCount >= stepsPerTurn
+      },
+      makeDispatcher: () => dispatcher
+    },
+    clock: makeClock(
+      agenda,
+      () => life,
+      () => Math.floor(epoch + agenda.now() + offset)
+    ),
+    setClock: (millis) => {
+      offset = millis
+    },
+    kill: (afterSteps, killed) => {
+      if (!alive) return
+      steps.killAfter(life, afterSteps, () => {
+        alive = false
+        killed()
+      })
+    }
+  }
+  return life
+}
+
 /**
  * A world whose wall clock begins at `epoch`, in milliseconds. With `order`, tasks that are ready at once run in random order.
  *
@@ -131,98 +305,30 @@ export const make = (options: {
   readonly order?: typeof Random.Random.Service | undefined
 }): World => {
   const { epoch, order } = options
-  const timers = makeTimers()
-  let tasks: Array<Task> = []
-  let now = 0
-  let steps = 0
-  let timersMade = 0
-  let stepsBefore = 0
-  // What fibers do within their steps: one that never waits takes few steps, and long ones.
-  let operations = 0
-  let operationsBefore = 0
-
-  const at = (time: number, life: Life | undefined, act: () => void): Timer => {
-    // Whole milliseconds, as the timers of the platform: a smaller rest would never be over.
-    const timer: Timer = { at: Math.ceil(Math.max(time, now)), number: timersMade++, life, act }
-    timers.add(timer)
-    return timer
-  }
-
-  const shuffle = (batch: Array<Task>, random: typeof Random.Random.Service) => {
-    for (let index = batch.length - 1; index > 0; index--) {
-      const other = Math.floor(random.nextDoubleUnsafe() * (index + 1))
-      const task = batch[index]!
-      batch[index] = batch[other]!
-      batch[other] = task
-    }
-  }
-
-  const step = (life: Life | undefined, act: () => void) => {
-    if (life !== undefined && !countdown(life)) return
-    if (++steps - stepsBefore > stepsAtOnce || operations - operationsBefore > operationsAtOnce) {
-      stepsBefore = steps
-      operationsBefore = operations
-      throw new Standstill()
-    }
-    act()
-  }
-
-  // A kill that was announced comes before the step that it counts down to.
-  const pending = new Map<Life, { steps: number; readonly end: () => void }>()
-  const countdown = (life: Life): boolean => {
-    const kill = pending.get(life)
-    if (kill !== undefined && kill.steps-- === 0) kill.end()
-    return life.isAlive()
-  }
-
-  const drain = () => {
-    while (tasks.length > 0) {
-      const batch = tasks
-      tasks = []
-      if (order !== undefined) shuffle(batch, order)
-      if (batch.some(({ priority }) => priority !== 0)) batch.sort((a, b) => a.priority - b.priority)
-      for (const { life, run } of batch) step(life, run)
-    }
-  }
+  const agenda = makeAgenda()
+  const steps = makeSteps()
+  const tasks = makeTasks(steps, order)
 
   // Promises too: what a chain of them leads to belongs to this moment.
   const settle = async () => {
-    drain()
+    tasks.drain()
     for (let quiet = 0; quiet < hops; quiet++) {
       await undefined
-      if (tasks.length === 0) continue
-      drain()
+      if (tasks.isEmpty()) continue
+      tasks.drain()
       quiet = -1
     }
   }
-
-  // What was called off, or is for somebody who is dead, is not due any more.
-  const first = () => {
-    let timer = timers.first()
-    while (timer !== undefined && (timer.act === undefined || timer.life?.isAlive() === false)) {
-      timers.remove()
-      timer = timers.first()
-    }
-    return timer
-  }
-  const next = () => first()?.at
 
   /** Whether it is done. */
   const advanceSome = async (to: number): Promise<boolean> => {
     for (let round = 0; round < rounds; round++) {
       await settle()
-      const timer = first()
-      if (timer === undefined || timer.at > to) {
-        now = to
-        return true
-      }
-      timers.remove()
-      if (timer.at > now) {
-        stepsBefore = steps
-        operationsBefore = operations
-      }
-      now = timer.at
-      step(timer.life, timer.act!)
+      const before = agenda.now()
+      const timer = agenda.take(to)
+      if (timer === undefined) return true
+      if (timer.at > before) steps.timePasses()
+      steps.take(timer.life, timer.act!)
     }
     return false
   }
@@ -233,70 +339,11 @@ export const make = (options: {
       (isThere) => (isThere ? Effect.void : Effect.andThen(Effect.yieldNow, advance(to)))
     )
 
-  const begin = (): Life => {
-    let alive = true
-    let taken = 0
-    let offset = 0
-    const dispatcher: Scheduler.SchedulerDispatcher = {
-      scheduleTask: (run, priority) => {
-        if (alive) tasks.push({ life, priority, run })
-      },
-      flush: () => {}
-    }
-    const wall = () => Math.floor(epoch + now + offset)
-    const life: Life = {
-      isAlive: () => alive,
-      steps: () => taken,
-      scheduler: {
-        executionMode: "async",
-        shouldYield: (fiber) => {
-          taken++
-          operations++
-          return fiber.currentOpCount >= stepsPerTurn
-        },
-        makeDispatcher: () => dispatcher
-      },
-      clock: {
-        currentTimeMillisUnsafe: wall,
-        currentTimeMillis: Effect.sync(wall),
-        currentTimeNanosUnsafe: () => nanos(wall()),
-        currentTimeNanos: Effect.sync(() => nanos(wall())),
-        monotonicTimeNanosUnsafe: () => nanos(now),
-        monotonicTimeNanos: Effect.sync(() => nanos(now)),
-        sleep: (duration) => {
-          const millis = Duration.toMillis(duration)
-          if (millis <= 0) return Effect.yieldNow
-          if (!Number.isFinite(millis)) return Effect.never
-          return Effect.callback<void>((resume) => {
-            const timer = at(now + millis, life, () => resume(Effect.void))
-            return Effect.sync(() => {
-              timer.act = undefined
-            })
-          })
-        }
-      },
-      setClock: (millis) => {
-        offset = millis
-      },
-      kill: (afterSteps, killed) => {
-        if (!alive) return
-        const end = () => {
-          pending.delete(life)
-          alive = false
-          killed()
-        }
-        if (afterSteps === 0) end()
-        else pending.set(life, { steps: afterSteps, end })
-      }
-    }
-    return life
-  }
-
   return {
-    now: () => now,
-    next,
-    begin,
-    at,
+    now: agenda.now,
+    next: agenda.next,
+    begin: () => makeLife(epoch, agenda, steps, tasks),
+    at: agenda.at,
     advance
   }
 }
