@@ -162,13 +162,8 @@ const sentenceOf = (holds: (outcome: Simulation.Outcome) => string | undefined, 
   }
 }
 
-const makeJudge = <D>(
-  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
-  options: BotUnderTest<D> & { readonly strict?: boolean | undefined }
-) => {
-  const { answers = () => true, blaze = Blaze.layer, disk = Layer.empty as Layer.Layer<D>, expect = {} } = options
-  const subject: Simulation.Subject<D> = { bot, disk, blaze, shuffled: options.shuffled ?? false }
-  const except = new Set<string>(options.except ?? [])
+/** Runs stories of one bot, and counts what that was. */
+const makeRunner = <D>(subject: Simulation.Subject<D>) => {
   const total = { runs: 0, messages: 0, lives: 0, handshakes: 0 }
 
   const run = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
@@ -180,6 +175,30 @@ const makeJudge = <D>(
     return outcome
   })
 
+  // While a plan is made shorter it is mostly the weather that changes.
+  let lastCalm: { readonly key: string; readonly outcome: Simulation.Outcome } | undefined
+  const runCalm = Effect.fnUntraced(function* <E>(story: Told<E>) {
+    if (story.calm !== undefined && lastCalm?.key === story.calm) return lastCalm.outcome
+    const outcome = yield* run(story, { keep: Plan.isAct })
+    if (story.calm !== undefined) lastCalm = { key: story.calm, outcome }
+    return outcome
+  })
+
+  /** Refuses a bot that does not do the same twice. */
+  const repeat = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
+    const [a, b] = [yield* run(story, choice), yield* run(story, choice)]
+    const difference = firstDifference(a.log, b.log)
+    if (difference !== undefined) return yield* new NotRepeatable({ seed: story.seed, ...difference })
+  })
+
+  return { run, runCalm, repeat, total }
+}
+
+/** What is expected of one bot, of the library's expectations and of its own. */
+const makeExpected = <D>(options: BotUnderTest<D> & { readonly strict?: boolean | undefined }) => {
+  const { answers = () => true, expect = {} } = options
+  const except = new Set<string>(options.except ?? [])
+
   const ofOutcome = function* (outcome: Simulation.Outcome): Generator<Expectation.Violation> {
     yield* Expectation.always(outcome, answers)
     for (const [expectation, holds] of Object.entries(expect)) {
@@ -188,30 +207,46 @@ const makeJudge = <D>(
     }
   }
 
-  const findIn = (
-    violations: Iterable<Expectation.Violation>,
-    phase: Phase,
-    outcome: Simulation.Outcome,
-    only: string | undefined
-  ): Finding | undefined => {
-    for (const violation of violations) {
-      if (except.has(violation.expectation)) continue
-      // A bot that does not run keeps whatever else is expected, for it does nothing.
-      const isIt =
-        violation.expectation === only || (violation.expectation === "the bot runs" && options.strict === true)
-      if (only === undefined || isIt) return { ...violation, phase, log: outcome.log }
+  return {
+    inCalm: function* (calm: Simulation.Outcome) {
+      yield* ofOutcome(calm)
+      yield* Expectation.inCalm(calm)
+    },
+    inStorm: function* (calm: Simulation.Outcome, storm: Simulation.Outcome) {
+      yield* ofOutcome(storm)
+      yield* Expectation.inStorm(calm, storm)
+    },
+    isAloneExcepted: except.has("alone as among others"),
+    /** The first of the violations that counts; with `only`, the first that is that one. */
+    findIn: (
+      violations: Iterable<Expectation.Violation>,
+      phase: Phase,
+      outcome: Simulation.Outcome,
+      only: string | undefined
+    ): Finding | undefined => {
+      for (const violation of violations) {
+        if (except.has(violation.expectation)) continue
+        // A bot that does not run keeps whatever else is expected, for it does nothing.
+        const isIt =
+          violation.expectation === only || (violation.expectation === "the bot runs" && options.strict === true)
+        if (only === undefined || isIt) return { ...violation, phase, log: outcome.log }
+      }
     }
   }
+}
 
-  const inCalm = function* (calm: Simulation.Outcome) {
-    yield* ofOutcome(calm)
-    yield* Expectation.inCalm(calm)
-  }
+const makeJudge = <D>(
+  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
+  options: BotUnderTest<D> & { readonly strict?: boolean | undefined }
+) => {
+  const { blaze = Blaze.layer, disk = Layer.empty as Layer.Layer<D> } = options
+  const { repeat, run, runCalm, total } = makeRunner({ bot, disk, blaze, shuffled: options.shuffled ?? false })
+  const { findIn, inCalm, inStorm, isAloneExcepted } = makeExpected(options)
 
   const inAlone = Effect.fnUntraced(function* <E>(story: Told<E>, calm: Simulation.Outcome) {
     const groups = new Set(calm.said.flatMap(({ where, who }) => (where === who ? [] : [where])))
     const parties = new Set(calm.said.map(({ where, who }) => partyOf(who, where === who ? undefined : where, groups)))
-    if (parties.size < 2 || except.has("alone as among others")) return undefined
+    if (parties.size < 2 || isAloneExcepted) return undefined
     for (const party of [...parties].slice(0, maximumParties)) {
       const isOfParty = (who: string) => partyOf(who, undefined, groups) === party
       const keep = (event: Plan.Event) => Plan.isAct(event) && isOfParty(event.who)
@@ -219,20 +254,6 @@ const makeJudge = <D>(
       const finding = findIn(Expectation.alone(calm, alone, isOfParty), "alone", alone, undefined)
       if (finding !== undefined) return finding
     }
-  })
-
-  const inStorm = function* (calm: Simulation.Outcome, storm: Simulation.Outcome) {
-    yield* ofOutcome(storm)
-    yield* Expectation.inStorm(calm, storm)
-  }
-
-  // While a plan is made shorter it is mostly the weather that changes.
-  let lastCalm: { readonly key: string; readonly outcome: Simulation.Outcome } | undefined
-  const runCalm = Effect.fnUntraced(function* <E>(story: Told<E>) {
-    if (story.calm !== undefined && lastCalm?.key === story.calm) return lastCalm.outcome
-    const outcome = yield* run(story, { keep: Plan.isAct })
-    if (story.calm !== undefined) lastCalm = { key: story.calm, outcome }
-    return outcome
   })
 
   /** The first thing that is broken; with `only`, whether that one is, in the phase where it was found. */
@@ -254,13 +275,6 @@ const makeJudge = <D>(
       const storm = yield* run(story, { presses: Simulation.presses(calm) })
       return findIn(inStorm(calm, storm), "storm", storm, only?.expectation)
     }
-  })
-
-  /** Refuses a bot that does not do the same twice. */
-  const repeat = Effect.fnUntraced(function* <E>(story: Told<E>, choice: Simulation.Options) {
-    const [a, b] = [yield* run(story, choice), yield* run(story, choice)]
-    const difference = firstDifference(a.log, b.log)
-    if (difference !== undefined) return yield* new NotRepeatable({ seed: story.seed, ...difference })
   })
 
   return { judge, repeat, total }
