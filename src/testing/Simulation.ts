@@ -251,32 +251,49 @@ const makePath = (world: World.World, life: World.Life, seed: number): MemoryTra
   }
 }
 
-/**
- * Runs a story, and tells what happened.
- *
- * @category running
- * @since 0.1.0
- */
-export const run = Effect.fnUntraced(function* <D, E>(
-  subject: Subject<D>,
-  seed: number,
-  story: (stage: Stage) => Effect.Effect<void, E>,
-  options: Options = {}
-): Effect.fn.Return<Outcome, E> {
-  const world = World.make({ epoch, order: subject.shuffled ? Seeded.random(seed, "order") : undefined })
+/** What becomes of it, line by line, and what ended it. */
+const makeJournal = (world: World.World) => {
   const log: Array<string> = []
-  const write = (line: string) => log.push(`${Plan.showTime(world.now())} ${line}`)
   const defects: Array<string> = []
-  const metrics: typeof Metric.MetricRegistry.Service = new Map()
-  const logger = Logger.make(({ cause, logLevel, message }) => {
-    const parts = Array.isArray(message) ? message : [message]
-    const text = parts.map(String).join(" ")
-    const why = cause.reasons.length === 0 ? "" : ` (${Delivery.reasonOf(cause)})`
-    write(`${logLevel}: ${shorten(text + why, 400)}`)
-    if (logLevel === "Fatal") defects.push(`${text}${why}`)
-  })
+  const numbers = new Map<string, number>()
+  let stopped: string | undefined
+  let lastFault = 0
+  const write = (line: string) => log.push(`${Plan.showTime(world.now())} ${line}`)
+  return {
+    log,
+    defects,
+    write,
+    /** Messages have long ids: a line names them in the order in which they came up. */
+    numberOf: (id: string) => {
+      const number = numbers.get(id) ?? numbers.size + 1
+      numbers.set(id, number)
+      return `#${number}`
+    },
+    logger: Logger.make(({ cause, logLevel, message }) => {
+      const parts = Array.isArray(message) ? message : [message]
+      const text = parts.map(String).join(" ")
+      const why = cause.reasons.length === 0 ? "" : ` (${Delivery.reasonOf(cause)})`
+      write(`${logLevel}: ${shorten(text + why, 400)}`)
+      if (logLevel === "Fatal") defects.push(`${text}${why}`)
+    }),
+    noteFault: () => {
+      lastFault = world.now()
+    },
+    lastFault: () => lastFault,
+    noteStop: (reason: string) => {
+      stopped = reason
+    },
+    stopped: () => stopped
+  }
+}
+type Journal = ReturnType<typeof makeJournal>
 
-  const contextOf = (life: World.Life, name: string) =>
+/** What the fibers of a process find around them. */
+type ContextOf = (life: World.Life, name: string) => Context.Context<never>
+
+const makeContextOf = (seed: number, logger: Journal["logger"]): ContextOf => {
+  const metrics: typeof Metric.MetricRegistry.Service = new Map()
+  return (life, name) =>
     Context.empty().pipe(
       Context.add(Scheduler.Scheduler, life.scheduler),
       Context.add(Clock.Clock, life.clock),
@@ -285,100 +302,136 @@ export const run = Effect.fnUntraced(function* <D, E>(
       Context.add(Metric.MetricRegistry, metrics),
       Context.add(References.TracerEnabled, false)
     ) as Context.Context<never>
+}
 
-  // The server, the people and the disk live as long as the world does.
-  const earth = world.begin()
-  const earthContext = contextOf(earth, "earth")
-  const runOnEarth = Effect.runSyncWith(earthContext)
-  const forkOnEarth = Effect.runForkWith(earthContext)
+// Keys are made by threads of the platform, which is the only thing here that takes real time.
+const awaitIn = Effect.fnUntraced(function* <A, E>(world: World.World, fiber: Fiber.Fiber<A, E>) {
+  while (fiber.pollUnsafe() === undefined) {
+    yield* world.advance(Math.min(world.next() ?? world.now(), world.now() + longestPause))
+    yield* Effect.yieldNow
+  }
+  return yield* Fiber.join(fiber)
+})
+
+/** The server and the people, who live as long as the world does, as the disk does. */
+const makeEarth = Effect.fnUntraced(function* (world: World.World, seed: number, contextOf: ContextOf) {
+  const life = world.begin()
+  const context = contextOf(life, "earth")
+  const run = Effect.runSyncWith(context)
+  const fork = Effect.runForkWith(context)
   const scope = Scope.makeUnsafe()
-  const build = <A>(layer: Layer.Layer<A, unknown>) => forkOnEarth(Layer.buildWithScope(layer, scope))
+  const build = <A>(layer: Layer.Layer<A, unknown>) => fork(Layer.buildWithScope(layer, scope))
   const setting = build(
     BlazeServer.layer.pipe(Layer.provide(compression), Layer.provide(Seeded.layerPlatform(seed, "server")))
   )
-  // Keys are made by threads of the platform, which is the only thing here that takes real time.
-  const awaited = Effect.fnUntraced(function* <A, E>(fiber: Fiber.Fiber<A, E>) {
-    while (fiber.pollUnsafe() === undefined) {
-      yield* world.advance(Math.min(world.next() ?? world.now(), world.now() + longestPause))
-      yield* Effect.yieldNow
-    }
-    return yield* Fiber.join(fiber)
-  })
-  const server = Context.get(yield* Effect.orDie(awaited(setting)), BlazeServer.BlazeServer)
-  const account = yield* awaited(forkOnEarth(server.makeBot))
-  const disk = Layer.succeedContext(
-    yield* Effect.catchCause(awaited(build(subject.disk)), (cause) =>
+  const server = Context.get(yield* Effect.orDie(awaitIn(world, setting)), BlazeServer.BlazeServer)
+  const account = yield* awaitIn(world, fork(server.makeBot))
+  const buildDisk = Effect.fnUntraced(function* <D>(disk: Layer.Layer<D, unknown>) {
+    const built = yield* Effect.catchCause(awaitIn(world, build(disk)), (cause) =>
       Effect.die(new Error(`The disk cannot be built: ${Delivery.reasonOf(cause)}`))
     )
-  )
+    return Layer.succeedContext(built)
+  })
+  const close = Effect.gen(function* () {
+    const closing = fork(Scope.close(scope, Exit.void))
+    for (let minutes = 0; minutes < closingMinutes && closing.pollUnsafe() === undefined; minutes++) {
+      yield* world.advance(world.now() + 60_000)
+    }
+  })
+  return { server, account, run, fork, buildDisk, close, end: () => life.kill(0, () => {}) }
+})
+type Earth = Effect.Success<ReturnType<typeof makeEarth>>
 
-  const said: Array<Said> = []
-  const heard: Array<Mutable<Heard>> = []
-  const acknowledged: Array<{ id: Ids.MessageId; at: number }> = []
-  const runs: Array<MutableRun> = []
-  const answers = new Map<string, Array<Heard["answers"][number]>>()
-  /** The last buttons of each place. */
-  const buttons = new Map<string, string>()
-  const places = new Map<string, string>()
-  const numbers = new Map<string, number>()
-  const numberOf = (id: string) => {
-    const number = numbers.get(id) ?? numbers.size + 1
-    numbers.set(id, number)
-    return `#${number}`
-  }
-
+/** The people and the groups of a plan, by their names. */
+const makePlaces = ({ account, run, server }: Earth) => {
   const people = new Map<string, BlazeServer.Person>()
+  const groups = new Map<string, Ids.ConversationId>()
+  const names = new Map<string, string>()
+
   const person = (name: string) => {
     const known = people.get(name)
     if (known !== undefined) return known
-    const made = runOnEarth(server.user(account, name))
+    const made = run(server.user(account, name))
     people.set(name, made)
-    places.set(made.conversationId, name)
+    names.set(made.conversationId, name)
     return made
   }
-  const groups = new Map<string, Ids.ConversationId>()
+  return {
+    person,
+    group: (name: string) => {
+      const known = groups.get(name)
+      if (known !== undefined) return known
+      const made = run(server.group(account, Plan.membersOf(name).map(person)))
+      groups.set(name, made)
+      names.set(made, name)
+      return made
+    },
+    nameOf: (conversation: Ids.ConversationId) => names.get(conversation) ?? "an unknown conversation"
+  }
+}
+type Places = ReturnType<typeof makePlaces>
 
-  const observe = (event: BlazeServer.Event): unknown => {
-    switch (event._tag) {
-      case "Replied": {
-        const { category, messageId: id, text, to: who } = event
-        const where = places.get(event.conversationId) ?? "an unknown conversation"
-        heard.push({ id, who, where, category, text, at: world.now(), answers: answers.get(id) ?? [] })
-        if (category === "APP_BUTTON_GROUP") buttons.set(where, text)
-        const place = where === who ? "" : ` in ${where}`
-        return write(`${who} hears ${numberOf(id)}${place}: ${JSON.stringify(shorten(text, 80))}`)
+/** What the buttons say of a message that has some. */
+const labelsOf = (message: string | undefined): ReadonlyArray<string> =>
+  Option.match(message === undefined ? Option.none() : decodeButtons(message), {
+    onNone: () => [],
+    onSome: (buttons) => buttons.flatMap(({ action }) => (action.startsWith(input) ? [action.slice(input.length)] : []))
+  })
+
+/** What people say and hear. */
+const makeTalk = (world: World.World, { numberOf, write }: Journal, { run }: Earth, places: Places) => {
+  const said: Array<Said> = []
+  const heard: Array<Mutable<Heard>> = []
+  /** The last buttons of each place. */
+  const buttons = new Map<string, string>()
+
+  const say = (who: string, where: string | undefined, text: string, pressed: boolean) => {
+    const sender = places.person(who)
+    const id = run(sender.say(text, where === undefined ? undefined : places.group(where)))
+    said.push({ id, who, where: where ?? who, text, at: world.now(), pressed })
+    const verb = pressed ? "presses" : "says"
+    const place = where === undefined ? "" : ` in ${where}`
+    write(`${who} ${verb} ${numberOf(id)}${place}: ${JSON.stringify(shorten(text, 80))}`)
+  }
+
+  return {
+    said,
+    heard,
+    hear: (event: Extract<BlazeServer.Event, { _tag: "Replied" }>, answers: Heard["answers"]) => {
+      const { category, messageId: id, text, to: who } = event
+      const where = places.nameOf(event.conversationId)
+      heard.push({ id, who, where, category, text, at: world.now(), answers })
+      if (category === "APP_BUTTON_GROUP") buttons.set(where, text)
+      const place = where === who ? "" : ` in ${where}`
+      write(`${who} hears ${numberOf(id)}${place}: ${JSON.stringify(shorten(text, 80))}`)
+    },
+    act: (event: Plan.Act, byHeart: Options["presses"]): unknown => {
+      switch (event.do) {
+        case "say":
+          return say(event.who, event.where, event.text, false)
+        case "press": {
+          const labels = labelsOf(buttons.get(event.who))
+          const text =
+            byHeart === undefined ? labels[event.nth % labels.length] : byHeart.get(`${world.now()} ${event.who}`)
+          return text !== undefined && say(event.who, undefined, text, true)
+        }
+        case "read":
+          return run(places.person(event.who).reads)
       }
-      case "Acknowledged":
-        for (const id of event.messageIds) acknowledged.push({ id, at: world.now() })
-        return write(`acknowledged ${event.messageIds.map(numberOf).join(" ")}`)
-      case "Disconnected":
-        return write(`a connection ends with ${event.code}`)
-      case "Refused":
-        return write(`a handshake is refused with ${event.status}`)
-      case "Connected":
-        return write("connected")
-      case "Said":
-      case "Receipt":
-        return
     }
   }
-  forkOnEarth(Stream.runForEach(server.events, (event) => Effect.sync(() => observe(event))))
-  yield* world.advance(0)
+}
+type Talk = ReturnType<typeof makeTalk>
 
-  let lives = 0
-  let life: World.Life | undefined
-  let path: MemoryTransport.Path | undefined
-  let fiber: Fiber.Fiber<never, unknown> | undefined
-  let isEnding = false
-  let stopped: string | undefined
-  let lastFault = 0
-  let clockOffset = 0
-
-  const watch = (current: World.Life, number: number): Delivery.Watch => ({
+/** The runs of handlers, and which of them sent what. */
+const makeRuns = (world: World.World) => {
+  const runs: Array<MutableRun> = []
+  const answers = new Map<string, Array<Heard["answers"][number]>>()
+  const watch = (life: World.Life, number: number): Delivery.Watch => ({
     // What every handler does, whoever wrote it: which message it is for, when it began and ended, and what it cost.
     around: (message, handled) =>
       Effect.suspend(() => {
-        const before = current.steps()
+        const before = life.steps()
         const run: MutableRun = {
           message: message.id,
           conversation: message.conversationId,
@@ -395,7 +448,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
             run.ended = world.now()
             run.success = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Ack"
             run.deferred = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Defer"
-            run.steps = current.steps() - before
+            run.steps = life.steps() - before
           })
         )
       }),
@@ -408,177 +461,239 @@ export const run = Effect.fnUntraced(function* <D, E>(
         answers.set(id, known)
       })
   })
+  return { runs, watch, answersOf: (id: Ids.MessageId): Heard["answers"] => answers.get(id) ?? [] }
+}
+type Runs = ReturnType<typeof makeRuns>
+
+/** Writes down what the server tells. */
+const makeObserver = (world: World.World, { numberOf, write }: Journal, talk: Talk, runs: Runs) => {
+  const acknowledged: Array<Outcome["acknowledged"][number]> = []
+  const observe = (event: BlazeServer.Event): unknown => {
+    switch (event._tag) {
+      case "Replied":
+        return talk.hear(event, runs.answersOf(event.messageId))
+      case "Acknowledged":
+        for (const id of event.messageIds) acknowledged.push({ id, at: world.now() })
+        return write(`acknowledged ${event.messageIds.map(numberOf).join(" ")}`)
+      case "Disconnected":
+        return write(`a connection ends with ${event.code}`)
+      case "Refused":
+        return write(`a handshake is refused with ${event.status}`)
+      case "Connected":
+        return write("connected")
+      case "Said":
+      case "Receipt":
+        return
+    }
+  }
+  return { acknowledged, observe }
+}
+
+/** The bot in one life. */
+interface BotLife {
+  readonly life: World.Life
+  readonly number: number
+  readonly path: MemoryTransport.Path
+  readonly fiber: Fiber.Fiber<never, unknown>
+  /** It was asked to end. */
+  isEnding: boolean
+}
+
+const lose = (bot: BotLife) => {
+  for (const disconnect of bot.path.connections) disconnect()
+}
+
+/** The lives of a bot, one after the other. */
+const makeLives = (
+  world: World.World,
+  { noteFault, noteStop, write }: Journal,
+  fork: Earth["fork"],
+  launch: (life: World.Life, number: number) => Omit<BotLife, "isEnding">
+) => {
+  let count = 0
+  let current: BotLife | undefined
+  let clockOffset = 0
 
   const begin = () => {
-    const current = world.begin()
-    const number = ++lives
-    isEnding = false
-    current.setClock(clockOffset)
-    if (number > 1) lastFault = world.now()
-    life = current
-    path = makePath(world, current, seed)
+    const life = world.begin()
+    const number = ++count
+    life.setClock(clockOffset)
+    if (number > 1) noteFault()
+    write(`life ${number} begins`)
+    const bot: BotLife = { ...launch(life, number), isEnding: false }
+    current = bot
+    bot.fiber.addObserver((exit) => {
+      if (!life.isAlive() || bot.isEnding || !Exit.isFailure(exit)) return
+      const reason = Delivery.reasonOf(exit.cause)
+      noteStop(reason)
+      write(`the bot has ended: ${reason}`)
+    })
+  }
+
+  return {
+    begin,
+    count: () => count,
+    setClock: (by: number) => {
+      clockOffset = by
+      current?.life.setClock(by)
+    },
+    kill: (steps: number, down: number) => {
+      const bot = current
+      if (bot === undefined || !bot.life.isAlive()) return
+      bot.life.kill(steps, () => {
+        write(`life ${bot.number} is killed`)
+        lose(bot)
+        world.at(world.now() + down, undefined, begin)
+      })
+    },
+    restart: (down: number) => {
+      const bot = current
+      if (bot === undefined || !bot.life.isAlive() || bot.isEnding) return
+      bot.isEnding = true
+      write(`life ${bot.number} is asked to end`)
+      fork(Fiber.interrupt(bot.fiber)).addObserver(() => {
+        bot.isEnding = false
+        if (!bot.life.isAlive()) return
+        write(`life ${bot.number} has ended`)
+        bot.life.kill(0, () => {
+          lose(bot)
+          world.at(world.now() + down, undefined, begin)
+        })
+      })
+    },
+    /** No other life comes after this one. */
+    end: () => current?.life.kill(0, () => {})
+  }
+}
+type Lives = ReturnType<typeof makeLives>
+
+/** What goes wrong, and what is well again. */
+const makeWeather =
+  ({ write }: Journal, { account, run, server }: Earth, lives: Lives) =>
+  (event: Plan.Weather): unknown => {
+    switch (event.do) {
+      case "inject":
+        write(`goes wrong: ${JSON.stringify(event.fault)}`)
+        return run(server.inject(event.fault))
+      case "heal":
+        return run(server.heal)
+      case "cut":
+        return run(account.cut)
+      case "close":
+        return run(account.close(event.code, "as planned"))
+      case "halfOpen":
+        write("every connection is half-open")
+        return run(account.halfOpen)
+      case "garbage":
+        return run(account.push(new TextEncoder().encode("this is no gzip")))
+      case "serverClock":
+        write(`the server's clock is off by ${event.by} ms`)
+        return run(server.setClockOffset(event.by))
+      case "botClock":
+        write(`the bot's clock is off by ${event.by} ms`)
+        return lives.setClock(event.by)
+      case "kill":
+        return lives.kill(event.steps, event.down)
+      case "restart":
+        return lives.restart(event.down)
+    }
+  }
+
+const makeStage = (
+  world: World.World,
+  { account, server }: Earth,
+  { person }: Places,
+  act: (event: Plan.Event) => unknown
+): Stage => ({
+  server,
+  account,
+  person,
+  pass: (duration) => Effect.suspend(() => world.advance(world.now() + Duration.toMillis(duration))),
+  perform: (event) =>
+    Effect.andThen(
+      Effect.suspend(() => world.advance(Math.max(world.now(), event.at))),
+      Effect.sync(() => void act(event))
+    )
+})
+
+/**
+ * Runs a story, and tells what happened.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = Effect.fnUntraced(function* <D, E>(
+  subject: Subject<D>,
+  seed: number,
+  story: (stage: Stage) => Effect.Effect<void, E>,
+  options: Options = {}
+): Effect.fn.Return<Outcome, E> {
+  const world = World.make({ epoch, order: subject.shuffled ? Seeded.random(seed, "order") : undefined })
+  const journal = makeJournal(world)
+  const contextOf = makeContextOf(seed, journal.logger)
+  const earth = yield* makeEarth(world, seed, contextOf)
+  const { account, server } = earth
+  const disk = yield* earth.buildDisk(subject.disk)
+  const places = makePlaces(earth)
+  const talk = makeTalk(world, journal, earth, places)
+  const runs = makeRuns(world)
+  const { acknowledged, observe } = makeObserver(world, journal, talk, runs)
+  earth.fork(Stream.runForEach(server.events, (event) => Effect.sync(() => observe(event))))
+  yield* world.advance(0)
+
+  const lives = makeLives(world, journal, earth.fork, (life, number) => {
+    const path = makePath(world, life, seed)
     const transport = Layer.effectContext(MemoryTransport.make(server, account, path))
     const program = subject.bot.pipe(
       Layer.provide(subject.blaze),
       Layer.provide(Layer.mergeAll(transport, Seeded.layerPlatform(seed, "life", number))),
       Layer.provide(disk)
     )
-    const context = contextOf(current, `life ${number}`).pipe(
-      Context.add(Delivery.Observer, watch(current, number))
+    const context = contextOf(life, `life ${number}`).pipe(
+      Context.add(Delivery.Observer, runs.watch(life, number))
     ) as Context.Context<never>
-    write(`life ${number} begins`)
-    fiber = Effect.runForkWith(context)(Layer.launch(program))
-    fiber.addObserver((exit) => {
-      if (!current.isAlive() || isEnding || !Exit.isFailure(exit)) return
-      stopped = Delivery.reasonOf(exit.cause)
-      write(`the bot has ended: ${stopped}`)
-    })
-  }
-  const lose = () => {
-    for (const disconnect of path?.connections ?? []) disconnect()
-  }
+    return { life, number, path, fiber: Effect.runForkWith(context)(Layer.launch(program)) }
+  })
+  const weather = makeWeather(journal, earth, lives)
 
-  const group = (name: string) => {
-    const known = groups.get(name)
-    if (known !== undefined) return known
-    const made = runOnEarth(server.group(account, Plan.membersOf(name).map(person)))
-    groups.set(name, made)
-    places.set(made, name)
-    return made
-  }
-
-  const say = (who: string, where: string | undefined, text: string, pressed: boolean) => {
-    const sender = person(who)
-    const id = runOnEarth(sender.say(text, where === undefined ? undefined : group(where)))
-    said.push({ id, who, where: where ?? who, text, at: world.now(), pressed })
-    const verb = pressed ? "presses" : "says"
-    const place = where === undefined ? "" : ` in ${where}`
-    write(`${who} ${verb} ${numberOf(id)}${place}: ${JSON.stringify(shorten(text, 80))}`)
-  }
-
-  /** What the buttons say that the bot last sent to somebody. */
-  const buttonsOf = (who: string): ReadonlyArray<string> => {
-    const last = buttons.get(who)
-    return Option.match(last === undefined ? Option.none() : decodeButtons(last), {
-      onNone: () => [],
-      onSome: (buttons) =>
-        buttons.flatMap(({ action }) => (action.startsWith(input) ? [action.slice(input.length)] : []))
-    })
-  }
-
-  const kill = (steps: number, down: number) => {
-    const current = life
-    if (current === undefined || !current.isAlive()) return
-    const number = lives
-    current.kill(steps, () => {
-      write(`life ${number} is killed`)
-      lose()
-      world.at(world.now() + down, undefined, begin)
-    })
-  }
-
-  const restart = (down: number) => {
-    const current = life
-    if (current === undefined || !current.isAlive() || fiber === undefined || isEnding) return
-    const number = lives
-    isEnding = true
-    write(`life ${number} is asked to end`)
-    forkOnEarth(Fiber.interrupt(fiber)).addObserver(() => {
-      isEnding = false
-      if (!current.isAlive()) return
-      write(`life ${number} has ended`)
-      current.kill(0, () => {
-        lose()
-        world.at(world.now() + down, undefined, begin)
-      })
-    })
-  }
-
-  const act = (event: Plan.Event): unknown => {
-    if (!Plan.isAct(event) && event.do !== "heal") lastFault = world.now()
-    switch (event.do) {
-      case "say":
-        return say(event.who, event.where, event.text, false)
-      case "press": {
-        const labels = buttonsOf(event.who)
-        const text =
-          options.presses === undefined
-            ? labels[event.nth % labels.length]
-            : options.presses.get(`${world.now()} ${event.who}`)
-        return text !== undefined && say(event.who, undefined, text, true)
-      }
-      case "read":
-        return runOnEarth(person(event.who).reads)
-      case "inject":
-        write(`goes wrong: ${JSON.stringify(event.fault)}`)
-        return runOnEarth(server.inject(event.fault))
-      case "heal":
-        return runOnEarth(server.heal)
-      case "cut":
-        return runOnEarth(account.cut)
-      case "close":
-        return runOnEarth(account.close(event.code, "as planned"))
-      case "halfOpen":
-        write("every connection is half-open")
-        return runOnEarth(account.halfOpen)
-      case "garbage":
-        return runOnEarth(account.push(new TextEncoder().encode("this is no gzip")))
-      case "serverClock":
-        write(`the server's clock is off by ${event.by} ms`)
-        return runOnEarth(server.setClockOffset(event.by))
-      case "botClock":
-        write(`the bot's clock is off by ${event.by} ms`)
-        clockOffset = event.by
-        return life?.setClock(event.by)
-      case "kill":
-        return kill(event.steps, event.down)
-      case "restart":
-        return restart(event.down)
-    }
-  }
-
-  const stage: Stage = {
-    server,
-    account,
-    person,
-    pass: (duration) => Effect.suspend(() => world.advance(world.now() + Duration.toMillis(duration))),
-    perform: (event) =>
-      Effect.andThen(
-        Effect.suspend(() => world.advance(Math.max(world.now(), event.at))),
-        Effect.sync(() => {
-          if (options.keep?.(event) !== false) act(event)
-        })
-      )
-  }
-
-  const close = Effect.gen(function* () {
-    life?.kill(0, () => {})
-    const closing = forkOnEarth(Scope.close(scope, Exit.void))
-    for (let minutes = 0; minutes < closingMinutes && closing.pollUnsafe() === undefined; minutes++) {
-      yield* world.advance(world.now() + 60_000)
-    }
+  const stage = makeStage(world, earth, places, (event) => {
+    if (options.keep?.(event) === false) return
+    if (Plan.isAct(event)) return talk.act(event, options.presses)
+    if (event.do !== "heal") journal.noteFault()
+    return weather(event)
   })
 
   yield* Effect.gen(function* () {
-    begin()
+    lives.begin()
     yield* story(stage)
     // The weather clears up, whatever was still to go wrong.
-    runOnEarth(server.heal)
-    if (options.reconnect === true && lastFault > 0) runOnEarth(account.cut)
+    earth.run(server.heal)
+    if (options.reconnect === true && journal.lastFault() > 0) earth.run(account.cut)
     yield* stage.pass(rest)
   }).pipe(
     Effect.catchDefect((defect) => {
       if (!(defect instanceof World.Standstill)) return Effect.die(defect)
-      stopped = defect.message
+      journal.noteStop(defect.message)
       return Effect.void
     }),
-    Effect.ensuring(close)
+    Effect.ensuring(Effect.andThen(Effect.sync(lives.end), earth.close))
   )
-  const byId = new Map(said.map((message) => [message.id, message]))
-  const pending = runOnEarth(account.pending).flatMap((id) => byId.get(id) ?? [])
-  const handshakes = runOnEarth(account.handshakes)
-  earth.kill(0, () => {})
-  return { log, said, heard, runs, acknowledged, pending, defects, stopped, lives, handshakes, lastFault }
+  const byId = new Map(talk.said.map((message) => [message.id, message]))
+  const outcome: Outcome = {
+    log: journal.log,
+    said: talk.said,
+    heard: talk.heard,
+    runs: runs.runs,
+    acknowledged,
+    pending: earth.run(account.pending).flatMap((id) => byId.get(id) ?? []),
+    defects: journal.defects,
+    stopped: journal.stopped(),
+    lives: lives.count(),
+    handshakes: earth.run(account.handshakes),
+    lastFault: journal.lastFault()
+  }
+  earth.end()
+  return outcome
 })
 
 /**
