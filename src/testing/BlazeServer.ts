@@ -500,84 +500,147 @@ const rsa1024 = Signature.rsaPkcs1v15({ hash: Digest.sha512, modulusLength: 1024
 // In PKCS#8 this much stands before the PKCS#1 key of 1024 bits.
 const pkcs8Header = 26
 
-const make = Effect.gen(function* () {
-  const clock = yield* Clock.Clock
-  const digest = yield* Digest.Digest
-  const random = yield* SecureRandom.SecureRandom
-  const signature = yield* Signature.Signature
-  const { gunzip } = yield* Gzip.Gzip
-  const compress = yield* Compression
+/** The server's clock, which can be set apart from the program's. */
+const makeTime = (clock: Clock.Clock) => {
+  let offset = 0
+  const now = () => clock.currentTimeMillisUnsafe() + offset
+  return {
+    now,
+    timestamp: timestamps(now),
+    setOffset: (millis: number) => {
+      offset = millis
+    }
+  }
+}
+type Time = ReturnType<typeof makeTime>
+
+type Publish = (event: Event) => void
+
+// What is begun in passing ends with the server.
+const makeFork = Effect.gen(function* () {
   const scope = yield* Effect.scope
   const context = yield* Effect.context<never>()
-  const events = yield* PubSub.sliding<Event>(10_000)
-
-  const bots = new Map<string, BotState>()
-  const people = new Map<string, PersonState>()
-  const conversations = new Map<string, { readonly bot: BotState; readonly members: Set<PersonState> }>()
-  const faults: Array<{ readonly fault: Fault; times: number }> = []
-  let offset = 0
-
-  const now = () => clock.currentTimeMillisUnsafe() + offset
-  const timestamp = timestamps(now)
-  const publish = (event: Event) => PubSub.publishUnsafe(events, event)
-  const stateOf = (bot: BotAccount) => bots.get(bot.userId)!
-
-  const takeFault = <Tag extends Fault["_tag"]>(
-    tag: Tag,
-    applies: (fault: Extract<Fault, { _tag: Tag }>) => boolean = () => true
-  ): Extract<Fault, { _tag: Tag }> | undefined => {
-    const index = faults.findIndex(({ fault }) => fault._tag === tag && applies(fault as Extract<Fault, { _tag: Tag }>))
-    const entry = faults[index]
-    if (entry === undefined) return undefined
-    if (--entry.times <= 0) faults.splice(index, 1)
-    return entry.fault as Extract<Fault, { _tag: Tag }>
+  return (effect: Effect.Effect<unknown>): void => {
+    Effect.runForkWith(context)(Effect.forkIn(effect, scope))
   }
+})
+type Fork = Effect.Success<typeof makeFork>
 
+/** What was injected and has not gone wrong yet. */
+const makeFaults = () => {
+  const faults: Array<{ readonly fault: Fault; times: number }> = []
+  return {
+    inject: (fault: Fault, times: number) => void faults.push({ fault, times }),
+    heal: () => void (faults.length = 0),
+    /** The first fault of a kind that applies, which has gone wrong once more thereby. */
+    take: <Tag extends Fault["_tag"]>(
+      tag: Tag,
+      applies: (fault: Extract<Fault, { _tag: Tag }>) => boolean = () => true
+    ): Extract<Fault, { _tag: Tag }> | undefined => {
+      const index = faults.findIndex(
+        ({ fault }) => fault._tag === tag && applies(fault as Extract<Fault, { _tag: Tag }>)
+      )
+      const entry = faults[index]
+      if (entry === undefined) return undefined
+      if (--entry.times <= 0) faults.splice(index, 1)
+      return entry.fault as Extract<Fault, { _tag: Tag }>
+    }
+  }
+}
+type Faults = ReturnType<typeof makeFaults>
+
+/** Who is known to the server, and who talks where. */
+const makeRegistry = () => {
+  const bots = new Map<string, BotState>()
+  return {
+    bots,
+    stateOf: ({ userId }: Pick<BotAccount, "userId">) => bots.get(userId)!,
+    /** By the bot's id and the name. */
+    people: new Map<string, PersonState>(),
+    conversations: new Map<string, { readonly bot: BotState; readonly members: Set<PersonState> }>()
+  }
+}
+type Registry = ReturnType<typeof makeRegistry>
+
+const makeNewIds = Effect.gen(function* () {
+  const digest = yield* Digest.Digest
   const randomId = yield* Ids.makeRandom
   const uuid = () => Effect.runSync(randomId)
   const nonce = uuid()
   // Those of people and messages follow from who and which: leaving one out changes no other.
   const derive = (...parts: ReadonlyArray<string>) => Ids.deriveWith(digest, [nonce, ...parts])
   const groups = new Map<string, number>()
-  const nextGroup = (account: BotAccount, members: ReadonlyArray<Person>) =>
-    Effect.suspend(() => {
-      const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
-      const count = groups.get(key) ?? 0
-      groups.set(key, count + 1)
-      return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
-    })
-  const nextId = (who: string, count: number) =>
-    Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+  return {
+    uuid,
+    derive,
+    contact: (bot: BotAccount, person: PersonState) =>
+      Ids.contactConversation(bot.userId, person.userId).pipe(Effect.provideService(Digest.Digest, digest)),
+    nextGroup: (account: BotAccount, members: ReadonlyArray<Person>) =>
+      Effect.suspend(() => {
+        const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
+        const count = groups.get(key) ?? 0
+        groups.set(key, count + 1)
+        return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
+      }),
+    nextMessage: (who: string, count: number) =>
+      Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+  }
+})
+type NewIds = Effect.Success<typeof makeNewIds>
 
+/** Envelopes and the frames that they travel in. */
+const makeCodec = Effect.gen(function* () {
+  const { gunzip } = yield* Gzip.Gzip
+  const compress = yield* Compression
   const encoder = new TextEncoder()
-  const encode = (envelope: object) => compress(encoder.encode(JSON.stringify(envelope)))
+  return {
+    encode: (envelope: object) => compress(encoder.encode(JSON.stringify(envelope))),
+    decode: (frame: Uint8Array) => {
+      const bytes = gunzip(frame, 2 * maximumRequestSize)
+      let json: unknown
+      try {
+        json = JSON.parse(text(Result.getOrElse(bytes, () => "")))
+      } catch {
+        json = undefined
+      }
+      return {
+        request: Envelope.decodeRequest(json),
+        isTooLarge: Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
+      }
+    }
+  }
+})
+type Codec = Effect.Success<typeof makeCodec>
 
+/** Sends a bot what it has not asked for. */
+const makePushView = ({ encode }: Codec, faults: Faults, uuid: () => string) => {
   const pushView = (session: Session, view: View, action: string = Envelope.Action.createMessage) => {
     if (postpone(session, () => pushView(session, view, action))) return
     const frame = encode({ id: uuid(), action, data: view })
-    const corrupt = action === Envelope.Action.createMessage && takeFault("CorruptPush") !== undefined
+    const corrupt = action === Envelope.Action.createMessage && faults.take("CorruptPush") !== undefined
     session.output.send(corrupt ? frame.subarray(0, frame.length - 4) : frame)
-    if (action === Envelope.Action.createMessage && takeFault("DuplicatePush")) session.output.send(frame)
+    if (action === Envelope.Action.createMessage && faults.take("DuplicatePush")) session.output.send(frame)
   }
+  return pushView
+}
+type PushView = ReturnType<typeof makePushView>
 
-  const expire = (bot: BotState) => {
-    for (const [id, { at }] of bot.pending) {
-      if (now() - at < retention) break
-      bot.pending.delete(id)
-    }
-  }
+/** A message for a bot. */
+interface Incoming {
+  readonly by: string
+  readonly from: Pick<View, "conversation_id" | "user_id" | "session_id" | "category">
+  readonly payload: string | Uint8Array
+  readonly messageId: Ids.MessageId
+}
 
-  const enqueue = (
-    bot: BotState,
-    message: Pick<View, "conversation_id" | "user_id" | "session_id" | "category">,
-    payload: string | Uint8Array,
-    messageId: Ids.MessageId
-  ) => {
+const makeEnqueue =
+  ({ now, timestamp }: Time, publish: Publish, pushView: PushView) =>
+  (bot: BotState, { by, from, messageId, payload }: Incoming) => {
     const dataBase64 = Base64.encode(payload)
     const time = timestamp()
     const view: View = {
       ...emptyView,
-      ...message,
+      ...from,
       message_id: messageId,
       data: padded(dataBase64),
       data_base64: dataBase64,
@@ -586,39 +649,55 @@ const make = Effect.gen(function* () {
     }
     bot.pending.set(messageId, { view, at: now() })
     for (const session of bot.sessions) if (session.listed) pushView(session, view)
+    publish({ _tag: "Said", by, text: text(payload), messageId })
   }
+type Enqueue = ReturnType<typeof makeEnqueue>
 
+/** Tells a bot how far its messages have come. */
+const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView) => {
   const receipt = (bot: BotState, messageId: Ids.MessageId, status: "DELIVERED" | "READ") => {
     publish({ _tag: "Receipt", messageId, status })
     const source = Envelope.Action.acknowledgeReceipt
     const view: View = { ...emptyView, message_id: messageId, status, source, updated_at: timestamp() }
     for (const session of bot.sessions) if (session.listed) pushView(session, view, source)
   }
-
-  const answered = (bot: BotState, outgoing: Outgoing) => {
-    if (outgoing.answered) return
-    outgoing.answered = true
-    for (const person of outgoing.recipients) {
-      receipt(bot, outgoing.sent.messageId, "DELIVERED")
-      if (outgoing.readers.has(person)) receipt(bot, outgoing.sent.messageId, "READ")
+  return {
+    answered: (bot: BotState, outgoing: Outgoing) => {
+      if (outgoing.answered) return
+      outgoing.answered = true
+      for (const person of outgoing.recipients) {
+        receipt(bot, outgoing.sent.messageId, "DELIVERED")
+        if (outgoing.readers.has(person)) receipt(bot, outgoing.sent.messageId, "READ")
+      }
+    },
+    read: (person: PersonState, messageId: Ids.MessageId) => {
+      const outgoing = person.bot.sent.get(messageId)
+      if (outgoing === undefined || outgoing.readers.has(person)) return
+      outgoing.readers.add(person)
+      if (outgoing.answered) receipt(person.bot, messageId, "READ")
     }
   }
+}
+type Receipts = ReturnType<typeof makeReceipts>
 
-  const read = (person: PersonState, messageId: Ids.MessageId) => {
-    const outgoing = person.bot.sent.get(messageId)
-    if (outgoing === undefined || outgoing.readers.has(person)) return
-    outgoing.readers.add(person)
-    if (outgoing.answered) receipt(person.bot, messageId, "READ")
-  }
+const makeAcknowledge = (publish: Publish) => (bot: BotState, messages: ReadonlyArray<Envelope.Acknowledgement>) => {
+  const messageIds = messages.map(({ message_id }) => message_id as Ids.MessageId)
+  for (const id of messageIds) bot.pending.delete(id)
+  bot.acknowledged.push(messageIds)
+  publish({ _tag: "Acknowledged", messageIds })
+}
 
-  const acknowledge = (bot: BotState, messages: ReadonlyArray<Envelope.Acknowledgement>) => {
-    const messageIds = messages.map(({ message_id }) => message_id as Ids.MessageId)
-    for (const id of messageIds) bot.pending.delete(id)
-    bot.acknowledged.push(messageIds)
-    publish({ _tag: "Acknowledged", messageIds })
-  }
+/** Whether a bot may send one more message now, which counts if so. */
+const maySend = (bot: BotState, at: number): boolean => {
+  while (bot.sendTimes.length > 0 && at - bot.sendTimes[0]! >= 60_000) bot.sendTimes.shift()
+  if (bot.sendTimes.length >= sendsPerMinute) return false
+  bot.sendTimes.push(at)
+  return true
+}
 
-  const createMessage = (bot: BotState, params: unknown): Answer => {
+const makeCreateMessage =
+  ({ conversations }: Registry, { now, timestamp }: Time, publish: Publish, { answered }: Receipts) =>
+  (bot: BotState, params: unknown): Answer => {
     const decoded = decodeCreateMessage(params)
     if (Result.isFailure(decoded)) return Result.fail(invalid(fieldOf(decoded.failure.message)))
     const request = decoded.success
@@ -627,10 +706,7 @@ const make = Effect.gen(function* () {
     if (bytes === undefined) return Result.fail(invalid("data"))
     const conversation = conversations.get(request.conversation_id)
     if (conversation === undefined || conversation.bot !== bot) return Result.fail(failure(403))
-    const at = now()
-    while (bot.sendTimes.length > 0 && at - bot.sendTimes[0]! >= 60_000) bot.sendTimes.shift()
-    if (bot.sendTimes.length >= sendsPerMinute) return Result.fail(failure(429))
-    bot.sendTimes.push(at)
+    if (!maySend(bot, now())) return Result.fail(failure(429))
 
     const known = bot.sent.get(request.message_id)
     if (known !== undefined) {
@@ -668,7 +744,14 @@ const make = Effect.gen(function* () {
     return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
   }
 
-  const listPending = (bot: BotState, session: Session) => {
+const makeListPending = ({ now }: Time, fork: Fork, pushView: PushView) => {
+  const expire = (bot: BotState) => {
+    for (const [id, { at }] of bot.pending) {
+      if (now() - at < retention) break
+      bot.pending.delete(id)
+    }
+  }
+  return (bot: BotState, session: Session) => {
     session.listed = true
     expire(bot)
     const source = Envelope.Action.listPendingMessages
@@ -678,10 +761,20 @@ const make = Effect.gen(function* () {
     }
     const idle = session.waiting.length === 0
     for (const view of views) MutableList.append(session.waiting, () => pushView(session, view))
-    if (idle) Effect.runForkWith(context)(Effect.forkIn(sendWaiting(session), scope))
+    if (idle) fork(sendWaiting(session))
   }
+}
 
-  const answer = (bot: BotState, session: Session, request: Envelope.Request): Answer => {
+/** What the server says to a request that reaches it. */
+type GiveAnswer = (bot: BotState, session: Session, request: Envelope.Request) => Answer
+
+const makeGiveAnswer =
+  (
+    listPending: ReturnType<typeof makeListPending>,
+    createMessage: ReturnType<typeof makeCreateMessage>,
+    acknowledge: ReturnType<typeof makeAcknowledge>
+  ): GiveAnswer =>
+  (bot, session, request) => {
     switch (request.action) {
       case Envelope.Action.listPendingMessages:
         return Result.succeed({ afterwards: () => listPending(bot, session) })
@@ -706,30 +799,25 @@ const make = Effect.gen(function* () {
     }
   }
 
-  const receive = (bot: BotState, session: Session, requests: Array<string>, frame: Uint8Array | string) => {
+/** What comes on a connection is answered, unless something goes wrong with it. */
+const makeReceive =
+  (codec: Codec, faults: Faults, fork: Fork, giveAnswer: GiveAnswer) =>
+  (bot: BotState, session: Session, requests: Array<string>, frame: Uint8Array | string) => {
     if (typeof frame === "string") return session.output.close(1003, "binary frames only")
-    const bytes = gunzip(frame, 2 * maximumRequestSize)
-    let json: unknown
-    try {
-      json = JSON.parse(text(Result.getOrElse(bytes, () => "")))
-    } catch {
-      json = undefined
-    }
-    const decoded = Envelope.decodeRequest(json)
+    const { isTooLarge, request: decoded } = codec.decode(frame)
     if (Result.isFailure(decoded)) return session.output.close(1002, "not an envelope")
     const request = decoded.success
     requests.push(request.action)
     const applies = (fault: { readonly action?: string | undefined }) =>
       fault.action === undefined || fault.action === request.action
-    if (takeFault("IgnoreRequest", applies)) return
-    const failed = takeFault("FailRequest", applies)
-    const tooLarge = Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
+    if (faults.take("IgnoreRequest", applies)) return
+    const failed = faults.take("FailRequest", applies)
     const result: Answer = failed
       ? Result.fail(failure(failed.code))
-      : tooLarge
+      : isTooLarge
         ? Result.fail(failure(400))
-        : answer(bot, session, request)
-    const response = encode({
+        : giveAnswer(bot, session, request)
+    const response = codec.encode({
       id: request.id,
       action: request.action,
       ...(Result.isSuccess(result) ? { data: result.success.data } : { error: result.failure })
@@ -739,19 +827,17 @@ const make = Effect.gen(function* () {
       session.output.send(response)
       if (Result.isSuccess(result)) result.success.afterwards?.()
     }
-    const delayed = takeFault("DelayAnswer")
+    const delayed = faults.take("DelayAnswer")
     if (delayed === undefined) finish()
-    else {
-      Effect.runForkWith(context)(
-        Effect.delay(Effect.sync(finish), delayed.by).pipe(Effect.forkIn(scope), Effect.asVoid)
-      )
-    }
+    else fork(Effect.delay(Effect.sync(finish), delayed.by))
   }
 
-  const connect = (account: BotAccount, output: Output): Result.Result<ServerSession, { readonly status: number }> => {
-    const bot = stateOf(account)
+/** A handshake, and the connection that comes of it. */
+const makeConnect =
+  ({ encode }: Codec, faults: Faults, publish: Publish, receive: ReturnType<typeof makeReceive>) =>
+  (bot: BotState, output: Output): Result.Result<ServerSession, { readonly status: number }> => {
     bot.handshakes++
-    const refused = takeFault("RefuseHandshake")
+    const refused = faults.take("RefuseHandshake")
     if (refused) {
       publish({ _tag: "Refused", status: refused.status })
       return Result.fail({ status: refused.status })
@@ -767,8 +853,8 @@ const make = Effect.gen(function* () {
       bot.closeCodes.push(code)
       publish({ _tag: "Disconnected", code })
     }
-    const error = takeFault("ErrorFrame")
-    const dropped = takeFault("DropConnection")
+    const error = faults.take("ErrorFrame")
+    const dropped = faults.take("DropConnection")
     if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: failure(error.code) }))
     if (dropped) output.drop()
     return Result.succeed({
@@ -779,7 +865,12 @@ const make = Effect.gen(function* () {
     })
   }
 
-  const newKeystore = Effect.fnUntraced(function* (algorithm: "EdDSA" | "RS512") {
+const makeNewKeystore = (
+  uuid: () => string,
+  random: SecureRandom.SecureRandom["Service"],
+  signature: Signature.Signature["Service"]
+) =>
+  Effect.fnUntraced(function* (algorithm: "EdDSA" | "RS512") {
     const userId = uuid()
     const sessionId = uuid()
     if (algorithm === "RS512") {
@@ -804,7 +895,34 @@ const make = Effect.gen(function* () {
     })
   }, Effect.orDie)
 
-  const makeBotWith = Effect.fnUntraced(function* (key: BotKey) {
+/** What the program sees of a bot, whichever session it has by then. */
+const accountOf = (
+  identity: Pick<BotAccount, "userId" | "sessionId" | "publicKey" | "keystore">,
+  stateOf: Registry["stateOf"]
+): BotAccount => {
+  const read = <A>(f: (bot: BotState) => A) => Effect.sync(() => f(stateOf(identity)))
+  const each = (f: (session: Session) => void) => read((bot) => [...bot.sessions].forEach(f))
+  return {
+    ...identity,
+    sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
+    acknowledged: read((bot) => bot.acknowledged.slice()),
+    pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
+    handshakes: read((bot) => bot.handshakes),
+    closeCodes: read((bot) => bot.closeCodes.slice()),
+    connections: read((bot) => bot.sessions.size),
+    requests: read((bot) => bot.requests.map((requests) => requests.slice())),
+    cut: each((session) => session.output.drop()),
+    halfOpen: each((session) => session.output.stall()),
+    close: (code, reason = "") => each((session) => session.output.close(code, reason)),
+    push: (frame) => each((session) => session.output.send(frame))
+  }
+}
+
+/** Registers bots; one that is known keeps what waits for it. */
+const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, uuid: () => string) {
+  const signature = yield* Signature.Signature
+  const newKeystore = makeNewKeystore(uuid, yield* SecureRandom.SecureRandom, signature)
+  return Effect.fnUntraced(function* (key: BotKey) {
     const keystore = "keystore" in key ? key.keystore : yield* newKeystore(key.algorithm)
     const {
       key: privateHalf,
@@ -816,25 +934,7 @@ const make = Effect.gen(function* () {
         ? signature.publicKeyOf(privateHalf.privateKey)
         : Signature.publicKey(Signature.ed25519, privateHalf.publicKey)
     )
-    const read = <A>(f: (bot: BotState) => A) => Effect.sync(() => f(stateOf(account)))
-    const each = (f: (session: Session) => void) => read((bot) => [...bot.sessions].forEach(f))
-    const account: BotAccount = {
-      userId,
-      sessionId,
-      publicKey,
-      keystore,
-      sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
-      acknowledged: read((bot) => bot.acknowledged.slice()),
-      pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
-      handshakes: read((bot) => bot.handshakes),
-      closeCodes: read((bot) => bot.closeCodes.slice()),
-      connections: read((bot) => bot.sessions.size),
-      requests: read((bot) => bot.requests.map((requests) => requests.slice())),
-      cut: each((session) => session.output.drop()),
-      halfOpen: each((session) => session.output.stall()),
-      close: (code, reason = "") => each((session) => session.output.close(code, reason)),
-      push: (frame) => each((session) => session.output.send(frame))
-    }
+    const account = accountOf({ userId, sessionId, publicKey, keystore }, stateOf)
     const known = bots.get(userId)
     if (known !== undefined) {
       known.account = account
@@ -854,25 +954,26 @@ const make = Effect.gen(function* () {
     })
     return account
   })
+})
 
-  const user = Effect.fnUntraced(function* (account: BotAccount, name: string) {
-    const bot = stateOf(account)
+const makeUser = (registry: Registry, ids: NewIds, enqueue: Enqueue, { read }: Receipts) => {
+  const { conversations, people } = registry
+  return Effect.fnUntraced(function* (account: BotAccount, name: string) {
+    const bot = registry.stateOf(account)
     const key = `${account.userId} ${name}`
     const person: PersonState = people.get(key) ?? {
       name,
-      userId: (yield* derive("person", key)) as Ids.UserId,
-      sessionId: yield* derive("session", key),
+      userId: (yield* ids.derive("person", key)) as Ids.UserId,
+      sessionId: yield* ids.derive("session", key),
       bot,
       said: 0,
       received: []
     }
     people.set(key, person)
-    const contact = yield* Ids.contactConversation(account.userId, person.userId).pipe(
-      Effect.provideService(Digest.Digest, digest)
-    )
+    const contact = yield* ids.contact(account, person)
     const send = (category: string, payload: string | Uint8Array, conversation = contact) =>
       Effect.suspend(() =>
-        Effect.map(nextId(key, person.said++), (messageId) => {
+        Effect.map(ids.nextMessage(key, person.said++), (messageId) => {
           if (conversation === contact && !conversations.has(contact)) {
             conversations.set(contact, { bot, members: new Set([person]) })
           }
@@ -882,8 +983,7 @@ const make = Effect.gen(function* () {
             session_id: person.sessionId,
             category
           }
-          enqueue(bot, from, payload, messageId)
-          publish({ _tag: "Said", by: name, text: text(payload), messageId })
+          enqueue(bot, { by: name, from, payload, messageId })
           return messageId
         })
       )
@@ -901,44 +1001,75 @@ const make = Effect.gen(function* () {
     }
     return result
   })
+}
+
+const makeGroup =
+  ({ conversations, people, stateOf }: Registry, { nextGroup }: NewIds): BlazeServer["Service"]["group"] =>
+  (account, members) =>
+    Effect.map(nextGroup(account, members), (id) => {
+      const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
+      conversations.set(id, { bot: stateOf(account), members: new Set(states) })
+      return id
+    })
+
+const makeNotify =
+  ({ stateOf }: Registry, { nextMessage }: NewIds, enqueue: Enqueue): BlazeServer["Service"]["notify"] =>
+  (account, { category, conversationId, payload, userId = nilId }) =>
+    Effect.suspend(() =>
+      Effect.map(nextMessage(account.userId, stateOf(account).notices++), (messageId) => {
+        const from = {
+          conversation_id: conversationId,
+          user_id: userId,
+          session_id: userId === account.userId ? account.sessionId : "",
+          category
+        }
+        enqueue(stateOf(account), { by: "Mixin", from, payload, messageId })
+        return messageId
+      })
+    )
+
+const make = Effect.gen(function* () {
+  const time = makeTime(yield* Clock.Clock)
+  const codec = yield* makeCodec
+  const fork = yield* makeFork
+  const events = yield* PubSub.sliding<Event>(10_000)
+  const publish = (event: Event) => PubSub.publishUnsafe(events, event)
+  const faults = makeFaults()
+  const registry = makeRegistry()
+  const ids = yield* makeNewIds
+
+  const pushView = makePushView(codec, faults, ids.uuid)
+  const receipts = makeReceipts(time, publish, pushView)
+  const acknowledge = makeAcknowledge(publish)
+  const giveAnswer = makeGiveAnswer(
+    makeListPending(time, fork, pushView),
+    makeCreateMessage(registry, time, publish, receipts),
+    acknowledge
+  )
+  const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
+
+  const makeBotWith = yield* makeRegister(registry, ids.uuid)
+  const enqueue = makeEnqueue(time, publish, pushView)
 
   return BlazeServer.of({
     makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
     makeBotWith,
-    botById: (userId) => Option.map(Option.fromNullishOr(bots.get(userId)), ({ account }) => account),
-    user,
-    group: (account, members) =>
-      Effect.map(nextGroup(account, members), (id) => {
-        const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
-        conversations.set(id, { bot: stateOf(account), members: new Set(states) })
-        return id
-      }),
-    notify: (account, { category, conversationId, payload, userId = nilId }) =>
-      Effect.suspend(() =>
-        Effect.map(nextId(account.userId, stateOf(account).notices++), (messageId) => {
-          const from = {
-            conversation_id: conversationId,
-            user_id: userId,
-            session_id: userId === account.userId ? account.sessionId : "",
-            category
-          }
-          enqueue(stateOf(account), from, payload, messageId)
-          publish({ _tag: "Said", by: "Mixin", text: text(payload), messageId })
-          return messageId
-        })
-      ),
-    inject: (fault, times = 1) => Effect.sync(() => void faults.push({ fault, times })),
-    heal: Effect.sync(() => void (faults.length = 0)),
-    setClockOffset: (input) => Effect.sync(() => void (offset = Duration.toMillis(input))),
-    now,
+    botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
+    user: makeUser(registry, ids, enqueue, receipts),
+    group: makeGroup(registry, ids),
+    notify: makeNotify(registry, ids, enqueue),
+    inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
+    heal: Effect.sync(faults.heal),
+    setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),
+    now: time.now,
     events: Stream.fromPubSub(events),
-    connect,
+    connect: (account, output) => connect(registry.stateOf(account), output),
     refuse: (account, status) => {
-      if (Option.isSome(account)) stateOf(account.value).handshakes++
+      if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
       publish({ _tag: "Refused", status })
     },
-    restFailure: () => Option.fromNullishOr(takeFault("FailRest")),
-    acknowledge: (account, messages) => acknowledge(stateOf(account), messages),
+    restFailure: () => Option.fromNullishOr(faults.take("FailRest")),
+    acknowledge: (account, messages) => acknowledge(registry.stateOf(account), messages),
     me: (account) => ({ user_id: account.userId, full_name: "bot", identity_number: "7000" })
   })
 })
