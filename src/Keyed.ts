@@ -14,11 +14,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as MutableList from "effect/MutableList"
 import * as Pull from "effect/Pull"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Elapsed from "./internal/Elapsed.ts"
+import * as Lanes from "./internal/Lanes.ts"
 import * as Setting from "./internal/Setting.ts"
 
 /**
@@ -48,17 +49,26 @@ export interface Options<A> {
   readonly weight?: ((element: A) => number) | undefined
   /** How much all elements in flight may weigh. One element is taken whatever its weight. */
   readonly inFlightWeight?: number | undefined
+  /** The least time between the beginnings of two elements, or batches, of one key: what waits for it takes no place among those at work. */
+  readonly every?: Duration.Input | undefined
 }
 
-interface Waiting<A> {
-  readonly element: A
-  next: Waiting<A> | undefined
-}
-
-interface Lane<A> {
-  readonly key: unknown
-  first: Waiting<A> | undefined
-  last: Waiting<A> | undefined
+/**
+ * How elements of one key come together.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BatchOptions<A> extends Options<A> {
+  /** How many elements a batch may have: 100. */
+  readonly size?: number | undefined
+  /** How long nothing of a key may have arrived before its batch begins, unless it is full. When the stream has ended nothing is waited for. */
+  readonly quiet?: Duration.Input | undefined
+  /**
+   * Whether what arrives of a key interrupts its batch, which begins again with both: no by default. A batch that is full is not
+   * interrupted. One that cannot be interrupted ends first, and begins again all the same.
+   */
+  readonly restart?: boolean | undefined
 }
 
 /**
@@ -89,7 +99,48 @@ interface Lane<A> {
 export const mapEffect =
   <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>, options: Options<NoInfer<A>>) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options))
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options, one(options)))
+
+/**
+ * Maps what has gathered of a key with one effect: a batch at a time for each key, in order, and as many keys at once as `concurrency` says.
+ *
+ * **When to use**
+ *
+ * Use `quiet` to wait until a person has stopped typing, `restart` where an answer to half of what was said is of no use (a language
+ * model), neither to write what has come meanwhile in one go.
+ *
+ * **Details**
+ *
+ * What waits costs no fiber and no place among those at work. In flight is each element, as with `mapEffect`; failures, interruptions
+ * and `Grace` are the same too.
+ *
+ * **Example** (One sum for what an account has gathered)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Keyed } from "effect-blaze"
+ *
+ * const sums = Stream.make({ account: "a", n: 1 }, { account: "b", n: 2 }, { account: "a", n: 3 }).pipe(
+ *   Keyed.mapEffectBatch((batch) => Effect.succeed(batch.reduce((sum, { n }) => sum + n, 0)), {
+ *     key: ({ account }) => account,
+ *     concurrency: 8,
+ *     quiet: "1 second"
+ *   }),
+ *   Stream.runCollect
+ * )
+ * console.assert((await Effect.runPromise(sums)).toSorted().join() === "2,4")
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const mapEffectBatch =
+  <A, B, E2, R2>(
+    f: (batch: Arr.NonEmptyReadonlyArray<A>) => Effect.Effect<B, E2, R2>,
+    options: BatchOptions<NoInfer<A>>
+  ) =>
+  <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options, batches(options)))
 
 /**
  * As `mapEffect`, for who decides what the end of an element's effect leads to: `next` gets its exit and gives another one, or an effect
@@ -110,51 +161,86 @@ export const mapExit =
     options: Options<NoInfer<A>>
   ) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<C, E | E3, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, next, options))
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, next, options, one(options)))
 
-interface Working<A, B, E> {
-  readonly lane: Lane<A>
-  readonly element: A
+/** What is worked on in one go: an element, or a batch of them. */
+interface Unit<A, U> {
+  readonly take: (lane: Lanes.Lane<A>) => U
+  readonly size: (unit: U) => number
+  readonly weight: (unit: U) => number
+  /** For one that begins again with what arrives: whether it may, and what it is made of. */
+  readonly restart?: { readonly hasRoom: (unit: U) => boolean; readonly elements: (unit: U) => ReadonlyArray<A> }
+}
+
+const weightless = () => 0
+
+const one = <A>({ weight = weightless }: Options<A>): Unit<A, A> => ({ take: Lanes.shift, size: () => 1, weight })
+
+const defaultSize = 100
+
+const batches = <A>({
+  restart = false,
+  size = defaultSize,
+  weight = weightless
+}: BatchOptions<A>): Unit<A, Arr.NonEmptyReadonlyArray<A>> => ({
+  take: (lane) => {
+    const batch = Arr.of(Lanes.shift(lane))
+    while (lane.size > 0 && batch.length < size) batch.push(Lanes.shift(lane))
+    return batch
+  },
+  size: (batch) => batch.length,
+  weight: (batch) => batch.reduce((sum, element) => sum + weight(element), 0),
+  ...(restart ? { restart: { hasRoom: (batch) => batch.length < size, elements: (batch) => batch } } : {})
+})
+
+interface Work<A, U, B, E> {
+  readonly lane: Lanes.Lane<A>
+  readonly unit: U
   fiber: Fiber.Fiber<B, E> | undefined
   /** Where it stands among those that are being worked on. */
   place: number
+  /** It was interrupted to begin again. */
+  isRestarting: boolean
 }
 
 /** After how many elements in one go the rest of the program has its turn. */
 const turn = 512
 
-const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
-  pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
-  scope: Scope.Scope,
-  f: (element: A) => Effect.Effect<B, E2, R2>,
-  next: (element: A, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
-  options: Options<A>
-) {
-  const { concurrency, inFlight = 10_000, inFlightWeight = Infinity, key, weight = () => 0 } = options
-  // Defects: a stream of anything has no error of its own for what the program was written with.
-  const grace = yield* Effect.orDie(Setting.duration("Keyed.Grace", yield* Grace, "zero or more"))
-  yield* Effect.orDie(Setting.count("concurrency", concurrency))
-  yield* Effect.orDie(Setting.count("inFlight", inFlight))
-  yield* Effect.orDie(Setting.positive("inFlightWeight", inFlightWeight))
-  const context = yield* Effect.context<R2>()
-  const fork = Effect.runForkWith(context)
-  const turns = (yield* Scheduler.Scheduler).makeDispatcher()
-
-  const lanes = new Map<unknown, Lane<A>>()
-  // A lane is in here when it has an element waiting and none running: taking from the front gives every key its turn.
-  const ready = MutableList.make<Lane<A>>()
-  const working: Array<Working<A, B, E2>> = []
-  let results: Array<C> = []
-  let resultWeight = 0
-  let failure: Cause.Cause<E | E3 | Cause.Done> | undefined
-  let taken = 0
-  let takenWeight = 0
-  let done = false
-  let stopping = false
-  let isOver = false
-  let consumer: (() => void) | undefined
+/** How much has been taken from the stream and not been passed on. */
+const makeInFlight = (maximum: number, maximumWeight: number) => {
+  let size = 0
+  let total = 0
   let producer: (() => void) | undefined
-  const idle = Deferred.makeUnsafe<void>()
+  const isFull = () => size >= maximum || total >= maximumWeight
+  return {
+    isFull,
+    add: (weight: number) => {
+      size++
+      total += weight
+    },
+    remove: (count: number, weight: number) => {
+      size -= count
+      total -= weight
+      const waiting = producer
+      producer = undefined
+      waiting?.()
+    },
+    // Looked at again when it is parked: room may have come between the two.
+    awaitRoom: Effect.callback<void>((resume) => {
+      if (isFull()) producer = () => resume(Effect.void)
+      else resume(Effect.void)
+    })
+  }
+}
+
+/** What comes out, and who waits for it. */
+const makeOutput = <C, E>(isOver: () => boolean, passedOn: (count: number, weight: number) => void) => {
+  let results: Array<C> = []
+  let count = 0
+  let weight = 0
+  let failure: Cause.Cause<E | Cause.Done> | undefined
+  let consumer: (() => void) | undefined
+  let isNotifying = false
 
   const notify = () => {
     const current = consumer
@@ -162,71 +248,103 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
     current?.()
   }
 
-  // What completes in one go is passed on in one go.
-  let notifying = false
-  const notifySoon = () => {
-    if (notifying || consumer === undefined) return
-    notifying = true
-    queueMicrotask(() => {
-      notifying = false
-      notify()
-    })
+  const take = () => {
+    const batch = results
+    const taken = { count, weight }
+    results = []
+    count = weight = 0
+    return { batch, ...taken }
   }
 
-  const fail = (cause: Cause.Cause<E | E3 | Cause.Done>) => {
-    failure ??= cause
-    stopping = true
-    notify()
-  }
-
-  const add = (element: A) => {
-    const id = key(element)
-    const waiting: Waiting<A> = { element, next: undefined }
-    const lane = lanes.get(id)
-    if (lane === undefined) {
-      const made = { key: id, first: waiting, last: waiting }
-      lanes.set(id, made)
-      MutableList.append(ready, made)
-      return
+  const pull = Effect.callback<Arr.NonEmptyReadonlyArray<C>, E | Cause.Done>((resume) => {
+    const attempt = () => {
+      if (results.length > 0) {
+        const { batch, count, weight } = take()
+        resume(Effect.succeed(batch as unknown as Arr.NonEmptyReadonlyArray<C>))
+        passedOn(count, weight)
+      } else if (failure !== undefined) resume(Effect.failCause(failure))
+      else if (isOver()) resume(Cause.done())
+      else consumer = attempt
     }
-    if (lane.last === undefined) lane.first = waiting
-    else lane.last.next = waiting
-    lane.last = waiting
-  }
+    attempt()
+    return Effect.sync(() => {
+      if (consumer === attempt) consumer = undefined
+    })
+  })
 
-  // What was taken is not linked to what follows it: else one that lives long would keep all later ones from being collected soon.
-  const takeFrom = (lane: Lane<A>): A => {
-    const waiting = lane.first!
-    lane.first = waiting.next
-    waiting.next = undefined
-    if (lane.first === undefined) lane.last = undefined
-    return waiting.element
+  return {
+    pull,
+    notify,
+    // What completes in one go is passed on in one go.
+    push: (result: C, size: number, heavy: number) => {
+      results.push(result)
+      count += size
+      weight += heavy
+      if (isNotifying || consumer === undefined) return
+      isNotifying = true
+      queueMicrotask(() => {
+        isNotifying = false
+        notify()
+      })
+    },
+    fail: (cause: Cause.Cause<E | Cause.Done>) => {
+      failure ??= cause
+      notify()
+    }
   }
+}
 
-  const finish = (work: Working<A, B, E2>, exit: Exit.Exit<C, E3>) => {
+type Output<C, E> = ReturnType<typeof makeOutput<C, E>>
+
+/** Those that are being worked on. */
+const makeWorkers = <A, U, B, E2, R2, C, E3>(
+  { restart, size, take, weight }: Unit<A, U>,
+  lanes: Lanes.Lanes<A>,
+  { fail, push }: Pick<Output<C, E3>, "fail" | "push">,
+  concurrency: number,
+  fork: (effect: Effect.Effect<B, E2, R2>) => Fiber.Fiber<B, E2>,
+  turns: Scheduler.SchedulerDispatcher,
+  timer: Pick<Timer, "set"> | undefined,
+  f: (unit: U) => Effect.Effect<B, E2, R2>,
+  next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>
+) => {
+  const working: Array<Work<A, U, B, E2>> = []
+  const restartable = new Map<Lanes.Lane<A>, Work<A, U, B, E2>>()
+  const idle = Deferred.makeUnsafe<void>()
+  let isStopping = false
+  let isOver = false
+  let isDispatching = false
+
+  const remove = (work: Work<A, U, B, E2>) => {
     // The last takes the place of the one that goes: nothing is left behind of it.
     const last = working.pop()!
     if (last !== work) {
       working[work.place] = last
       last.place = work.place
     }
-    const { element, lane } = work
-    // A lane stays in the map while its last element runs, so that the next one of its key lines up behind it.
-    if (lane.first === undefined) lanes.delete(lane.key)
-    else MutableList.append(ready, lane)
-    if (Exit.isSuccess(exit)) {
-      results.push(exit.value)
-      resultWeight += weight(element)
-      notifySoon()
-    } else fail(exit.cause)
-    if (stopping && working.length === 0) Deferred.doneUnsafe(idle, Effect.void)
+    if (restart !== undefined) restartable.delete(work.lane)
+    lanes.release(work.lane)
+    if (isStopping && working.length === 0) Deferred.doneUnsafe(idle, Effect.void)
     dispatch()
   }
 
-  const judge = (work: Working<A, B, E2>, exit: Exit.Exit<B, E2>) => {
+  const finish = (work: Work<A, U, B, E2>, exit: Exit.Exit<C, E3>) => {
+    if (Exit.isSuccess(exit)) push(exit.value, size(work.unit), weight(work.unit))
+    else {
+      isStopping = true
+      fail(exit.cause)
+    }
+    remove(work)
+  }
+
+  const judge = (work: Work<A, U, B, E2>, exit: Exit.Exit<B, E2>) => {
+    if (work.isRestarting && !isStopping && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
+      lanes.putBack(work.lane, restart!.elements(work.unit))
+      return remove(work)
+    }
     let after: ReturnType<typeof next>
     try {
-      after = next(work.element, exit, isOver)
+      after = next(work.unit, exit, isOver)
     } catch (defect) {
       // Nobody is above an observer: what it throws would end the process, and hold the key for ever.
       after = Exit.die(defect)
@@ -237,67 +355,139 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
   }
 
   // A root fiber and not a child: nothing that happens to one element, its interruption included, happens to another.
-  const begin = (work: Working<A, B, E2>, effect: Effect.Effect<B, E2, R2>) => {
+  const begin = (work: Work<A, U, B, E2>, effect: Effect.Effect<B, E2, R2>) => {
     const fiber = fork(effect)
     work.fiber = fiber
     fiber.addObserver((exit) => judge(work, exit))
   }
 
   // One loop for all that end while another begins: they do not call each other ever deeper.
-  let dispatching = false
   const dispatch = () => {
-    if (dispatching) return
-    dispatching = true
+    if (isDispatching) return
+    isDispatching = true
     let begun = 0
-    while (!stopping && working.length < concurrency) {
-      if (begun++ === turn) {
-        turns.scheduleTask(dispatch, 0)
-        break
-      }
-      const lane = MutableList.take(ready)
-      if (lane === MutableList.Empty) break
-      const element = takeFrom(lane)
-      const work: Working<A, B, E2> = { lane, element, fiber: undefined, place: working.length }
+    while (!isStopping && working.length < concurrency) {
+      if (begun++ === turn) return turns.scheduleTask(goOn, 0)
+      const lane = lanes.take()
+      if (lane === undefined) break
+      const unit = take(lane)
+      const work: Work<A, U, B, E2> = { lane, unit, fiber: undefined, place: working.length, isRestarting: false }
       working.push(work)
+      if (restart !== undefined) restartable.set(lane, work)
       begin(
         work,
-        Effect.suspend(() => f(element))
+        Effect.suspend(() => f(unit))
       )
     }
-    dispatching = false
+    isDispatching = false
+    timer?.set(dispatch)
+  }
+  const goOn = () => {
+    isDispatching = false
+    dispatch()
   }
 
-  // Runs before the scope of the pull closes upstream: what is being worked on may still need it.
-  yield* Scope.addFinalizer(
-    scope,
-    Effect.gen(function* () {
-      stopping = true
-      if (working.length > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
-      isOver = true
-      yield* Fiber.interruptAll(working.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber])))
+  return {
+    dispatch,
+    /** Something has arrived of a key that is being worked on. */
+    arrived: (lane: Lanes.Lane<A>) => {
+      const work = restartable.get(lane)
+      if (work?.fiber === undefined || work.isRestarting || restart?.hasRoom(work.unit) !== true) return
+      work.isRestarting = true
+      work.fiber.interruptUnsafe()
+    },
+    stop: (grace: Duration.Duration) =>
+      Effect.gen(function* () {
+        isStopping = true
+        if (working.length > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
+        isOver = true
+        yield* Fiber.interruptAll(working.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber])))
+      }),
+    /** Nothing further begins. */
+    close: () => {
+      isStopping = true
+    }
+  }
+}
+
+interface Timer {
+  /** Calls `dispatch` when the next pause is over. */
+  readonly set: (dispatch: () => void) => void
+  readonly stop: Effect.Effect<void>
+}
+
+/** Has keys whose pause is over looked at in time: one timer for all of them. */
+const makeTimer = (
+  lanes: Pick<Lanes.Lanes<never>, "due" | "look">,
+  now: () => number,
+  fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+): Timer => {
+  let timer: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
+  const set = (dispatch: () => void): void => {
+    const at = lanes.due()
+    if (at === undefined || (timer !== undefined && timer.at <= at)) return
+    timer?.fiber.interruptUnsafe()
+    const ring = Effect.sync(() => {
+      timer = undefined
+      lanes.look()
+      dispatch()
     })
-  )
+    timer = { at, fiber: fork(Effect.delay(ring, Math.max(0, at - now()))) }
+  }
+  return {
+    set,
+    stop: Effect.suspend(() => (timer === undefined ? Effect.void : Fiber.interrupt(timer.fiber)))
+  }
+}
 
-  const isFull = () => taken >= inFlight || takenWeight >= inFlightWeight
+/** What an element waits for besides its turn. */
+const pausesOf = Effect.fnUntraced(function* <A>({ every = 0, quiet = 0, size = defaultSize }: BatchOptions<A>) {
+  const distance = yield* Setting.duration("every", every, "zero or more")
+  const silence = yield* Setting.duration("quiet", quiet, "zero or more")
+  yield* Setting.count("size", size)
+  return { every: Duration.toMillis(distance), quiet: Duration.toMillis(silence), size }
+}, Effect.orDie)
 
-  // Looked at again when it is parked: room may have come between the two.
-  const awaitRoom = Effect.callback<void>((resume) => {
-    if (isFull()) producer = () => resume(Effect.void)
-    else resume(Effect.void)
-  })
+const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
+  pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
+  scope: Scope.Scope,
+  f: (unit: U) => Effect.Effect<B, E2, R2>,
+  next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
+  options: BatchOptions<A>,
+  unit: Unit<A, U>
+) {
+  const { concurrency, inFlight: maximum = 10_000, inFlightWeight = Infinity, weight = weightless } = options
+  // Defects: a stream of anything has no error of its own for what the program was written with.
+  const grace = yield* Effect.orDie(Setting.duration("Keyed.Grace", yield* Grace, "zero or more"))
+  yield* Effect.orDie(Setting.count("concurrency", concurrency))
+  yield* Effect.orDie(Setting.count("inFlight", maximum))
+  yield* Effect.orDie(Setting.positive("inFlightWeight", inFlightWeight))
+  const pauses = yield* pausesOf(options)
+  const fork = Effect.runForkWith(yield* Effect.context<R2>())
+  const turns = (yield* Scheduler.Scheduler).makeDispatcher()
+  const now = yield* Elapsed.now
+
+  let isDone = false
+  const inFlight = makeInFlight(maximum, inFlightWeight)
+  const lanes = Lanes.make(options.key, pauses, now)
+  const output = makeOutput<C, E | E3>(() => isDone && lanes.isIdle(), inFlight.remove)
+  const timer = pauses.every > 0 || pauses.quiet > 0 ? makeTimer(lanes, now, fork) : undefined
+  const workers = makeWorkers(unit, lanes, output, concurrency, fork, turns, timer, f, next)
+
+  // Runs before the scope of the pull closes upstream: what is being worked on may still need it.
+  yield* Scope.addFinalizer(scope, Effect.andThen(timer?.stop ?? Effect.void, workers.stop(grace)))
 
   const produce = Effect.gen(function* () {
     while (true) {
       const elements = yield* pull
       for (let index = 0; index < elements.length;) {
-        for (; index < elements.length && !isFull(); index++) {
+        for (; index < elements.length && !inFlight.isFull(); index++) {
           const element = elements[index]!
-          add(element)
-          taken++
-          takenWeight += weight(element)
+          inFlight.add(weight(element))
+          workers.arrived(lanes.add(element))
         }
-        dispatch()
-        while (isFull()) yield* awaitRoom
+        workers.dispatch()
+        while (inFlight.isFull()) yield* inFlight.awaitRoom
       }
     }
   })
@@ -306,33 +496,18 @@ const make = Effect.fnUntraced(function* <A, B, E, R, E2, R2, C, E3>(
     Effect.catchCause((cause) =>
       Effect.sync(() => {
         if (Pull.isDoneCause(cause)) {
-          done = true
-          notify()
-        } else fail(cause)
+          isDone = true
+          lanes.end()
+          workers.dispatch()
+          output.notify()
+        } else {
+          workers.close()
+          output.fail(cause)
+        }
       })
     ),
     Effect.forkIn(scope)
   )
 
-  return Effect.callback<Arr.NonEmptyReadonlyArray<C>, E | E3 | Cause.Done>((resume) => {
-    const attempt = () => {
-      if (Arr.isArrayNonEmpty(results)) {
-        const batch = results
-        results = []
-        taken -= batch.length
-        takenWeight -= resultWeight
-        resultWeight = 0
-        resume(Effect.succeed(batch))
-        const waiting = producer
-        producer = undefined
-        waiting?.()
-      } else if (failure !== undefined) resume(Effect.failCause(failure))
-      else if (done && lanes.size === 0) resume(Cause.done())
-      else consumer = attempt
-    }
-    attempt()
-    return Effect.sync(() => {
-      if (consumer === attempt) consumer = undefined
-    })
-  })
+  return output.pull
 })

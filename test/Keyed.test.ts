@@ -1,5 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Array, Cause, Deferred, Effect, Exit, Fiber, Queue, Ref, References, Schema, Stream } from "effect"
+import {
+  Array,
+  Cause,
+  Clock,
+  Deferred,
+  type Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Queue,
+  Ref,
+  References,
+  Schema,
+  Stream
+} from "effect"
 import { Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -406,6 +420,312 @@ describe("Keyed.mapEffect", () => {
       yield* Effect.repeat(BlazeTest.settle, { times: 5 })
       assert.strictEqual(pulled, 10_000)
       yield* Fiber.interrupt(fiber)
+    })
+  )
+})
+
+describe("Keyed.mapEffectBatch", () => {
+  const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
+
+  /** A stream that is fed by hand, and what became of it: "0-2 a: 1 2" for a batch that ran from second 0 to second 2, "0!1 a: 1" for a cut one. */
+  const observed = Effect.fnUntraced(function* (
+    options: Omit<Keyed.BatchOptions<Item>, "key">,
+    takes: Duration.Input = 0,
+    around: <A>(self: Effect.Effect<A>) => Effect.Effect<A> = (self) => self
+  ) {
+    const queue = yield* Queue.unbounded<Item, Cause.Done>()
+    const log: Array<string> = []
+    const running = new Set<string>()
+    const fiber = yield* Stream.fromQueue(queue).pipe(
+      Keyed.mapEffectBatch(
+        (batch) =>
+          around(
+            Effect.gen(function* () {
+              const began = yield* seconds
+              const [{ key }] = batch
+              assert.isFalse(running.has(key))
+              running.add(key)
+              yield* Effect.onExit(Effect.sleep(takes), (exit) =>
+                Effect.map(seconds, (now) => {
+                  running.delete(key)
+                  log.push(
+                    `${began}${Exit.isSuccess(exit) ? "-" : "!"}${now} ${key}: ${batch.map(({ n }) => n).join(" ")}`
+                  )
+                })
+              )
+              return batch.length
+            })
+          ),
+        { key, ...options }
+      ),
+      Stream.runCollect,
+      Effect.forkChild
+    )
+    return {
+      log,
+      fiber,
+      offer: (...items: ReadonlyArray<Item>) => Effect.andThen(Queue.offerAll(queue, items), BlazeTest.settle),
+      pass: (seconds: number) => Effect.andThen(TestClock.adjust(seconds * 1000), BlazeTest.settle),
+      end: Effect.andThen(Queue.end(queue), BlazeTest.settle)
+    }
+  })
+
+  it.effect("gives what has come meanwhile as one batch, one at a time for each key, of at most so many", () =>
+    Effect.gen(function* () {
+      const { end, fiber, log, offer, pass } = yield* observed({ concurrency: 8, size: 3 }, "2 seconds")
+      yield* offer(item("a", 1))
+      yield* offer(...[2, 3, 4, 5].map((n) => item("a", n)), item("b", 1))
+      yield* pass(1)
+      yield* offer(item("a", 6))
+      yield* end
+      yield* pass(9)
+      assert.deepStrictEqual(log, ["0-2 a: 1", "0-2 b: 1", "2-4 a: 2 3 4", "4-6 a: 5 6"])
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [1, 1, 3, 2])
+    })
+  )
+
+  it.effect("with quiet, a batch begins once its key has been silent, or is full", () =>
+    Effect.gen(function* () {
+      const { log, offer, pass } = yield* observed({ concurrency: 8, quiet: "2 seconds", size: 3 })
+      yield* offer(item("a", 1), item("b", 1))
+      yield* pass(1)
+      yield* offer(item("a", 2), item("c", 1))
+      yield* pass(1)
+      assert.deepStrictEqual(log, ["2-2 b: 1"])
+      yield* pass(1)
+      assert.deepStrictEqual(log, ["2-2 b: 1", "3-3 a: 1 2", "3-3 c: 1"])
+      yield* offer(...[3, 4, 5, 6].map((n) => item("a", n)))
+      assert.deepStrictEqual(log.slice(3), ["3-3 a: 3 4 5"])
+      yield* pass(2)
+      assert.deepStrictEqual(log.slice(4), ["5-5 a: 6"])
+    })
+  )
+
+  it.effect("with quiet, nothing is waited for once the stream has ended", () =>
+    Effect.gen(function* () {
+      const { end, fiber, log, offer } = yield* observed({ concurrency: 1, quiet: "1 hour" })
+      yield* offer(item("a", 1), item("b", 1), item("a", 2))
+      assert.deepStrictEqual(log, [])
+      yield* end
+      assert.deepStrictEqual(log, ["0-0 b: 1", "0-0 a: 1 2"])
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [1, 2])
+    })
+  )
+
+  it.effect("with restart, what arrives interrupts the batch of its key and joins it, until that is full", () =>
+    Effect.gen(function* () {
+      const { log, offer, pass } = yield* observed({ concurrency: 8, restart: true, size: 3 }, "5 seconds")
+      yield* offer(item("a", 1))
+      yield* pass(1)
+      yield* offer(item("b", 1))
+      yield* pass(1)
+      yield* offer(item("a", 2))
+      yield* pass(1)
+      yield* offer(item("a", 3))
+      yield* pass(1)
+      yield* offer(item("a", 4))
+      yield* pass(20)
+      assert.deepStrictEqual(log, ["0!2 a: 1", "2!3 a: 1 2", "1-6 b: 1", "3-8 a: 1 2 3", "8-13 a: 4"])
+    })
+  )
+
+  it.effect("with restart and quiet, a batch that was interrupted begins again after the silence", () =>
+    Effect.gen(function* () {
+      const options = { concurrency: 1, restart: true, quiet: "2 seconds" } as const
+      const { end, fiber, log, offer, pass } = yield* observed(options, "5 seconds")
+      yield* offer(item("a", 1))
+      yield* pass(3)
+      yield* offer(item("a", 2))
+      yield* pass(1)
+      yield* offer(item("b", 1))
+      yield* pass(20)
+      yield* end
+      // The one worker does not wait for the silence of a: it is free for whoever is ready first.
+      assert.deepStrictEqual(log, ["2!3 a: 1", "5-10 a: 1 2", "10-15 b: 1"])
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [2, 1])
+    })
+  )
+
+  it.effect("with restart, a batch that cannot be interrupted ends before it begins again", () =>
+    Effect.gen(function* () {
+      const { log, offer, pass } = yield* observed(
+        { concurrency: 8, restart: true },
+        "5 seconds",
+        Effect.uninterruptible
+      )
+      yield* offer(item("a", 1))
+      yield* pass(1)
+      yield* offer(item("a", 2))
+      yield* offer(item("a", 3))
+      yield* pass(20)
+      assert.deepStrictEqual(log, ["0-5 a: 1", "5-10 a: 1 2 3"])
+    })
+  )
+
+  it.effect("what waits for silence or its distance takes no place among those at work", () =>
+    Effect.gen(function* () {
+      const quiet = yield* observed({ concurrency: 1, quiet: "10 seconds", size: 2 })
+      yield* quiet.offer(item("a", 1), item("b", 1), item("b", 2))
+      assert.deepStrictEqual(quiet.log, ["0-0 b: 1 2"])
+      const spaced = yield* observed({ concurrency: 1, every: "10 seconds", size: 1 })
+      yield* spaced.offer(item("a", 1), item("a", 2), item("b", 1))
+      assert.deepStrictEqual(spaced.log, ["0-0 a: 1", "0-0 b: 1"])
+    })
+  )
+
+  it.effect("counts each element of a batch as in flight, and by its weight, until it was passed on", () =>
+    Effect.gen(function* () {
+      const options = {
+        concurrency: 8,
+        quiet: "2 seconds",
+        inFlight: 4,
+        inFlightWeight: 10,
+        weight: ({ n }: Item) => n
+      } as const
+      const { log, offer, pass } = yield* observed(options)
+      yield* offer(...[1, 1, 1, 1, 5, 6, 7].map((n) => item("a", n)))
+      yield* pass(2)
+      assert.deepStrictEqual(log, ["2-2 a: 1 1 1 1"])
+      yield* pass(2)
+      assert.deepStrictEqual(log, ["2-2 a: 1 1 1 1", "4-4 a: 5 6"])
+      yield* pass(2)
+      assert.deepStrictEqual(log.slice(2), ["6-6 a: 7"])
+    })
+  )
+
+  it.effect("interrupted, it begins nothing that waits for its silence", () =>
+    Effect.gen(function* () {
+      const { fiber, log, offer, pass } = yield* observed({ concurrency: 8, quiet: "1 second" })
+      yield* offer(item("a", 1))
+      yield* Fiber.interrupt(fiber)
+      yield* pass(10)
+      assert.deepStrictEqual(log, [])
+    })
+  )
+
+  it.effect("fails with the first failure, and with a size that is none", () =>
+    Effect.gen(function* () {
+      const run = (size: number) =>
+        Stream.range(1, 9).pipe(
+          Keyed.mapEffectBatch((batch) => (batch.length > 2 ? Effect.fail("many") : Effect.succeed(batch)), {
+            key: () => "one",
+            concurrency: 2,
+            size
+          }),
+          Stream.runDrain,
+          Effect.exit
+        )
+      assert.deepStrictEqual(yield* run(3), Exit.fail("many"))
+      assert.isTrue(Exit.isSuccess(yield* run(2)))
+      assert.match(String(yield* run(0)), /size/)
+    })
+  )
+
+  it.live.prop(
+    "loses and doubles nothing, keeps the order of each key, and is never beside itself, whatever arrives when",
+    {
+      arrivals: Schema.Array(
+        Schema.Struct({ key: Schema.Literals(["a", "b", "c"]), pause: Schema.Literals([0, 0, 1, 3]) })
+      ),
+      quiet: Schema.Literals([0, 2]),
+      every: Schema.Literals([0, 2]),
+      restart: Schema.Boolean,
+      size: Schema.Literals([1, 2, 5]),
+      inFlight: Schema.Literals([1, 3, 100])
+    },
+    ({ arrivals, ...options }) =>
+      Effect.gen(function* () {
+        const running = new Set<string>()
+        const done: Array<Item> = []
+        const begun = new Map<string, number>()
+        const program = Stream.fromIterable(arrivals).pipe(
+          Stream.mapEffect(({ key, pause }, n) =>
+            Effect.as(pause > 0 ? Effect.sleep(pause) : Effect.void, item(key, n))
+          ),
+          Keyed.mapEffectBatch(
+            (batch) =>
+              Effect.gen(function* () {
+                const [{ key }] = batch
+                assert.isAtMost(batch.length, options.size)
+                assert.isFalse(running.has(key))
+                running.add(key)
+                const now = yield* Clock.currentTimeMillis
+                assert.isAtLeast(now - (begun.get(key) ?? -Infinity), options.every)
+                begun.set(key, now)
+                yield* Effect.ensuring(
+                  Effect.sleep(2),
+                  Effect.sync(() => running.delete(key))
+                )
+                done.push(...batch)
+              }),
+            { key, concurrency: 2, ...options }
+          ),
+          Stream.runDrain
+        )
+        const fiber = yield* Effect.forkChild(program)
+        while (fiber.pollUnsafe() === undefined) {
+          yield* BlazeTest.settle
+          yield* TestClock.adjust(1)
+        }
+        yield* Fiber.join(fiber)
+        for (const key of ["a", "b", "c"]) {
+          const expected = arrivals.flatMap((arrival, n) => (arrival.key === key ? [n] : []))
+          assert.deepStrictEqual(
+            done.filter((item) => item.key === key).map(({ n }) => n),
+            expected
+          )
+        }
+      }).pipe(Effect.provide(TestClock.layer())),
+    { arbitrary: { runs: 60 } }
+  )
+})
+
+describe("Keyed's every", () => {
+  it.effect("elements of a key begin no closer together than that, and the last of them holds nobody up", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const items = [item("a", 1), item("a", 2), item("b", 1), item("a", 3)]
+      const fiber = yield* Stream.fromIterable(items).pipe(
+        Keyed.mapEffect(
+          ({ key, n }) =>
+            Effect.andThen(
+              Effect.map(Clock.currentTimeMillis, (now) => log.push(`${now / 1000} ${key}${n}`)),
+              Effect.sleep("1 second")
+            ),
+          { key, concurrency: 1, every: "5 seconds" }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("11 seconds")
+      assert.deepStrictEqual(log, ["0 a1", "1 b1", "5 a2", "10 a3"])
+      // Nothing of a can follow, so that its distance is nobody's concern any more.
+      yield* Fiber.join(fiber)
+    })
+  )
+
+  it.effect("holds for a key that had nothing to do meanwhile", () =>
+    Effect.gen(function* () {
+      const queue = yield* Queue.unbounded<Item>()
+      const log: Array<string> = []
+      yield* Stream.fromQueue(queue).pipe(
+        Keyed.mapEffect(({ n }) => Effect.map(Clock.currentTimeMillis, (now) => log.push(`${now / 1000} ${n}`)), {
+          key,
+          concurrency: 8,
+          every: "5 seconds"
+        }),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* Queue.offer(queue, item("a", 1))
+      yield* BlazeTest.settle
+      yield* TestClock.adjust("3 seconds")
+      yield* Queue.offer(queue, item("a", 2))
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(log, ["0 1"])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(log, ["0 1", "5 2"])
     })
   )
 })

@@ -14,6 +14,7 @@ const order = [
   "Sender",
   "Quota",
   "Keyed",
+  "Lanes",
   "Delivery",
   "Unread",
   "Ledger",

@@ -16,6 +16,7 @@ import { seeded } from "../support.ts"
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   Acks: [["Acks", "defaults"], ["Bot"]],
   Keyed: [["Keyed", "defaults"]],
+  "internal/Lanes": [["Keyed"]],
   Store: [["Store", "defaults"], ["Bot"]],
   "internal/States": [
     ["Store", "defaults"],
@@ -24,7 +25,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Requests: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   Inbox: [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
-  Signal: [
+  "internal/Signal": [
     ["Session", "Connection"],
     ["Acks", "Bot"]
   ],

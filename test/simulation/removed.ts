@@ -51,11 +51,11 @@ export const removals: ReadonlyArray<Removal> = [
     `Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said])`,
     "randomId"
   ),
-  removal("4: every element is its own key", "Keyed.ts", "const id = key(element)", "const id = {}"),
+  removal("4: every element is its own key", "internal/Lanes.ts", "laneOf(key(element))", "laneOf({})"),
   removal(
     "5: a batch is tried once",
     "Acks.ts",
-    "if (isFatal(error) || isRefusal(error) || last) return yield* error",
+    "if (isHopeless(error) || last) return yield* error",
     "return yield* error"
   ),
   removal(

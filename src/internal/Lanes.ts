@@ -1,0 +1,205 @@
+/**
+ * Elements by their key, and whose turn it is.
+ *
+ * Guarantee: elements of one key keep their order; a key whose element is being worked on waits; keys that are ready take turns; one that
+ * is idle is forgotten. Nothing here costs more the more there is, and what waits for time has no timer of its own.
+ *
+ * @since 0.1.0
+ */
+import * as MutableList from "effect/MutableList"
+
+interface Waiting<A> {
+  readonly element: A
+  next: Waiting<A> | undefined
+}
+
+/**
+ * All that waits of one key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lane<A> {
+  readonly key: unknown
+  first: Waiting<A> | undefined
+  last: Waiting<A> | undefined
+  size: number
+  /** Something of it is being worked on. */
+  isBusy: boolean
+  /** It stands in the queue of those that are ready. */
+  isQueued: boolean
+}
+
+/**
+ * What a key waits for besides its turn, in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pauses {
+  /** From its last arrival, unless `size` elements wait. */
+  readonly quiet: number
+  readonly size: number
+  /** From the beginning of its last work. */
+  readonly every: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lanes<A> {
+  readonly add: (element: A) => Lane<A>
+  /** The next key whose turn it is, busy from now on. */
+  readonly take: () => Lane<A> | undefined
+  /** What was taken of a key goes before what has arrived since. */
+  readonly putBack: (lane: Lane<A>, elements: ReadonlyArray<A>) => void
+  /** Nothing of it is being worked on any more. */
+  readonly release: (lane: Lane<A>) => void
+  /** Nothing waits, and nothing is being worked on. */
+  readonly isIdle: () => boolean
+  /** When the first pause is over. */
+  readonly due: () => number | undefined
+  /** Pauses that are over now are. */
+  readonly look: () => void
+  /** Nothing arrives any more: there is no silence to wait for. */
+  readonly end: () => void
+}
+
+/**
+ * Takes the first element. It is not linked to what follows it: else one that lives long would keep all later ones from being collected soon.
+ *
+ * @category elements
+ * @since 0.1.0
+ */
+export const shift = <A>(lane: Lane<A>): A => {
+  const waiting = lane.first!
+  lane.first = waiting.next
+  waiting.next = undefined
+  if (lane.first === undefined) lane.last = undefined
+  lane.size--
+  return waiting.element
+}
+
+const push = <A>(lane: Lane<A>, element: A) => {
+  const waiting: Waiting<A> = { element, next: undefined }
+  if (lane.last === undefined) lane.first = waiting
+  else lane.last.next = waiting
+  lane.last = waiting
+  lane.size++
+}
+
+/** Pauses of one length: what begins last ends last, so that the order of insertion is that of their ends. */
+const makeTimetable = <A>(length: number) => {
+  const ends = new Map<Lane<A>, number>()
+  const first = (): [Lane<A>, number] | undefined => ends.entries().next().value
+  return {
+    begin: (lane: Lane<A>, now: number) => {
+      ends.delete(lane)
+      ends.set(lane, now + length)
+    },
+    has: (lane: Lane<A>) => ends.has(lane),
+    due: () => first()?.[1],
+    /** One whose pause is over by now. */
+    next: (now: number): Lane<A> | undefined => {
+      const entry = first()
+      if (entry === undefined || entry[1] > now) return undefined
+      ends.delete(entry[0])
+      return entry[0]
+    }
+  }
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () => number): Lanes<A> => {
+  const lanes = new Map<unknown, Lane<A>>()
+  // Taking from the front gives every key its turn.
+  const ready = MutableList.make<Lane<A>>()
+  const silences = pauses.quiet > 0 ? makeTimetable<A>(pauses.quiet) : undefined
+  const distances = pauses.every > 0 ? makeTimetable<A>(pauses.every) : undefined
+  // Keys that have something waiting, or being worked on.
+  let active = 0
+
+  const isPaused = (lane: Lane<A>) =>
+    (lane.size < pauses.size && silences?.has(lane) === true) || distances?.has(lane) === true
+
+  const enqueue = (lane: Lane<A>) => {
+    if (lane.isBusy || lane.isQueued || lane.first === undefined || isPaused(lane)) return
+    lane.isQueued = true
+    MutableList.append(ready, lane)
+  }
+
+  const laneOf = (id: unknown): Lane<A> => {
+    const known = lanes.get(id)
+    if (known !== undefined) return known
+    const lane: Lane<A> = { key: id, first: undefined, last: undefined, size: 0, isBusy: false, isQueued: false }
+    lanes.set(id, lane)
+    return lane
+  }
+
+  // One that waits for its distance is remembered for as long.
+  const forget = (lane: Lane<A>) => {
+    if (lane.first === undefined && !lane.isBusy && distances?.has(lane) !== true) lanes.delete(lane.key)
+  }
+
+  return {
+    add: (element) => {
+      const lane = laneOf(key(element))
+      if (lane.first === undefined && !lane.isBusy) active++
+      push(lane, element)
+      silences?.begin(lane, now())
+      enqueue(lane)
+      return lane
+    },
+    take: () => {
+      while (true) {
+        const lane = MutableList.take(ready)
+        if (lane === MutableList.Empty) return undefined
+        lane.isQueued = false
+        // Something has arrived since it became ready.
+        if (isPaused(lane)) continue
+        lane.isBusy = true
+        distances?.begin(lane, now())
+        return lane
+      }
+    },
+    putBack: (lane, elements) => {
+      for (const element of elements.toReversed()) {
+        lane.first = { element, next: lane.first }
+        lane.last ??= lane.first
+      }
+      lane.size += elements.length
+    },
+    release: (lane) => {
+      lane.isBusy = false
+      if (lane.first === undefined) {
+        active--
+        forget(lane)
+      } else enqueue(lane)
+    },
+    isIdle: () => active === 0,
+    due: () => {
+      const silence = silences?.due() ?? Infinity
+      const distance = distances?.due() ?? Infinity
+      const first = Math.min(silence, distance)
+      return first === Infinity ? undefined : first
+    },
+    look: () => {
+      const time = now()
+      for (const timetable of [silences, distances]) {
+        if (timetable === undefined) continue
+        for (let lane = timetable.next(time); lane !== undefined; lane = timetable.next(time)) {
+          enqueue(lane)
+          forget(lane)
+        }
+      }
+    },
+    end: () => {
+      if (silences === undefined) return
+      for (let lane = silences.next(Infinity); lane !== undefined; lane = silences.next(Infinity)) enqueue(lane)
+    }
+  }
+}
