@@ -17,7 +17,10 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
@@ -29,6 +32,7 @@ import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
+import * as Keyed from "./Keyed.ts"
 import * as Ledger from "./Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
@@ -106,6 +110,8 @@ export class Blaze extends Context.Service<
       content: Outgoing.Content,
       options?: { readonly id?: Ids.MessageId | undefined }
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */
+    readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
     /** Any request of the protocol; gives the `data` of the answer. */
     readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
     /** The status of the connection: `SubscriptionRef.get` is now, `SubscriptionRef.changes` now and from now on. */
@@ -115,7 +121,155 @@ export class Blaze extends Context.Service<
   }
 >()("effect-blaze/Blaze") {}
 
+/**
+ * What is to be sent to somebody.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OutgoingMessage {
+  readonly to: Delivery.Recipient
+  readonly content: Outgoing.Content
+  /** Makes it the same message however often it is sent: give one where the stream may be run again. */
+  readonly id?: Ids.MessageId | undefined
+}
+
+/**
+ * What became of it: its id, or why it could not be sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sent<M extends OutgoingMessage> {
+  readonly message: M
+  readonly result: Result.Result<Ids.MessageId, BlazeError.BlazeError>
+}
+
+/**
+ * How many messages are sent at once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SendAllOptions {
+  /** To different recipients: 32. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * Sends a stream of messages: in order for each recipient, many recipients at once, with the retries and the quota of `send`.
+ *
+ * **Details**
+ *
+ * There is a result for each message, in the order of completion, and none of them fails the stream. Four times as many messages as
+ * are sent at once are taken from it in advance.
+ *
+ * **Example** (An announcement that may be run again)
+ *
+ * ```ts
+ * import { Effect, Result, Stream } from "effect"
+ * import { Blaze, Ids } from "effect-blaze"
+ *
+ * const announce = (users: ReadonlyArray<Ids.UserId>) =>
+ *   Stream.fromIterable(users).pipe(
+ *     Stream.mapEffect((user) =>
+ *       Effect.map(Ids.derive("spring sale", user), (id) => ({
+ *         to: { user },
+ *         content: "The sale begins.",
+ *         id: id as Ids.MessageId
+ *       }))
+ *     ),
+ *     Blaze.sendAll(),
+ *     Stream.filter(({ result }) => Result.isFailure(result)),
+ *     Stream.runCollect
+ *   )
+ * ```
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const sendAll =
+  ({ concurrency = 32 }: SendAllOptions = {}) =>
+  <M extends OutgoingMessage, E, R>(self: Stream.Stream<M, E, R>): Stream.Stream<Sent<M>, E, R | Blaze> =>
+    Stream.unwrap(
+      Effect.map(Blaze, ({ conversationOf, send }) =>
+        self.pipe(
+          // A person, and the conversation with that person, are one recipient.
+          Stream.mapEffect((message) =>
+            Effect.map(conversationOf(message.to), (conversationId) => ({ message, conversationId }))
+          ),
+          Keyed.mapEffect(
+            ({ message }) =>
+              Effect.map(Effect.result(send(message.to, message.content, { id: message.id })), (result): Sent<M> => ({
+                message,
+                result
+              })),
+            { key: ({ conversationId }) => conversationId, concurrency, inFlight: inAdvance * concurrency }
+          )
+        )
+      )
+    )
+
+/**
+ * How many messages were sent, and how many could not be.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counts {
+  readonly sent: number
+  readonly failed: number
+}
+
+/**
+ * As `sendAll`, for who wants to know only how many were sent: why one could not be is a warning in the log.
+ *
+ * **Example** (Run a stream of messages)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Blaze } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   const alice = yield* BlazeTest.user("alice")
+ *   yield* alice.addBot
+ *   const counts = yield* Stream.make("one", "two").pipe(
+ *     Stream.map((content) => ({ to: { user: alice.userId }, content })),
+ *     Stream.run(Blaze.sink())
+ *   )
+ *   console.assert(counts.sent === 2 && counts.failed === 0)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer)))
+ * ```
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const sink = (options?: SendAllOptions): Sink.Sink<Counts, OutgoingMessage, never, never, Blaze> =>
+  Sink.fromTransform((upstream: Pull.Pull<Arr.NonEmptyReadonlyArray<OutgoingMessage>, never, void>) =>
+    Stream.fromPull(Effect.succeed(upstream)).pipe(
+      sendAll(options),
+      Stream.runFoldEffect((): Counts => ({ sent: 0, failed: 0 }), count),
+      Effect.map((counts): Sink.End<Counts> => [counts])
+    )
+  )
+
+const count = ({ failed, sent }: Counts, { message, result }: Sent<OutgoingMessage>): Effect.Effect<Counts> =>
+  Result.isSuccess(result)
+    ? Effect.succeed({ sent: sent + 1, failed })
+    : Effect.as(Effect.logWarning(`A message to ${nameOf(message.to)} was not sent. ${result.failure.message}`), {
+        sent,
+        failed: failed + 1
+      })
+
+const nameOf = (to: Delivery.Recipient) => ("user" in to ? `user ${to.user}` : `conversation ${to.conversation}`)
+
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
+
+/** How many times as many messages as are sent at once are taken in advance. */
+const inAdvance = 4
 
 const lookPeriod = Duration.seconds(15)
 
@@ -138,42 +292,19 @@ const makeConsumer = (): Consumer => {
   return consumer
 }
 
-const make = Effect.gen(function* () {
-  const connection = yield* Connection.Connection
-  const acks = yield* Acks.Acks
-  const ledger = yield* Ledger.make
-  const sender = yield* Sender.make
-  const unread = yield* Unread.make
-  const { userId } = yield* Signer.Signer
-  const observer = yield* Delivery.Observer
-  const drainTimeout = yield* Setting.duration("Blaze.DrainTimeout", yield* DrainTimeout, "zero or more")
-
+/** What is handed out, to one consumer at a time. */
+const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "leave">) => {
   let consumer: Consumer | undefined
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
-  const isQuiet = () => {
-    const { held, open } = ledger.count()
-    return consumer === undefined && (open === 0 || (abandoned && held === 0))
-  }
 
-  const later = Effect.runForkWith(yield* Effect.context<never>())
   const actionsOf = (own: Consumer): Delivery.Actions => ({
-    botId: userId,
-    later,
-    observe: observer?.around,
-    hold: ledger.hold,
-    release: ledger.release,
+    ...actions,
     leave: (entry) => {
       entry.isInHands = Underway.inNobodysHands
       if (consumer !== undefined && consumer !== own) ledger.handBack(entry)
       ledger.signal.notify()
-    },
-    ack: ledger.ack,
-    defer: ledger.defer,
-    giveUp: ledger.giveUp,
-    unread: unread.count,
-    answer: sender.answer,
-    derive: sender.derive
+    }
   })
 
   // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out. Behind
@@ -195,6 +326,40 @@ const make = Effect.gen(function* () {
     })
   )
 
+  return {
+    deliveries,
+    /** Whether nobody consumes, and nobody will settle what is open. */
+    isQuiet: () => {
+      const { held, open } = ledger.count()
+      return consumer === undefined && (open === 0 || (abandoned && held === 0))
+    }
+  }
+}
+
+const make = Effect.gen(function* () {
+  const connection = yield* Connection.Connection
+  const acks = yield* Acks.Acks
+  const ledger = yield* Ledger.make
+  const sender = yield* Sender.make
+  const unread = yield* Unread.make
+  const { userId } = yield* Signer.Signer
+  const observer = yield* Delivery.Observer
+  const drainTimeout = yield* Setting.duration("Blaze.DrainTimeout", yield* DrainTimeout, "zero or more")
+
+  const { deliveries, isQuiet } = makeDeliveries(ledger, {
+    botId: userId,
+    later: Effect.runForkWith(yield* Effect.context<never>()),
+    observe: observer?.around,
+    hold: ledger.hold,
+    release: ledger.release,
+    ack: ledger.ack,
+    defer: ledger.defer,
+    giveUp: ledger.giveUp,
+    unread: unread.count,
+    answer: sender.answer,
+    derive: sender.derive
+  })
+
   yield* Effect.andThen(ledger.look, unread.tell).pipe(Effect.delay(lookPeriod), Effect.forever, Effect.forkScoped)
 
   return Blaze.of({
@@ -207,6 +372,7 @@ const make = Effect.gen(function* () {
       }))
     ),
     send: (to, content, options) => sender.send(to, content, options?.id),
+    conversationOf: sender.conversationOf,
     request: (action, params) =>
       action === Envelope.Action.createMessage
         ? sender.post("announcement", params)

@@ -8,6 +8,8 @@
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -17,7 +19,8 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
@@ -305,5 +308,53 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
         )
       })
       return BlazeSocket.of({ open })
+    })
+  )
+
+/**
+ * One connection as a channel: requests in, envelopes out, as gzip frames in both directions.
+ *
+ * **Details**
+ *
+ * It connects when the channel runs, and closes with 1000 at its end. The end of the requests is not that of the envelopes; the end of the
+ * connection, and a request that cannot be sent, end both. Nothing is done for you: see `BlazeSocket`.
+ *
+ * **Example** (List what is pending, and read on)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { BlazeSocket } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const actions = Stream.make({ id: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", action: "LIST_PENDING_MESSAGES" }).pipe(
+ *   Stream.pipeThroughChannel(BlazeSocket.duplex()),
+ *   Stream.map(({ action }) => action),
+ *   Stream.take(1),
+ *   Stream.runCollect,
+ *   Effect.provide(BlazeTest.layerSocket),
+ *   Effect.provide(BlazeTest.layerServer)
+ * )
+ * console.assert((await Effect.runPromise(actions)).join() === "LIST_PENDING_MESSAGES")
+ * ```
+ *
+ * @category channels
+ * @since 0.1.0
+ */
+export const duplex = <E = never>(): Channel.Channel<
+  Arr.NonEmptyReadonlyArray<Envelope.Incoming>,
+  BlazeError.BlazeError | E,
+  void,
+  Arr.NonEmptyReadonlyArray<Envelope.Request>,
+  E,
+  unknown,
+  BlazeSocket
+> =>
+  Channel.fromTransform((upstream, scope) =>
+    Effect.gen(function* () {
+      const wire = yield* Effect.flatMap(BlazeSocket, ({ open }) => Scope.provide(open, scope))
+      const requests = Stream.fromPull(Effect.succeed(Pull.catchDone(upstream, () => Cause.done())))
+      const sending = Stream.drain(Stream.mapEffect(requests, wire.send))
+      const both = Stream.merge(wire.envelopes, sending, { haltStrategy: "left" })
+      return yield* Channel.toPullScoped(Stream.toChannel(both), scope)
     })
   )

@@ -20,9 +20,11 @@ import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
+import * as Ids from "./Ids.ts"
 import * as Keyed from "./Keyed.ts"
 import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as Signal from "./internal/Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
 
@@ -129,6 +131,9 @@ const outcomeLabels = { Ack: "acknowledged", Defer: "deferred", GiveUp: "given_u
 /** After how long a running handler is warned about, in milliseconds. */
 const slowAfter = 60_000
 
+/** How many handlers that were interrupted are remembered for the log. */
+const maximumInterrupted = 1000
+
 /** A message whose handler runs. */
 interface Running {
   readonly delivery: Delivery.Delivery
@@ -164,7 +169,7 @@ const makeSweeper = Effect.fnUntraced(function* (
     const oldest = running.oldest()
     telemetry.measure(metrics.handlersRunning, running.size())
     telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
-    const slow: Array<string> = []
+    const slow: Array<Ids.MessageId> = []
     for (const entry of running.entries()) {
       const handling = entry.value!
       if (now >= handling.deadline) {
@@ -179,26 +184,172 @@ const makeSweeper = Effect.fnUntraced(function* (
     }
     if (slow.length > 0) {
       yield* Effect.logWarning(
-        `The handlers of ${slow.length} messages have been running for a minute, and hold their conversations: ${slow.slice(0, 20).join(", ")}.`
+        `The handlers of ${slow.length} messages have been running for a minute, and hold their conversations: ${Ids.list(slow)}.`
       )
     }
   })
   // While nothing runs there is nothing to look at, and an idle bot costs no timer.
-  let wake: (() => void) | undefined
-  const busy = Effect.callback<void>((resume) => {
-    if (running.size() > 0) resume(Effect.void)
-    else wake = () => resume(Effect.void)
-  })
+  const signal = Signal.make()
+  const busy = signal.until(() => running.size() > 0)
   yield* Effect.andThen(busy, sweep.pipe(Effect.delay(period))).pipe(Effect.forever, Effect.forkScoped)
   return {
     ...running,
     begin: (handling: Running) => {
       handling.entry = running.begin(handling, telemetry.now())
-      const current = wake
-      wake = undefined
-      current?.()
+      signal.notify()
     }
   }
+})
+
+type Settling<E, R> = Effect.Effect<unknown, E | Cause.TimeoutError, R>
+
+interface Settings<E, R> {
+  readonly concurrency: number
+  readonly inFlight: { readonly messages: number; readonly bytes: number }
+  readonly timeout: Duration.Duration | undefined
+  readonly retry: Schedule.Schedule<unknown, E | Cause.TimeoutError>
+  readonly onFailure: NonNullable<Options<E, R>["onFailure"]>
+}
+
+const check = Effect.fnUntraced(function* <E, R>(
+  options: Options<E, R>
+): Effect.fn.Return<Settings<E, R>, BlazeError.BlazeError> {
+  const concurrency = yield* Setting.count("concurrency", options.concurrency ?? defaults.concurrency)
+  const inFlight = options.inFlight ?? defaults.inFlight
+  yield* Setting.count("inFlight.messages", inFlight.messages)
+  yield* Setting.count("inFlight.bytes", inFlight.bytes)
+  yield* Setting.duration("Keyed.Grace", yield* Keyed.Grace, "zero or more")
+  const timeout =
+    options.timeout === undefined ? undefined : yield* Setting.duration("timeout", options.timeout, "positive")
+  const { onFailure = defaults.onFailure, retry = defaults.retry } = options
+  return { concurrency, inFlight, timeout, retry, onFailure }
+})
+
+/** The tries of a message, and what comes after the last of them. */
+const makeTries = <E, R, R2>(
+  handler: Handler<E, R>,
+  { onFailure, retry, timeout }: Settings<E, R2>,
+  traced: boolean,
+  now: () => number
+) => {
+  const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
+
+  const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
+    timeout === undefined
+      ? Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+      : Effect.withFiber((fiber) => {
+          handling.fiber = fiber
+          handling.deadline = now() + timeoutMillis
+          return Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+        })
+
+  const spanned = (handling: Handling<E>) =>
+    Telemetry.withSpan(
+      Effect.suspend(() => once(handling)),
+      Telemetry.span.handle,
+      { messageId: handling.delivery.message.id }
+    )
+  const first = traced ? spanned : once
+
+  // As Effect.retry, but for defects and interruptions of the handler too.
+  const after = Effect.fnUntraced(function* (
+    handling: Handling<E>,
+    cause: Cause.Cause<E | Cause.TimeoutError>
+  ): Effect.fn.Return<unknown, E | Cause.TimeoutError, R | R2> {
+    if (!Delivery.isFinal(cause)) {
+      handling.pauses ??= yield* Elapsed.delays(retry)
+      const error = Option.getOrUndefined(Cause.findErrorOption(cause)) as E | Cause.TimeoutError
+      const pause = yield* handling.pauses(error)
+      if (Option.isSome(pause)) {
+        yield* Effect.sleep(pause.value)
+        return yield* first(handling)
+      }
+    }
+    handling.stage = "deciding"
+    handling.failure = cause
+    return yield* Delivery.call((delivery) => onFailure(delivery, cause), handling.delivery)
+  })
+
+  return { first, after }
+}
+
+/** Tells at the end whose handlers did not finish. */
+const makeInterrupted = Effect.fnUntraced(function* (telemetry: Telemetry.Telemetry["Service"]) {
+  const interrupted: Array<Ids.MessageId> = []
+  yield* Effect.addFinalizer(() => {
+    telemetry.measure(Telemetry.metrics.handlersRunning, 0)
+    telemetry.measure(Telemetry.metrics.oldestHandler, 0)
+    return interrupted.length === 0
+      ? Effect.void
+      : Effect.logWarning(
+          `These handlers did not finish in time and were interrupted; their messages will come back: ${Ids.list(interrupted)}`
+        )
+  })
+  return (id: Ids.MessageId) => {
+    if (interrupted.length < maximumInterrupted) interrupted.push(id)
+  }
+})
+
+/** What begins with a message, and what follows from each end. */
+const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
+  handler: Handler<E, R>,
+  settings: Settings<E, R2>,
+  userId: Ids.UserId
+) {
+  const telemetry = yield* Telemetry.make(userId)
+  const tries = makeTries(handler, settings, yield* Telemetry.Traced, telemetry.now)
+  const interrupted = yield* makeInterrupted(telemetry)
+  const running = yield* makeSweeper(telemetry, settings.timeout)
+
+  const begin = (handling: Handling<E>): Settling<E, R | R2> => {
+    Delivery.hold(handling.delivery)
+    running.begin(handling)
+    return tries.first(handling)
+  }
+
+  const finish = (handling: Handling<E>, exit: Exit.Exit<unknown, unknown>): Settling<E, R | R2> => {
+    const { delivery, failure } = handling
+    const entry = handling.entry!
+    handling.stage = "settling"
+    running.end(entry)
+    const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
+    telemetry.measure(Telemetry.metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
+    return Delivery.settleUnsafe(
+      delivery,
+      exit,
+      outcome === "given_up" && failure ? Delivery.reasonOf(failure) : undefined
+    )
+  }
+
+  // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.
+  const next = (
+    handling: Handling<E>,
+    exit: Exit.Exit<unknown, E | Cause.TimeoutError>,
+    isOver: boolean
+  ): Exit.Exit<void> | Settling<E, R | R2> => {
+    const { delivery, expired, stage } = handling
+    handling.fiber = undefined
+    handling.deadline = Infinity
+    handling.expired = false
+    if (stage === "settling") return Exit.void
+    if (Exit.isSuccess(exit)) return finish(handling, exit)
+    if (isOver) {
+      interrupted(delivery.message.id)
+      return finish(handling, Exit.interrupt())
+    }
+    if (stage === "trying") {
+      return tries.after(
+        handling,
+        expired ? Cause.fail(new Cause.TimeoutError("the handler took too long")) : exit.cause
+      )
+    }
+    return Effect.as(
+      Effect.logError(`onFailure failed for message ${delivery.message.id}; it is deferred.`, exit.cause),
+      Delivery.Defer
+    )
+  }
+
+  return { begin, next }
 })
 
 /**
@@ -231,116 +382,11 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   options: Options<E, R2> = {}
 ): Effect.fn.Return<void, BlazeError.BlazeError, Blaze.Blaze | R | R2> {
   const blaze = yield* Blaze.Blaze
-  const telemetry = yield* Telemetry.make(blaze.userId)
-  const traced = yield* Telemetry.Traced
-  const { metrics } = Telemetry
-  const concurrency = yield* Setting.count("concurrency", options.concurrency ?? defaults.concurrency)
-  const inFlight = options.inFlight ?? defaults.inFlight
-  yield* Setting.count("inFlight.messages", inFlight.messages)
-  yield* Setting.count("inFlight.bytes", inFlight.bytes)
-  yield* Setting.duration("Keyed.Grace", yield* Keyed.Grace, "zero or more")
-  const timeout =
-    options.timeout === undefined ? undefined : yield* Setting.duration("timeout", options.timeout, "positive")
-  const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
-  const retry = options.retry ?? defaults.retry
-  const onFailure = options.onFailure ?? defaults.onFailure
+  const settings = yield* check(options)
+  const { concurrency, inFlight } = settings
 
   yield* Effect.gen(function* () {
-    const interrupted: Array<string> = []
-    yield* Effect.addFinalizer(() => {
-      telemetry.measure(metrics.handlersRunning, 0)
-      telemetry.measure(metrics.oldestHandler, 0)
-      return interrupted.length === 0
-        ? Effect.void
-        : Effect.logWarning(
-            `These handlers did not finish in time and were interrupted; their messages will come back: ${interrupted.slice(0, 20).join(", ")}`
-          )
-    })
-    const running = yield* makeSweeper(telemetry, timeout)
-
-    type Settling = Effect.Effect<unknown, E | Cause.TimeoutError, R | R2>
-
-    const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
-      timeout === undefined
-        ? Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
-        : Effect.withFiber((fiber) => {
-            handling.fiber = fiber
-            handling.deadline = telemetry.now() + timeoutMillis
-            return Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
-          })
-
-    const spanned = (handling: Handling<E>) =>
-      Telemetry.withSpan(
-        Effect.suspend(() => once(handling)),
-        Telemetry.span.handle,
-        { messageId: handling.delivery.message.id }
-      )
-    const attempt = traced ? spanned : once
-
-    // As Effect.retry, but for defects and interruptions of the handler too.
-    const persevere = Effect.fnUntraced(function* (handling: Handling<E>, cause: Cause.Cause<E | Cause.TimeoutError>) {
-      if (!Delivery.isFinal(cause)) {
-        handling.pauses ??= yield* Elapsed.delays(retry)
-        const error = Option.getOrUndefined(Cause.findErrorOption(cause)) as E | Cause.TimeoutError
-        const pause = yield* handling.pauses(error)
-        if (Option.isSome(pause)) {
-          yield* Effect.sleep(pause.value)
-          return yield* attempt(handling)
-        }
-      }
-      handling.stage = "deciding"
-      handling.failure = cause
-      return yield* Delivery.call((delivery) => onFailure(delivery, cause), handling.delivery)
-    })
-
-    const begin = (handling: Handling<E>): Settling => {
-      Delivery.hold(handling.delivery)
-      running.begin(handling)
-      return attempt(handling)
-    }
-
-    const finish = (handling: Handling<E>, exit: Exit.Exit<unknown, unknown>): Settling => {
-      const { delivery, failure } = handling
-      const entry = handling.entry!
-      handling.stage = "settling"
-      running.end(entry)
-      const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
-      telemetry.measure(metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
-      return Delivery.settleUnsafe(
-        delivery,
-        exit,
-        outcome === "given_up" && failure ? Delivery.reasonOf(failure) : undefined
-      )
-    }
-
-    // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.
-    const next = (
-      handling: Handling<E>,
-      exit: Exit.Exit<unknown, E | Cause.TimeoutError>,
-      isOver: boolean
-    ): Exit.Exit<void> | Settling => {
-      const { delivery, expired, stage } = handling
-      handling.fiber = undefined
-      handling.deadline = Infinity
-      handling.expired = false
-      if (stage === "settling") return Exit.void
-      if (Exit.isSuccess(exit)) return finish(handling, exit)
-      if (isOver) {
-        if (interrupted.length < 1000) interrupted.push(delivery.message.id)
-        return finish(handling, Exit.interrupt())
-      }
-      if (stage === "trying") {
-        return persevere(
-          handling,
-          expired ? Cause.fail(new Cause.TimeoutError("the handler took too long")) : exit.cause
-        )
-      }
-      return Effect.as(
-        Effect.logError(`onFailure failed for message ${delivery.message.id}; it is deferred.`, exit.cause),
-        Delivery.Defer
-      )
-    }
-
+    const { begin, next } = yield* makeCourse(handler, settings, blaze.userId)
     yield* blaze.deliveries.pipe(
       Stream.map((delivery): Handling<E> => ({
         delivery,

@@ -118,6 +118,8 @@ const notConnected = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
 )
 
+const noConnection = BlazeError.make(new BlazeError.Timeout({ operation: "waiting for a connection" }))
+
 /** How long a bot waits for its clock to be set before it looks again. */
 const clockPeriod = Duration.minutes(1)
 
@@ -128,6 +130,241 @@ const receiptsKept = 1024
 /** How many times the usual time the first listing has at the most. */
 const maximumPatience = 12
 const passedOverKept = 16
+
+/** The session of now, for whoever sends. */
+const makeCurrent = (timeout: Duration.Duration) => {
+  let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
+  return {
+    begin: (current: Session.Session) => Deferred.succeed(session, current),
+    end: () => {
+      if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
+    },
+    fail: (reason: BlazeError.BlazeError) => Deferred.fail(session, reason),
+    awaited: Effect.suspend(() => {
+      const awaited = Deferred.await(session)
+      return Deferred.isDoneUnsafe(session)
+        ? awaited
+        : Effect.timeoutOrElse(awaited, { duration: timeout, orElse: () => Effect.fail(noConnection) })
+    }),
+    now: Effect.suspend(() => (Deferred.isDoneUnsafe(session) ? Deferred.await(session) : Effect.fail(notConnected)))
+  }
+}
+
+/** What becomes of the bot's own messages, for whoever wants to know. */
+const makeReceipts = (inbox: Inbox.Inbox) => {
+  // Made for the first subscriber: most bots have none.
+  let receipts: PubSub.PubSub<Envelope.MessageView> | undefined
+  const subscribed = Effect.suspend(() =>
+    receipts === undefined
+      ? Effect.map(PubSub.sliding<Envelope.MessageView>(receiptsKept), (made) => (receipts ??= made))
+      : Effect.succeed(receipts)
+  )
+  return {
+    publish: (views: ReadonlyArray<Envelope.MessageView>) => {
+      if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
+    },
+    // A receipt stands behind the messages, and whoever waits for it may be a handler.
+    stream: Stream.unwrap(
+      Effect.gen(function* () {
+        const made = yield* subscribed
+        yield* inbox.urgent
+        return Stream.fromPubSub(made)
+      })
+    )
+  }
+}
+
+/** The status, and what is known of a connection for as long as it lasts. */
+const makeStatus = Effect.gen(function* () {
+  const ref = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
+  let givenUp = 0
+  const set = (status: Status) => SubscriptionRef.set(ref, status)
+  const whenConnected = (change: (status: Data.TaggedEnum.Value<Status, "Connected">) => Status) =>
+    SubscriptionRef.update(ref, (current) => (current._tag === "Connected" ? change(current) : current))
+  return {
+    ref,
+    set,
+    whenConnected,
+    connected: (facts: { readonly since: number; readonly host: string; readonly apiHost: string }) =>
+      set(Status.Connected({ badFrames: 0, givenUp, ...facts })),
+    tell: (fact: { readonly givenUp: number }) => {
+      givenUp = fact.givenUp
+      return whenConnected((status) => ({ ...status, givenUp }))
+    }
+  }
+})
+
+type CurrentStatus = Effect.Success<typeof makeStatus>
+
+/** Counts connections in a row that ended with a bad frame before they had brought anything new. */
+const makeFruitless = (progress: Inbox.Inbox["progress"]) => {
+  let fruitless = 0
+  let seen = 0
+  const count = () => {
+    if (progress.made !== seen) fruitless = 0
+    seen = progress.made
+    return fruitless
+  }
+  return {
+    count,
+    ended: (reason: BlazeError.BlazeError) => {
+      if (reason.reason._tag === "BadInput") fruitless = count() + 1
+    }
+  }
+}
+
+/** One session after the other: what is made of each, from the handshake to its end. */
+const makeOnce = Effect.fnUntraced(function* (
+  inbox: Inbox.Inbox,
+  status: CurrentStatus,
+  current: ReturnType<typeof makeCurrent>,
+  fruitless: ReturnType<typeof makeFruitless>,
+  rest: Pick<Session.Options, "onReceipts" | "whyClosed">
+) {
+  const socket = yield* BlazeSocket.BlazeSocket
+  const api = yield* MixinApi.MixinApi
+  const { userId } = yield* Signer.Signer
+  const random = yield* SecureRandom.SecureRandom
+  const telemetry = yield* Telemetry.Telemetry
+  const clock = yield* Clock.Clock
+  const policy = yield* Reconnect.Policy
+  const stableAfter = Duration.toMillis(
+    yield* Setting.duration("Reconnect.Policy.stableAfter", policy.stableAfter, "zero or more")
+  )
+  const tolerance = yield* Setting.count("Connection.BadFrameTolerance", yield* BadFrameTolerance, 0)
+  // How many times in a row the first listing has missed its time.
+  let slowListings = 0
+
+  const warnOfPassedOver = (passedOver: Queue.Dequeue<BlazeError.BlazeError>) =>
+    Effect.gen(function* () {
+      while (true) {
+        const problems = yield* Queue.takeAll(passedOver)
+        yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
+        yield* status.whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
+      }
+    })
+
+  return Effect.gen(function* () {
+    const wire = yield* Telemetry.withSpan(socket.open, Telemetry.span.connect).pipe(
+      Effect.onExit((exit) => Effect.sync(() => telemetry.measure(Telemetry.metrics.connects, 1, exit._tag)))
+    )
+    const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
+    const session = yield* Session.make({
+      ...rest,
+      wire,
+      userId,
+      random,
+      inbox,
+      telemetry,
+      passOverBadFrames: fruitless.count() >= tolerance,
+      onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
+      patience: Math.min(2 ** slowListings, maximumPatience) - 1
+    }).pipe(
+      Effect.tapError(({ reason }) =>
+        Effect.sync(() => (slowListings = reason._tag === "Timeout" ? slowListings + 1 : 0))
+      ),
+      // Refused before anything else came: the age of the token counts, as it does at the handshake.
+      Effect.mapError((error) =>
+        BlazeError.explain(error, { now: clock.currentTimeMillisUnsafe(), signedAt: wire.signedAt })
+      )
+    )
+    slowListings = 0
+    const began = telemetry.now()
+    const since = yield* Clock.currentTimeMillis
+    const apiHost = yield* SubscriptionRef.get(api.host)
+    yield* status.connected({ since, host: wire.host, apiHost })
+    yield* Effect.forkScoped(warnOfPassedOver(passedOver))
+    yield* current.begin(session)
+    const reason = yield* Effect.flip(session.ended)
+    return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
+  }).pipe(
+    Effect.scoped,
+    Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
+    Effect.ensuring(Effect.sync(current.end))
+  )
+})
+
+/** What a refusal comes to: its reason told in full, and whether that is the end. */
+const makeJudge = Effect.gen(function* () {
+  const api = yield* MixinApi.MixinApi
+  const telemetry = yield* Telemetry.Telemetry
+  // A token that had grown old has been forgiven, and nothing was accepted since.
+  let forgiven = false
+
+  // An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
+  const decide = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
+    const decided = yield* MixinApi.decide(error, api.me)
+    if (decided.reason._tag !== "Unauthorized" || !decided.isFatal || decided.isClockWrong) return decided
+    const serverTime = Option.getOrUndefined(yield* api.serverTime)
+    return BlazeError.explain(decided, { now: yield* Clock.currentTimeMillis, serverTime })
+  })
+
+  return Effect.fnUntraced(function* (ended: BlazeError.BlazeError, accepted: boolean) {
+    if (accepted) forgiven = false
+    const reason: BlazeError.BlazeError = yield* decide(forgiven ? BlazeError.standing(ended) : ended)
+    if (reason.reason._tag !== "Unauthorized") return reason
+    const { clockDifference } = reason.reason
+    if (clockDifference !== undefined) telemetry.measure(Telemetry.metrics.clockDifference, clockDifference / 1000)
+    forgiven = !reason.isFatal
+    return reason
+  })
+})
+
+/** Tells once a minute what stays the same. */
+const makeTell = (now: () => number) => {
+  let told = { message: "", at: -Infinity }
+  return ({ message }: BlazeError.BlazeError, next: string) =>
+    Effect.suspend(() => {
+      const again = told.message === message && now() - told.at < warningPeriod
+      if (!again) told = { message, at: now() }
+      return Effect.logWithLevel(again ? "Debug" : "Warn")(`${message} ${next}`)
+    })
+}
+
+/** Sessions in a row, until one ends for a reason that is the last. */
+const makeSessions = Effect.fnUntraced(function* (
+  once: Effect.Success<ReturnType<typeof makeOnce>>,
+  status: CurrentStatus,
+  fruitless: ReturnType<typeof makeFruitless>
+) {
+  const policy = yield* Reconnect.Policy
+  const awaitClock = yield* AwaitClock
+  const telemetry = yield* Telemetry.Telemetry
+  const judge = yield* makeJudge
+  const tell = makeTell(telemetry.now)
+
+  return Effect.gen(function* () {
+    let pauses = yield* Elapsed.delays(policy.schedule)
+    let attempt = 1
+    while (true) {
+      yield* status.set(Status.Connecting({ attempt }))
+      const { accepted, reason: ended, stable } = yield* once
+      fruitless.ended(ended)
+      const reason = yield* judge(ended, accepted)
+      if (awaitClock && reason.isClockWrong) {
+        yield* Effect.logWarning(`${reason.message} The clock is looked at again in a minute.`)
+        yield* status.set(Status.Waiting({ delay: clockPeriod, reason }))
+        yield* Effect.sleep(clockPeriod)
+        attempt++
+        continue
+      }
+      if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
+      if (stable) {
+        pauses = yield* Elapsed.delays(policy.schedule)
+        attempt = 0
+      }
+      const pause = yield* pauses(reason)
+      if (Option.isNone(pause)) return yield* reason
+      const delay = Duration.sum(pause.value, reason.retryAfter)
+      telemetry.measure(Telemetry.metrics.reconnectDelay, Duration.toSeconds(delay))
+      const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
+      yield* tell(reason, `Connecting again in ${wait}.`)
+      yield* status.set(Status.Waiting({ delay, reason }))
+      yield* Effect.sleep(delay)
+      attempt++
+    }
+  })
+})
 
 /**
  * @category layers
@@ -140,185 +377,33 @@ export const layer: Layer.Layer<
 > = Layer.effect(
   Connection,
   Effect.gen(function* () {
-    const socket = yield* BlazeSocket.BlazeSocket
     const api = yield* MixinApi.MixinApi
-    const { userId } = yield* Signer.Signer
-    const random = yield* SecureRandom.SecureRandom
-    const policy = yield* Reconnect.Policy
-    const awaitClock = yield* AwaitClock
-    const clock = yield* Clock.Clock
-    const stableAfter = Duration.toMillis(
-      yield* Setting.duration("Reconnect.Policy.stableAfter", policy.stableAfter, "zero or more")
-    )
-
-    const status = yield* SubscriptionRef.make<Status>(Status.Connecting({ attempt: 1 }))
-    // Made for the first subscriber: most bots have none.
-    let receipts: PubSub.PubSub<Envelope.MessageView> | undefined
-    const subscribed = Effect.suspend(() =>
-      receipts === undefined
-        ? Effect.map(PubSub.sliding<Envelope.MessageView>(receiptsKept), (made) => (receipts ??= made))
-        : Effect.succeed(receipts)
-    )
-    const publish = (views: ReadonlyArray<Envelope.MessageView>) => {
-      if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
-    }
-    const tolerance = yield* Setting.count("Connection.BadFrameTolerance", yield* BadFrameTolerance, 0)
-    const requestTimeout = yield* Requests.checkedTimeout
-    const telemetry = yield* Telemetry.Telemetry
-    const { metrics } = Telemetry
+    const status = yield* makeStatus
+    const current = makeCurrent(yield* Requests.checkedTimeout)
     const inbox = yield* Inbox.make
+    const receipts = makeReceipts(inbox)
+    const fruitless = makeFruitless(inbox.progress)
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
-    let session = Deferred.makeUnsafe<Session.Session, BlazeError.BlazeError>()
     let endReason = closed
-    let givenUp = 0
-    // How many times in a row the first listing has missed its time.
-    let slowListings = 0
 
-    // Connections in a row that ended with a bad frame before they had brought anything new.
-    let fruitless = 0
-    let progress = 0
-    const countFruitless = () => {
-      if (inbox.progress.made !== progress) fruitless = 0
-      progress = inbox.progress.made
-      return fruitless
-    }
-
-    const once = Effect.gen(function* () {
-      const wire = yield* Telemetry.withSpan(socket.open, Telemetry.span.connect).pipe(
-        Effect.onExit((exit) => Effect.sync(() => telemetry.measure(metrics.connects, 1, exit._tag)))
-      )
-      const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
-      const current = yield* Session.make({
-        wire,
-        userId,
-        random,
-        inbox,
-        telemetry,
-        onReceipts: publish,
-        passOverBadFrames: countFruitless() >= tolerance,
-        onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
-        patience: Math.min(2 ** slowListings, maximumPatience) - 1,
-        whyClosed: () => endReason
-      }).pipe(
-        Effect.tapError(({ reason }) =>
-          Effect.sync(() => (slowListings = reason._tag === "Timeout" ? slowListings + 1 : 0))
-        ),
-        // Refused before anything else came: the age of the token counts, as it does at the handshake.
-        Effect.mapError((error) =>
-          BlazeError.explain(error, { now: clock.currentTimeMillisUnsafe(), signedAt: wire.signedAt })
-        )
-      )
-      slowListings = 0
-      const began = telemetry.now()
-      const since = yield* Clock.currentTimeMillis
-      const { host } = wire
-      const apiHost = yield* SubscriptionRef.get(api.host)
-      yield* SubscriptionRef.set(status, Status.Connected({ since, badFrames: 0, givenUp, host, apiHost }))
-      yield* Effect.gen(function* () {
-        while (true) {
-          const problems = yield* Queue.takeAll(passedOver)
-          yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
-          yield* whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
-        }
-      }).pipe(Effect.forkScoped)
-      yield* Deferred.succeed(session, current)
-      const reason = yield* Effect.flip(current.ended)
-      return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
-    }).pipe(
-      Effect.scoped,
-      Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
-      Effect.ensuring(
-        Effect.sync(() => {
-          if (Deferred.isDoneUnsafe(session)) session = Deferred.makeUnsafe()
-        })
-      )
-    )
-
-    const whenConnected = (change: (status: Data.TaggedEnum.Value<Status, "Connected">) => Status) =>
-      SubscriptionRef.update(status, (current) => (current._tag === "Connected" ? change(current) : current))
+    const once = yield* makeOnce(inbox, status, current, fruitless, {
+      onReceipts: receipts.publish,
+      whyClosed: () => endReason
+    })
+    const sessions = yield* makeSessions(once, status, fruitless)
 
     yield* SubscriptionRef.changes(api.host).pipe(
       Stream.drop(1),
-      Stream.runForEach((apiHost) => whenConnected((status) => ({ ...status, apiHost }))),
+      Stream.runForEach((apiHost) => status.whenConnected((status) => ({ ...status, apiHost }))),
       Effect.forkScoped
     )
-
-    // What a refusal comes to. An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
-    const judge = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
-      const decided = yield* MixinApi.decide(error, api.me)
-      if (decided.reason._tag !== "Unauthorized" || !decided.isFatal || decided.isClockWrong) return decided
-      const serverTime = Option.getOrUndefined(yield* api.serverTime)
-      return BlazeError.explain(decided, { now: yield* Clock.currentTimeMillis, serverTime })
-    })
-
-    let told = { message: "", at: -Infinity }
-    // Told once a minute while it stays the same.
-    const tell = (reason: BlazeError.BlazeError, next: string) =>
-      Effect.suspend(() => {
-        const { message } = reason
-        const again = told.message === message && telemetry.now() - told.at < warningPeriod
-        if (!again) told = { message, at: telemetry.now() }
-        return Effect.logWithLevel(again ? "Debug" : "Warn")(`${message} ${next}`)
-      })
-
-    const sessions = Effect.gen(function* () {
-      let pauses = yield* Elapsed.delays(policy.schedule)
-      let attempt = 1
-      // A token that had grown old has been forgiven, and nothing was accepted since.
-      let forgiven = false
-      while (true) {
-        yield* SubscriptionRef.set(status, Status.Connecting({ attempt }))
-        const { accepted, reason: ended, stable } = yield* once
-        if (ended.reason._tag === "BadInput") fruitless = countFruitless() + 1
-        if (accepted) forgiven = false
-        const reason: BlazeError.BlazeError = yield* judge(forgiven ? BlazeError.standing(ended) : ended)
-        if (reason.reason._tag === "Unauthorized") {
-          if (reason.reason.clockDifference !== undefined) {
-            telemetry.measure(metrics.clockDifference, reason.reason.clockDifference / 1000)
-          }
-          forgiven = !reason.isFatal
-        }
-        if (awaitClock && reason.isClockWrong) {
-          yield* Effect.logWarning(`${reason.message} The clock is looked at again in a minute.`)
-          yield* SubscriptionRef.set(status, Status.Waiting({ delay: clockPeriod, reason }))
-          yield* Effect.sleep(clockPeriod)
-          attempt++
-          continue
-        }
-        if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
-        if (stable) {
-          pauses = yield* Elapsed.delays(policy.schedule)
-          attempt = 0
-        }
-        const pause = yield* pauses(reason)
-        if (Option.isNone(pause)) return yield* reason
-        const delay = Duration.sum(pause.value, reason.retryAfter)
-        telemetry.measure(metrics.reconnectDelay, Duration.toSeconds(delay))
-        const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
-        yield* tell(reason, `Connecting again in ${wait}.`)
-        yield* SubscriptionRef.set(status, Status.Waiting({ delay, reason }))
-        yield* Effect.sleep(delay)
-        attempt++
-      }
-    })
-
-    const noConnection = BlazeError.make(new BlazeError.Timeout({ operation: "waiting for a connection" }))
-    const current = Effect.suspend(() => {
-      const awaited = Deferred.await(session)
-      return Deferred.isDoneUnsafe(session)
-        ? awaited
-        : Effect.timeoutOrElse(awaited, { duration: requestTimeout, orElse: () => Effect.fail(noConnection) })
-    })
 
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
         // It answers none of the requests that there will be.
         const unanswered = reason.reason._tag === "ApiFailure" ? closed : reason
-        return Effect.andThen(
-          Deferred.fail(session, unanswered),
-          SubscriptionRef.set(status, Status.Stopped({ reason }))
-        )
+        return Effect.andThen(current.fail(unanswered), status.set(Status.Stopped({ reason })))
       })
 
     yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(
@@ -332,28 +417,16 @@ export const layer: Layer.Layer<
     )
 
     return Connection.of({
-      session: current,
-      sessionNow: Effect.suspend(() =>
-        Deferred.isDoneUnsafe(session) ? Deferred.await(session) : Effect.fail(notConnected)
-      ),
+      session: current.awaited,
+      sessionNow: current.now,
       inbox,
-      // A receipt stands behind the messages, and whoever waits for it may be a handler.
-      receipts: Stream.unwrap(
-        Effect.gen(function* () {
-          const made = yield* subscribed
-          yield* inbox.urgent
-          return Stream.fromPubSub(made)
-        })
-      ),
-      status,
+      receipts: receipts.stream,
+      status: status.ref,
       stop: (reason) => {
         endReason = reason
         return Effect.asVoid(Deferred.fail(stopping, reason))
       },
-      tell: (fact) => {
-        givenUp = fact.givenUp
-        return whenConnected((status) => ({ ...status, givenUp }))
-      }
+      tell: status.tell
     })
   })
 )

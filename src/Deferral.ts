@@ -90,6 +90,66 @@ export interface Deferral {
   readonly size: () => number
 }
 
+// Counted from its arrival here, unless the server's date is later: then that of the server counts, which drops it.
+const makeEntry = Effect.fnUntraced(function* (
+  schedule: Schedule.Schedule<unknown>,
+  message: Message.Message,
+  since: number
+): Effect.fn.Return<Entry> {
+  const delay = yield* Elapsed.delays(schedule)
+  const arrivedAt = (yield* Clock.currentTimeMillis) - ((yield* Elapsed.now)() - since)
+  const createdLater = Date.parse(message.createdAt) - arrivedAt
+  return {
+    tries: 0,
+    until: 0,
+    delay,
+    dropped: since + retention + (createdLater > 0 ? createdLater : 0),
+    message: undefined
+  }
+})
+
+/** The messages that wait here for their time, with a bound. */
+const makeAside = Effect.fnUntraced(function* (
+  policy: { readonly messages: number; readonly bytes: number },
+  on: {
+    readonly offer: (message: Message.Message) => void
+    readonly drop: (message: Message.Message) => Effect.Effect<void>
+  }
+) {
+  const states = yield* States.States
+  const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+  const now = yield* Elapsed.now
+  let count = 0
+  let bytes = 0
+
+  const wakeUp = (entry: Entry) =>
+    Effect.suspend(() => {
+      const { message } = entry
+      if (message === undefined) return Effect.void
+      entry.message = undefined
+      count--
+      bytes -= message.size
+      if (now() >= entry.dropped) return on.drop(message)
+      states.settle(message.id, "Due")
+      return Effect.sync(() => on.offer(message))
+    })
+
+  return {
+    count: () => count,
+    hasRoom: (message: Message.Message) => count < policy.messages && bytes + message.size <= policy.bytes,
+    put: (entry: Entry, message: Message.Message) =>
+      Effect.suspend(() => {
+        states.settle(message.id, "Deferred")
+        entry.message = message
+        count++
+        bytes += message.size
+        const delay = Math.max(0, entry.until - clock.currentTimeMillisUnsafe())
+        return Effect.forkIn(Effect.delay(wakeUp(entry), delay), scope)
+      })
+  }
+})
+
 /**
  * `offer` gets each message when it is its time, `drop` one that the server has dropped meanwhile.
  *
@@ -104,39 +164,11 @@ export const make = Effect.fnUntraced(function* (on: {
   const states = yield* States.States
   yield* Setting.count("Deferral.Policy.messages", policy.messages, 0)
   yield* Setting.count("Deferral.Policy.bytes", policy.bytes, 0)
-  const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const now = yield* Elapsed.now
   // An id stays, with the place in its schedule, from its first deferral until it is done with, whether it finds room or not.
   const entries = new Map<Ids.MessageId, Entry>()
-  let count = 0
-  let bytes = 0
-
-  // Counted from its arrival here, unless the server's date is later: then that of the server counts, which drops it.
-  const makeEntry = (message: Message.Message, since: number) =>
-    Effect.map(Elapsed.delays(policy.schedule), (delay): Entry => {
-      const arrivedAt = clock.currentTimeMillisUnsafe() - (now() - since)
-      const createdLater = Date.parse(message.createdAt) - arrivedAt
-      return {
-        tries: 0,
-        until: 0,
-        delay,
-        dropped: since + retention + (createdLater > 0 ? createdLater : 0),
-        message: undefined
-      }
-    })
-
-  const wakeUp = (entry: Entry) =>
-    Effect.suspend(() => {
-      const { message } = entry
-      if (message === undefined) return Effect.void
-      entry.message = undefined
-      count--
-      bytes -= message.size
-      if (now() >= entry.dropped) return on.drop(message)
-      states.settle(message.id, "Due")
-      return Effect.sync(() => on.offer(message))
-    })
+  const aside = yield* makeAside(policy, on)
 
   const remember = (entry: Entry, id: Ids.MessageId, until: number): boolean => {
     entry.until = until
@@ -146,19 +178,11 @@ export const make = Effect.fnUntraced(function* (on: {
     return hasRoom
   }
 
-  const putAside = Effect.fnUntraced(function* (entry: Entry, message: Message.Message): Effect.fn.Return<Verdict> {
-    if (count >= policy.messages || bytes + message.size > policy.bytes) {
-      states.settle(message.id, entries.has(message.id) ? "Due" : "Forgotten")
-      return "NoRoom"
-    }
-    states.settle(message.id, "Deferred")
-    entry.message = message
-    count++
-    bytes += message.size
-    const delay = Math.max(0, entry.until - clock.currentTimeMillisUnsafe())
-    yield* Effect.forkIn(Effect.delay(wakeUp(entry), delay), scope)
-    return "Kept"
-  })
+  const putAside = (entry: Entry, message: Message.Message): Effect.Effect<Verdict> => {
+    if (aside.hasRoom(message)) return Effect.as(aside.put(entry, message), "Kept")
+    states.settle(message.id, entries.has(message.id) ? "Due" : "Forgotten")
+    return Effect.succeed("NoRoom")
+  }
 
   const step = (entry: Entry) => {
     entry.tries++
@@ -167,7 +191,7 @@ export const make = Effect.fnUntraced(function* (on: {
 
   return {
     defer: Effect.fnUntraced(function* (message, since) {
-      const entry = entries.get(message.id) ?? (yield* makeEntry(message, since))
+      const entry = entries.get(message.id) ?? (yield* makeEntry(policy.schedule, message, since))
       if (now() >= entry.dropped) return "Dropped"
       const delay = yield* step(entry)
       if (Option.isNone(delay)) return "Exhausted"
@@ -179,7 +203,7 @@ export const make = Effect.fnUntraced(function* (on: {
       return yield* putAside(entry, message)
     }),
     resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
-      const entry = yield* makeEntry(message, since)
+      const entry = yield* makeEntry(policy.schedule, message, since)
       let delay = Duration.zero
       while (entry.tries < Math.min(tries, maximumTries)) {
         const next = yield* step(entry)
@@ -200,6 +224,6 @@ export const make = Effect.fnUntraced(function* (on: {
       }),
     forget: (id) => void entries.delete(id),
     knows: (id) => entries.has(id),
-    size: () => count
+    size: aside.count
   }
 })

@@ -115,13 +115,11 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
   const ready = makeReady(size, telemetry)
   const kept = makeKept(overflowSize)
   const signal = Signal.make()
-  let wire: Pick<BlazeSocket.Wire, "decode"> | undefined
-  let refusing = false
-  let forgotten = false
-  let behind = 0
-  let state: "Open" | "Ended" | BlazeError.BlazeError = "Open"
-
   const isFull = () => kept.size() > 0 || !ready.hasRoom()
+  const left = makeLeft(signal, isFull)
+  const behind = makeBehind(signal)
+  let wire: Pick<BlazeSocket.Wire, "decode"> | undefined
+  const { arrival, end, stop } = makeEnd(signal, () => ready.size() > 0)
 
   // What was kept comes before what is read next, in the order in which it came.
   const refill = () => {
@@ -138,21 +136,11 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     signal.notify()
   }
 
-  const waitBehind = (more: number) => {
-    const before = behind
-    behind += more
-    if (before === 0) signal.notify()
-  }
-  const urgent = Effect.acquireRelease(
-    Effect.sync(() => waitBehind(1)),
-    () => Effect.sync(() => waitBehind(-1))
-  )
-
   return {
     open: (opened) => {
       kept.clear()
       wire = opened
-      refusing = false
+      left.listed()
     },
     close: () => {
       kept.clear()
@@ -160,38 +148,24 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     },
     accept: (view, frame) => {
       if (wire === undefined) return
-      if (!refusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decode))
-      else if (refusing || !kept.add(frame)) {
-        refusing = true
+      const isRefusing = left.isRefusing()
+      if (!isRefusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decode))
+      else if (isRefusing || !kept.add(frame)) {
+        left.refuse()
         telemetry.measure(Telemetry.metrics.refusedPushes, 1)
       }
     },
     announce: changed,
-    mayRead: signal.until(() => behind > 0 || !isFull()),
-    waitBehind,
-    urgently: (effect) => Effect.scoped(Effect.andThen(urgent, effect)),
-    urgent,
-    refused: signal.until(() => refusing && !isFull()),
-    forgotten: signal.until(() => forgotten),
-    forget: () => {
-      forgotten = true
-      signal.notify()
-    },
-    listing: () => {
-      const was = forgotten
-      forgotten = false
-      return was
-    },
-    listed: () => {
-      refusing = false
-    },
-    arrival: Effect.flatMap(
-      signal.until(() => state !== "Open" || ready.size() > 0),
-      (): Pull.Pull<void, BlazeError.BlazeError> => {
-        if (state === "Ended") return Cause.done()
-        return state === "Open" || ready.size() > 0 ? Effect.void : Effect.fail(state)
-      }
-    ),
+    mayRead: signal.until(() => behind.isAwaited() || !isFull()),
+    waitBehind: behind.wait,
+    urgently: (effect) => Effect.scoped(Effect.andThen(behind.urgent, effect)),
+    urgent: behind.urgent,
+    refused: left.refused,
+    forgotten: left.forgotten,
+    forget: left.forget,
+    listing: left.listing,
+    listed: left.listed,
+    arrival,
     take: () => {
       const taken = ready.takeAll()
       changed()
@@ -203,17 +177,78 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     },
     waiting: ready.waiting,
     progress: { made: 0 },
+    end,
+    stop
+  }
+})
+
+/** Whether there will be more messages. */
+const makeEnd = (signal: Signal.Signal, hasMessages: () => boolean) => {
+  let state: "Open" | "Ended" | BlazeError.BlazeError = "Open"
+  return {
+    arrival: Effect.flatMap(
+      signal.until(() => state !== "Open" || hasMessages()),
+      (): Pull.Pull<void, BlazeError.BlazeError> => {
+        if (state === "Ended") return Cause.done()
+        return state === "Open" || hasMessages() ? Effect.void : Effect.fail(state)
+      }
+    ),
     end: Effect.sync(() => {
       state = "Ended"
       signal.notify()
     }),
-    stop: (reason) => {
+    stop: (reason: BlazeError.BlazeError) => {
       if (state === "Open") state = reason
       signal.notify()
     }
   }
-})
+}
 
+/** What the server alone has: refused when it came, or handed out before and forgotten. */
+const makeLeft = (signal: Signal.Signal, isFull: () => boolean) => {
+  let isRefusing = false
+  let isForgotten = false
+  return {
+    isRefusing: () => isRefusing,
+    refuse: () => {
+      isRefusing = true
+    },
+    refused: signal.until(() => isRefusing && !isFull()),
+    listed: () => {
+      isRefusing = false
+    },
+    forget: () => {
+      isForgotten = true
+      signal.notify()
+    },
+    forgotten: signal.until(() => isForgotten),
+    listing: () => {
+      const was = isForgotten
+      isForgotten = false
+      return was
+    }
+  }
+}
+
+/** Who waits for what stands behind the messages. */
+const makeBehind = (signal: Signal.Signal) => {
+  let waiting = 0
+  const wait = (more: number) => {
+    const before = waiting
+    waiting += more
+    if (before === 0) signal.notify()
+  }
+  return {
+    wait,
+    isAwaited: () => waiting > 0,
+    urgent: Effect.acquireRelease(
+      Effect.sync(() => wait(1)),
+      () => Effect.sync(() => wait(-1))
+    )
+  }
+}
+
+/** The messages that a consumer may take. */
 const makeReady = (
   size: { readonly messages: number; readonly bytes: number },
   telemetry: Telemetry.Telemetry["Service"]

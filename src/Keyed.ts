@@ -99,7 +99,9 @@ export interface BatchOptions<A> extends Options<A> {
 export const mapEffect =
   <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>, options: Options<NoInfer<A>>) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options, one(options)))
+    Stream.transformPull(self, (pull, scope) =>
+      make(pull, scope, { f, next: (_, exit) => exit }, options, one(options))
+    )
 
 /**
  * Maps what has gathered of a key with one effect: a batch at a time for each key, in order, and as many keys at once as `concurrency` says.
@@ -140,7 +142,9 @@ export const mapEffectBatch =
     options: BatchOptions<NoInfer<A>>
   ) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, (_, exit) => exit, options, batches(options)))
+    Stream.transformPull(self, (pull, scope) =>
+      make(pull, scope, { f, next: (_, exit) => exit }, options, batches(options))
+    )
 
 /**
  * As `mapEffect`, for who decides what the end of an element's effect leads to: `next` gets its exit and gives another one, or an effect
@@ -161,7 +165,7 @@ export const mapExit =
     options: Options<NoInfer<A>>
   ) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<C, E | E3, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, f, next, options, one(options)))
+    Stream.transformPull(self, (pull, scope) => make(pull, scope, { f, next }, options, one(options)))
 
 /** What is worked on in one go: an element, or a batch of them. */
 interface Unit<A, U> {
@@ -296,35 +300,109 @@ const makeOutput = <C, E>(isOver: () => boolean, passedOn: (count: number, weigh
 
 type Output<C, E> = ReturnType<typeof makeOutput<C, E>>
 
-/** Those that are being worked on. */
-const makeWorkers = <A, U, B, E2, R2, C, E3>(
+/** What is being worked on. */
+const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["restart"]) => {
+  const working: Array<Work<A, U, B, E>> = []
+  const byLane = new Map<Lanes.Lane<A>, Work<A, U, B, E>>()
+  return {
+    size: () => working.length,
+    add: (lane: Lanes.Lane<A>, unit: U): Work<A, U, B, E> => {
+      const work = { lane, unit, fiber: undefined, place: working.length, isRestarting: false }
+      working.push(work)
+      if (restart !== undefined) byLane.set(lane, work)
+      return work
+    },
+    remove: (work: Work<A, U, B, E>) => {
+      // The last takes the place of the one that goes: nothing is left behind of it.
+      const last = working.pop()!
+      if (last !== work) {
+        working[work.place] = last
+        last.place = work.place
+      }
+      if (restart !== undefined) byLane.delete(work.lane)
+      lanes.release(work.lane)
+    },
+    /** Something has arrived of a key that may be worked on. */
+    arrived: (lane: Lanes.Lane<A>) => {
+      const work = restart === undefined ? undefined : byLane.get(lane)
+      if (work?.fiber === undefined || work.isRestarting || restart?.hasRoom(work.unit) !== true) return
+      work.isRestarting = true
+      work.fiber.interruptUnsafe()
+    },
+    /** Whether it waits again now, together with what has arrived. */
+    rejoins: (work: Work<A, U, B, E>, exit: Exit.Exit<B, E>): boolean => {
+      if (!work.isRestarting || Exit.isSuccess(exit) || !Cause.hasInterruptsOnly(exit.cause)) return false
+      lanes.putBack(work.lane, restart!.elements(work.unit))
+      return true
+    },
+    interrupt: Effect.suspend(() =>
+      Fiber.interruptAll(working.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber])))
+    )
+  }
+}
+
+/** How a unit is worked on, and what its end leads to. */
+interface Course<U, B, E2, R2, C, E3> {
+  readonly f: (unit: U) => Effect.Effect<B, E2, R2>
+  readonly next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>
+}
+
+/** One loop for all that end while another begins: they do not call each other ever deeper. */
+const makeDispatch = <A>(
+  lanes: Lanes.Lanes<A>,
+  turns: Scheduler.SchedulerDispatcher,
+  timer: Pick<Timer, "set"> | undefined,
+  mayBegin: () => boolean,
+  start: (lane: Lanes.Lane<A>) => void
+) => {
+  let isDispatching = false
+  const goOn = () => {
+    isDispatching = false
+    dispatch()
+  }
+  const dispatch = () => {
+    if (isDispatching) return
+    isDispatching = true
+    let begun = 0
+    while (mayBegin()) {
+      if (begun++ === turn) return turns.scheduleTask(goOn, 0)
+      const lane = lanes.take()
+      if (lane === undefined) break
+      start(lane)
+    }
+    isDispatching = false
+    timer?.set(dispatch)
+  }
+  return dispatch
+}
+
+// Nobody is above an observer: what it throws would end the process, and hold the key for ever.
+const follow = <A>(next: () => A) => {
+  try {
+    return next()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+/** Takes from the lanes, as many at once as `concurrency` says. */
+const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
+  { f, next }: Course<U, B, E2, R2, C, E3>,
   { restart, size, take, weight }: Unit<A, U>,
   lanes: Lanes.Lanes<A>,
   { fail, push }: Pick<Output<C, E3>, "fail" | "push">,
   concurrency: number,
-  fork: (effect: Effect.Effect<B, E2, R2>) => Fiber.Fiber<B, E2>,
-  turns: Scheduler.SchedulerDispatcher,
-  timer: Pick<Timer, "set"> | undefined,
-  f: (unit: U) => Effect.Effect<B, E2, R2>,
-  next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>
-) => {
-  const working: Array<Work<A, U, B, E2>> = []
-  const restartable = new Map<Lanes.Lane<A>, Work<A, U, B, E2>>()
+  timer: Pick<Timer, "set"> | undefined
+) {
+  const fork = Effect.runForkWith(yield* Effect.context<R2>())
+  const working = makeWorking<A, U, B, E2>(lanes, restart)
   const idle = Deferred.makeUnsafe<void>()
   let isStopping = false
   let isOver = false
-  let isDispatching = false
 
   const remove = (work: Work<A, U, B, E2>) => {
-    // The last takes the place of the one that goes: nothing is left behind of it.
-    const last = working.pop()!
-    if (last !== work) {
-      working[work.place] = last
-      last.place = work.place
-    }
-    if (restart !== undefined) restartable.delete(work.lane)
-    lanes.release(work.lane)
-    if (isStopping && working.length === 0) Deferred.doneUnsafe(idle, Effect.void)
+    working.remove(work)
+    if (isStopping && working.size() === 0) Deferred.doneUnsafe(idle, Effect.void)
     dispatch()
   }
 
@@ -338,17 +416,8 @@ const makeWorkers = <A, U, B, E2, R2, C, E3>(
   }
 
   const judge = (work: Work<A, U, B, E2>, exit: Exit.Exit<B, E2>) => {
-    if (work.isRestarting && !isStopping && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
-      lanes.putBack(work.lane, restart!.elements(work.unit))
-      return remove(work)
-    }
-    let after: ReturnType<typeof next>
-    try {
-      after = next(work.unit, exit, isOver)
-    } catch (defect) {
-      // Nobody is above an observer: what it throws would end the process, and hold the key for ever.
-      after = Exit.die(defect)
-    }
+    if (!isStopping && working.rejoins(work, exit)) return remove(work)
+    const after = follow(() => next(work.unit, exit, isOver))
     if (Exit.isExit(after)) finish(work, after as Exit.Exit<C, E3>)
     else if (isOver) finish(work, Exit.interrupt())
     else begin(work, after)
@@ -361,54 +430,38 @@ const makeWorkers = <A, U, B, E2, R2, C, E3>(
     fiber.addObserver((exit) => judge(work, exit))
   }
 
-  // One loop for all that end while another begins: they do not call each other ever deeper.
-  const dispatch = () => {
-    if (isDispatching) return
-    isDispatching = true
-    let begun = 0
-    while (!isStopping && working.length < concurrency) {
-      if (begun++ === turn) return turns.scheduleTask(goOn, 0)
-      const lane = lanes.take()
-      if (lane === undefined) break
-      const unit = take(lane)
-      const work: Work<A, U, B, E2> = { lane, unit, fiber: undefined, place: working.length, isRestarting: false }
-      working.push(work)
-      if (restart !== undefined) restartable.set(lane, work)
-      begin(
-        work,
-        Effect.suspend(() => f(unit))
-      )
-    }
-    isDispatching = false
-    timer?.set(dispatch)
+  const start = (lane: Lanes.Lane<A>) => {
+    const unit = take(lane)
+    begin(
+      working.add(lane, unit),
+      Effect.suspend(() => f(unit))
+    )
   }
-  const goOn = () => {
-    isDispatching = false
-    dispatch()
-  }
+
+  const dispatch = makeDispatch(
+    lanes,
+    (yield* Scheduler.Scheduler).makeDispatcher(),
+    timer,
+    () => !isStopping && working.size() < concurrency,
+    start
+  )
 
   return {
     dispatch,
-    /** Something has arrived of a key that is being worked on. */
-    arrived: (lane: Lanes.Lane<A>) => {
-      const work = restartable.get(lane)
-      if (work?.fiber === undefined || work.isRestarting || restart?.hasRoom(work.unit) !== true) return
-      work.isRestarting = true
-      work.fiber.interruptUnsafe()
-    },
-    stop: (grace: Duration.Duration) =>
-      Effect.gen(function* () {
-        isStopping = true
-        if (working.length > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
-        isOver = true
-        yield* Fiber.interruptAll(working.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber])))
-      }),
+    arrived: working.arrived,
     /** Nothing further begins. */
     close: () => {
       isStopping = true
-    }
+    },
+    end: (grace: Duration.Duration) =>
+      Effect.gen(function* () {
+        isStopping = true
+        if (working.size() > 0 && !Duration.isZero(grace)) yield* Effect.timeoutOption(Deferred.await(idle), grace)
+        isOver = true
+        yield* working.interrupt
+      })
   }
-}
+})
 
 interface Timer {
   /** Calls `dispatch` when the next pause is over. */
@@ -417,11 +470,11 @@ interface Timer {
 }
 
 /** Has keys whose pause is over looked at in time: one timer for all of them. */
-const makeTimer = (
+const makeTimer = Effect.fnUntraced(function* (
   lanes: Pick<Lanes.Lanes<never>, "due" | "look">,
-  now: () => number,
-  fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-): Timer => {
+  now: () => number
+): Effect.fn.Return<Timer> {
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
   let timer: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
   const set = (dispatch: () => void): void => {
     const at = lanes.due()
@@ -438,7 +491,7 @@ const makeTimer = (
     set,
     stop: Effect.suspend(() => (timer === undefined ? Effect.void : Fiber.interrupt(timer.fiber)))
   }
-}
+})
 
 /** What an element waits for besides its turn. */
 const pausesOf = Effect.fnUntraced(function* <A>({ every = 0, quiet = 0, size = defaultSize }: BatchOptions<A>) {
@@ -451,8 +504,7 @@ const pausesOf = Effect.fnUntraced(function* <A>({ every = 0, quiet = 0, size = 
 const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
   pull: Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E, void, R>,
   scope: Scope.Scope,
-  f: (unit: U) => Effect.Effect<B, E2, R2>,
-  next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
+  course: Course<U, B, E2, R2, C, E3>,
   options: BatchOptions<A>,
   unit: Unit<A, U>
 ) {
@@ -463,19 +515,17 @@ const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
   yield* Effect.orDie(Setting.count("inFlight", maximum))
   yield* Effect.orDie(Setting.positive("inFlightWeight", inFlightWeight))
   const pauses = yield* pausesOf(options)
-  const fork = Effect.runForkWith(yield* Effect.context<R2>())
-  const turns = (yield* Scheduler.Scheduler).makeDispatcher()
   const now = yield* Elapsed.now
 
   let isDone = false
   const inFlight = makeInFlight(maximum, inFlightWeight)
   const lanes = Lanes.make(options.key, pauses, now)
   const output = makeOutput<C, E | E3>(() => isDone && lanes.isIdle(), inFlight.remove)
-  const timer = pauses.every > 0 || pauses.quiet > 0 ? makeTimer(lanes, now, fork) : undefined
-  const workers = makeWorkers(unit, lanes, output, concurrency, fork, turns, timer, f, next)
+  const timer = pauses.every > 0 || pauses.quiet > 0 ? yield* makeTimer(lanes, now) : undefined
+  const workers = yield* makeWorkers(course, unit, lanes, output, concurrency, timer)
 
   // Runs before the scope of the pull closes upstream: what is being worked on may still need it.
-  yield* Scope.addFinalizer(scope, Effect.andThen(timer?.stop ?? Effect.void, workers.stop(grace)))
+  yield* Scope.addFinalizer(scope, Effect.andThen(timer?.stop ?? Effect.void, workers.end(grace)))
 
   const produce = Effect.gen(function* () {
     while (true) {

@@ -84,30 +84,17 @@ const gaveUp = {
   Dropped: "the server, which keeps a message for 7 days, has dropped it."
 } as const
 
-/**
- * @category constructors
- * @since 0.1.0
- */
-export const make: Effect.Effect<
-  Ledger,
-  BlazeError.BlazeError,
-  Connection.Connection | Acks.Acks | States.States | Signer.Signer | Telemetry.Telemetry | Scope.Scope
-> = Effect.gen(function* () {
-  const { inbox, tell } = yield* Connection.Connection
+/** Gives messages up, and forgets the oldest of too many. */
+const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => Effect.Effect<void>) {
+  const { tell } = yield* Connection.Connection
   const acks = yield* Acks.Acks
   const states = yield* States.States
-  const { userId } = yield* Signer.Signer
   const telemetry = yield* Telemetry.Telemetry
-  const clock = yield* Clock.Clock
   const maximumGivenUp = yield* Setting.count("Ledger.MaximumGivenUp", yield* MaximumGivenUp, 0)
-  const { metrics } = Telemetry
-  const signal = Signal.make()
-  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
-
   const givenUp = new Set<Ids.MessageId>()
-  const giveUpMessage = Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
+  return Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
     givenUp.add(id)
-    yield* deferral.giveUp(id)
+    yield* forget(id)
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )
@@ -120,38 +107,54 @@ export const make: Effect.Effect<
         `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
       )
     }
-    telemetry.measure(metrics.givenUp, givenUp.size)
+    telemetry.measure(Telemetry.metrics.givenUp, givenUp.size)
     yield* tell({ givenUp: givenUp.size })
   })
+})
 
+/** Puts messages aside, and gives up what may not be. */
+const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
+  const telemetry = yield* Telemetry.Telemetry
+  const giveUp = yield* makeGivenUp((id) => deferral.giveUp(id))
   const deferral: Deferral.Deferral = yield* Deferral.make({
     offer: (message) => inbox.offer([message], "last"),
-    drop: (message) => giveUpMessage(message, gaveUp.Dropped)
+    drop: (message) => giveUp(message, gaveUp.Dropped)
   })
-
-  const deferMessage = (message: Message.Message, since: number) =>
-    Effect.flatMap(deferral.defer(message, since), (verdict) => judgeDeferred(message, verdict))
-
-  const judgeDeferred = (message: Message.Message, verdict: Deferral.Verdict) => {
-    if (verdict === "Exhausted" || verdict === "Dropped") return giveUpMessage(message, gaveUp[verdict])
+  const judge = (message: Message.Message, verdict: Deferral.Verdict) => {
+    if (verdict === "Exhausted" || verdict === "Dropped") return giveUp(message, gaveUp[verdict])
     // It is on the server only, which has to be asked for it.
     if (verdict === "NoRoom") inbox.forget()
-    telemetry.measure(metrics.deferred, deferral.size())
+    telemetry.measure(Telemetry.metrics.deferred, deferral.size())
     return Effect.void
   }
+  return {
+    giveUp,
+    forget: deferral.forget,
+    knows: deferral.knows,
+    size: deferral.size,
+    defer: (message: Message.Message, since: number) =>
+      Effect.flatMap(deferral.defer(message, since), (verdict) => judge(message, verdict)),
+    resume: (message: Message.Message, stored: Store.Deferred, since: number) =>
+      Effect.flatMap(deferral.resume(message, since, stored), (verdict) => judge(message, verdict))
+  }
+})
 
-  const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
-    Effect.suspend(() => {
-      const message = open.end(entry)
-      return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(signal.notify))
-      // It is nowhere between its end and what is made of it, which may take a store its time.
-    }).pipe(Effect.uninterruptible)
+type PutAside = Effect.Success<ReturnType<typeof makePutAside>>
+
+/** Opens what is new of the messages that have come in. */
+const makeAdmit = Effect.fnUntraced(function* (
+  inbox: Inbox.Inbox,
+  open: ReturnType<typeof makeOpen>,
+  aside: Pick<PutAside, "knows" | "resume">
+) {
+  const acks = yield* Acks.Acks
+  const states = yield* States.States
+  const { userId } = yield* Signer.Signer
+  const telemetry = yield* Telemetry.Telemetry
+  const { metrics } = Telemetry
 
   // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
   const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
-
-  const resume = (message: Message.Message, stored: Store.Deferred, since: number) =>
-    Effect.flatMap(deferral.resume(message, since, stored), (verdict) => judgeDeferred(message, verdict))
 
   const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
@@ -165,12 +168,12 @@ export const make: Effect.Effect<
       if (verdict === "New") {
         if (message.fromBacklog) backlogged++
         // What was put aside and is offered again says nothing about the connection.
-        progressed ||= !deferral.knows(message.id)
+        progressed ||= !aside.knows(message.id)
         entries.push(open.begin(message, since))
         continue
       }
       if (typeof verdict === "object") {
-        resumed.push(resume(message, verdict, since))
+        resumed.push(aside.resume(message, verdict, since))
         continue
       }
       const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
@@ -186,10 +189,8 @@ export const make: Effect.Effect<
     return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
-  let isIdle = false
-
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
-  const admit = Effect.suspend(() => {
+  return Effect.suspend(() => {
     const messages: Array<Message.Message> = []
     let own = 0
     for (const message of inbox.take()) {
@@ -202,6 +203,59 @@ export const make: Effect.Effect<
     if (own > 0) telemetry.measure(metrics.own, own)
     return Effect.flatMap(states.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
   }).pipe(Effect.uninterruptible)
+})
+
+/** Measures what is open, and warns once of what has been for long. */
+const makeLook = Effect.fnUntraced(function* (
+  inbox: Inbox.Inbox,
+  open: Pick<ReturnType<typeof makeOpen>, "count" | "entries" | "oldest">,
+  deferred: () => number
+) {
+  const telemetry = yield* Telemetry.Telemetry
+  const clock = yield* Clock.Clock
+  const { metrics } = Telemetry
+  let isIdle = false
+  return Effect.suspend(() => {
+    const oldest = open.oldest()
+    const waiting = inbox.waiting()[0]
+    const wasIdle = isIdle
+    isIdle = oldest === undefined && waiting === undefined && deferred() === 0
+    // Days may pass like this, and in a simulation they do in a second.
+    if (isIdle && wasIdle) return Effect.void
+    const now = telemetry.now()
+    const written = Date.parse((oldest?.value ?? waiting)?.createdAt ?? "")
+    const age = clock.currentTimeMillisUnsafe() - written
+    telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
+    telemetry.measure(metrics.open, open.count().open)
+    telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+    telemetry.measure(metrics.deferred, deferred())
+    return warnOfLate(open.entries(), now)
+  })
+})
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  Ledger,
+  BlazeError.BlazeError,
+  Connection.Connection | Acks.Acks | States.States | Signer.Signer | Telemetry.Telemetry | Scope.Scope
+> = Effect.gen(function* () {
+  const { inbox } = yield* Connection.Connection
+  const acks = yield* Acks.Acks
+  const states = yield* States.States
+  const signal = Signal.make()
+  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
+  const aside = yield* makePutAside(inbox)
+  const admit = yield* makeAdmit(inbox, open, aside)
+
+  const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
+    Effect.suspend(() => {
+      const message = open.end(entry)
+      return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(signal.notify))
+      // It is nowhere between its end and what is made of it, which may take a store its time.
+    }).pipe(Effect.uninterruptible)
 
   return {
     receive: Effect.gen(function* () {
@@ -216,13 +270,13 @@ export const make: Effect.Effect<
       const message = open.end(entry)
       if (message === undefined) return
       const { id } = message
-      deferral.forget(id)
+      aside.forget(id)
       states.settle(id, "Handled")
       acks.offer(id)
       signal.notify()
     },
-    defer: (entry) => settled(entry, (message) => deferMessage(message, entry.since)),
-    giveUp: (entry, reason) => settled(entry, (message) => giveUpMessage(message, reason)),
+    defer: (entry) => settled(entry, (message) => aside.defer(message, entry.since)),
+    giveUp: (entry, reason) => settled(entry, (message) => aside.giveUp(message, reason)),
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,
@@ -230,22 +284,7 @@ export const make: Effect.Effect<
     count: open.count,
     entries: open.entries,
     signal,
-    look: Effect.suspend(() => {
-      const oldest = open.oldest()
-      const waiting = inbox.waiting()[0]
-      const wasIdle = isIdle
-      isIdle = oldest === undefined && waiting === undefined && deferral.size() === 0
-      // Days may pass like this, and in a simulation they do in a second.
-      if (isIdle && wasIdle) return Effect.void
-      const now = telemetry.now()
-      const written = Date.parse((oldest?.value ?? waiting)?.createdAt ?? "")
-      const age = clock.currentTimeMillisUnsafe() - written
-      telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
-      telemetry.measure(metrics.open, open.count().open)
-      telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
-      telemetry.measure(metrics.deferred, deferral.size())
-      return warnOfLate(open.entries(), now)
-    })
+    look: yield* makeLook(inbox, open, aside.size)
   }
 })
 

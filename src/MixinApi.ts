@@ -311,6 +311,59 @@ const run = <A, E>(operation: string, effect: Effect.Effect<A, E>) =>
     Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
   )
 
+interface Address {
+  readonly host: string
+  readonly prefix: string
+}
+
+/** Makes a request, once for each address, and once more for a token that had grown old on its way. */
+const makeCall = (
+  addresses: ReadonlyArray<Address>,
+  inUse: { index: number },
+  host: SubscriptionRef.SubscriptionRef<string>
+) => {
+  // How many requests the API has taken as the bot's.
+  let accepted = 0
+
+  const turnFrom = (tried: number) => {
+    // Others may have turned to the next address while this one was waited for.
+    if (addresses.length === 1 || inUse.index !== tried) return Effect.void
+    inUse.index = (tried + 1) % addresses.length
+    return SubscriptionRef.set(host, addresses[inUse.index]!.host)
+  }
+
+  return Effect.fnUntraced(function* <A>(
+    operation: string,
+    request: (signedAt: number) => Effect.Effect<A, unknown>
+  ): Effect.fn.Return<A, BlazeError.BlazeError> {
+    let untried = addresses.length
+    let acceptedAtRefusal: number | undefined
+    while (true) {
+      const tried = inUse.index
+      const result = yield* Effect.result(
+        run(
+          `waiting for the answer to ${operation} of ${addresses[tried]!.host}`,
+          Effect.flatMap(Clock.currentTimeMillis, request)
+        )
+      )
+      if (Result.isSuccess(result)) {
+        accepted++
+        return result.success
+      }
+      const error = result.failure
+      if (error.reason._tag === "Unauthorized") {
+        if (error.isFatal || acceptedAtRefusal === accepted) return yield* BlazeError.standing(error)
+        acceptedAtRefusal = accepted
+        continue
+      }
+      if (error.reason._tag === "ApiFailure") accepted++
+      if (!error.isHostBound) return yield* error
+      yield* turnFrom(tried)
+      if (--untried === 0) return yield* error
+    }
+  })
+}
+
 /**
  * The API over HTTP.
  *
@@ -334,9 +387,9 @@ export const layer: Layer.Layer<
     )
     const context = yield* Effect.context<Signer.Signer | SecureRandom.SecureRandom>()
     const host = yield* SubscriptionRef.make(addresses[0]!.host)
-    let inUse = 0
+    const inUse = { index: 0 }
     const signed = (yield* HttpClient.HttpClient).pipe(
-      HttpClient.mapRequest((request) => HttpClientRequest.prependUrl(request, addresses[inUse]!.prefix)),
+      HttpClient.mapRequest((request) => HttpClientRequest.prependUrl(request, addresses[inUse.index]!.prefix)),
       HttpClient.mapRequestEffect((request) => Effect.provideContext(sign(request), context))
     )
     const client = yield* HttpApiClient.makeWith(Api, {
@@ -347,45 +400,7 @@ export const layer: Layer.Layer<
       )
     })
 
-    // How many requests the API has taken as the bot's.
-    let accepted = 0
-
-    // Once for each address, and once more for a token that had grown old on its way.
-    const call = Effect.fnUntraced(function* <A>(
-      operation: string,
-      request: (signedAt: number) => Effect.Effect<A, unknown>
-    ): Effect.fn.Return<A, BlazeError.BlazeError> {
-      let untried = addresses.length
-      let acceptedAtRefusal: number | undefined
-      while (true) {
-        const tried = inUse
-        const result = yield* Effect.result(
-          run(
-            `waiting for the answer to ${operation} of ${addresses[tried]!.host}`,
-            Effect.flatMap(Clock.currentTimeMillis, request)
-          )
-        )
-        if (Result.isSuccess(result)) {
-          accepted++
-          return result.success
-        }
-        const error = result.failure
-        if (error.reason._tag === "Unauthorized") {
-          if (error.isFatal || acceptedAtRefusal === accepted) return yield* BlazeError.standing(error)
-          acceptedAtRefusal = accepted
-          continue
-        }
-        if (error.reason._tag === "ApiFailure") accepted++
-        if (!error.isHostBound) return yield* error
-        // Others may have turned to the next address while this one was waited for.
-        if (addresses.length > 1 && inUse === tried) {
-          inUse = (tried + 1) % addresses.length
-          yield* SubscriptionRef.set(host, addresses[inUse]!.host)
-        }
-        if (--untried === 0) return yield* error
-      }
-    })
-
+    const call = makeCall(addresses, inUse, host)
     const me = call(
       "GET /me",
       Effect.fnUntraced(function* (signedAt: number) {
@@ -405,7 +420,7 @@ export const layer: Layer.Layer<
       if (!isForeign || warned) return
       warned = true
       yield* Effect.logWarning(
-        `The answers of ${addresses[inUse]!.host} have an X-Request-Id that is not the request's, as behind a gateway that writes its own; acknowledgements are taken to be done all the same.`
+        `The answers of ${addresses[inUse.index]!.host} have an X-Request-Id that is not the request's, as behind a gateway that writes its own; acknowledgements are taken to be done all the same.`
       )
     })
 

@@ -178,6 +178,25 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
+/** Uses up what a request has beyond its first time: whether there was anything left. */
+const hasMoreTime = (waiting: Pending, received: Requests["received"]): boolean => {
+  if (!waiting.written) return true
+  if (waiting.patient) {
+    waiting.patient = false
+    return true
+  }
+  if (waiting.patience > 0) {
+    waiting.patience--
+    return true
+  }
+  // A server that pushes what it has is at work on the listing, however long it takes to say so.
+  const isFlowing =
+    received.bytes - waiting.bytes >= flood || (waiting.isListing && received.messages > waiting.messages)
+  if (waiting.periods <= 1 || !isFlowing) return false
+  waiting.periods--
+  return true
+}
+
 /** The requests by id, in the order of their deadlines, since all have the same time. */
 const makeTable = (
   timeout: number,
@@ -214,22 +233,11 @@ const makeTable = (
     pending.set(id, waiting)
   }
 
-  // A server that pushes what it has is at work on the listing, however long it takes to say so.
-  const isFlowing = (waiting: Pending) =>
-    received.bytes - waiting.bytes >= flood || (waiting.isListing && received.messages > waiting.messages)
-
   const expire = (id: string, waiting: Pending) => {
-    if (!waiting.written) postpone(id, waiting)
-    else if (waiting.patient) {
-      waiting.patient = false
+    const wasPatient = waiting.patient
+    if (hasMoreTime(waiting, received)) {
       postpone(id, waiting)
-      inbox.waitBehind(1)
-    } else if (waiting.patience > 0) {
-      waiting.patience--
-      postpone(id, waiting)
-    } else if (waiting.periods > 1 && isFlowing(waiting)) {
-      waiting.periods--
-      postpone(id, waiting)
+      if (wasPatient && !waiting.patient) inbox.waitBehind(1)
     } else {
       const operation = `waiting for the answer to ${waiting.action}`
       finish(id, Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation }))))
@@ -267,17 +275,25 @@ const makeTable = (
     finishAll: (listing: Answer, others: Answer) => {
       for (const [id, { isListing }] of pending) finish(id, isListing ? listing : others)
     },
-    // One watch over all requests: a timer for each costs more than the rest of a request.
-    expireInTime: Effect.gen(function* () {
-      while (true) {
-        yield* signal.until(() => pending.size > 0)
-        const [next] = pending
-        if (next === undefined) continue
-        const [id, waiting] = next
-        const rest = waiting.deadline - now()
-        if (rest > 0) yield* Effect.sleep(rest)
-        else expire(id, waiting)
-      }
-    })
+    expireInTime: watch(pending, signal, now, expire)
   }
 }
+
+// One watch over all requests: a timer for each costs more than the rest of a request.
+const watch = (
+  pending: ReadonlyMap<string, Pending>,
+  signal: Signal.Signal,
+  now: () => number,
+  expire: (id: string, waiting: Pending) => void
+) =>
+  Effect.gen(function* () {
+    while (true) {
+      yield* signal.until(() => pending.size > 0)
+      const [next] = pending
+      if (next === undefined) continue
+      const [id, waiting] = next
+      const rest = waiting.deadline - now()
+      if (rest > 0) yield* Effect.sleep(rest)
+      else expire(id, waiting)
+    }
+  })

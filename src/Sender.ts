@@ -91,9 +91,50 @@ export interface Sender {
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
   /** Sends params as they are, once; gives the `data` of the answer. */
   readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+  /** The conversation that a message to somebody goes to. */
+  readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
   /** A UUID for a side effect of a message, the same in every run. */
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
 }
+
+/** Where messages of a bot go. */
+const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
+  const contactOf = (user: Ids.UserId) =>
+    Effect.provideService(Ids.contactConversation(userId, user), Digest.Digest, digest)
+  return {
+    conversationOf: (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
+      "conversation" in to ? Effect.succeed(to.conversation) : contactOf(to.user),
+    /** Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for. */
+    recipientOf: (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
+      if ("user" in to) return Effect.succeed(to.user)
+      const sender = message.view.user_id as Ids.UserId | null | undefined
+      if (!sender || to.conversation !== message.conversationId) return Effect.undefined
+      return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
+    }
+  }
+}
+
+// As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
+const persistently = (
+  attempt: Effect.Effect<unknown, BlazeError.BlazeError>,
+  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
+) =>
+  Effect.catch(
+    attempt,
+    Effect.fnUntraced(function* (error) {
+      const delay = yield* Elapsed.delays(retry)
+      let last = error
+      while (last.isRetryable) {
+        const next = yield* delay(last)
+        if (Option.isNone(next)) break
+        yield* Effect.sleep(next.value)
+        const again = yield* Effect.result(attempt)
+        if (Result.isSuccess(again)) return again.success
+        last = again.failure
+      }
+      return yield* last
+    })
+  )
 
 /**
  * @category constructors
@@ -113,11 +154,7 @@ export const make: Effect.Effect<
   const retry = yield* Retry
   const observer = yield* Delivery.Observer
   const { metrics } = Telemetry
-  const hash = Effect.provideService(Digest.Digest, digest)
-  const contactOf = (user: Ids.UserId) => hash(Ids.contactConversation(userId, user))
-
-  const conversationOf = (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
-    "conversation" in to ? Effect.succeed(to.conversation) : contactOf(to.user)
+  const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
   const post: Sender["post"] = (kind, params) =>
@@ -126,25 +163,6 @@ export const make: Effect.Effect<
       Effect.flatMap(quota.take(userId, kind), (waited) => {
         if (waited) telemetry.measure(metrics.sendWaits, 1)
         return sendNow(params)
-      })
-    )
-
-  // As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
-  const persistently = (attempt: Effect.Effect<unknown, BlazeError.BlazeError>) =>
-    Effect.catch(
-      attempt,
-      Effect.fnUntraced(function* (error) {
-        const delay = yield* Elapsed.delays(retry)
-        let last = error
-        while (last.isRetryable) {
-          const next = yield* delay(last)
-          if (Option.isNone(next)) break
-          yield* Effect.sleep(next.value)
-          const again = yield* Effect.result(attempt)
-          if (Result.isSuccess(again)) return again.success
-          last = again.failure
-        }
-        return yield* last
       })
     )
 
@@ -162,20 +180,13 @@ export const make: Effect.Effect<
       telemetry.measure(metrics.sends, 1, exit._tag)
       return Effect.void
     })
-    const sent = Effect.as(persistently(attempt), messageId)
+    const sent = Effect.as(persistently(attempt, retry), messageId)
     return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answers), sent)
-  }
-
-  // Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for.
-  const recipientOf = (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
-    if ("user" in to) return Effect.succeed(to.user)
-    const sender = message.view.user_id as Ids.UserId | null | undefined
-    if (!sender || to.conversation !== message.conversationId) return Effect.undefined
-    return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
   }
 
   return {
     post,
+    conversationOf,
     send: (to, content, id) =>
       Effect.flatMap(id === undefined ? randomId : Effect.succeed(id), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>

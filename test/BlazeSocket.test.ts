@@ -1,7 +1,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Layer, Redacted, Result, Schedule, type Scope } from "effect"
-import { BlazeError, BlazeSocket, Frame, Gzip, MixinApi, Signer } from "effect-blaze"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, type Scope, Stream } from "effect"
+import { BlazeError, BlazeSocket, type Envelope, Frame, Gzip, MixinApi, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
@@ -674,4 +674,62 @@ describe("the dialer of Node", () => {
       })
     )
   })
+})
+
+describe("BlazeSocket.duplex", () => {
+  const list: Envelope.Request = { id: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", action: "LIST_PENDING_MESSAGES" }
+  const run = <E>(requests: Stream.Stream<Envelope.Request, E>) => {
+    const got: Array<string> = []
+    return Effect.map(
+      requests.pipe(
+        Stream.pipeThroughChannel(BlazeSocket.duplex<E>()),
+        Stream.runForEach(({ action, data }) =>
+          Effect.sync(() => got.push(data === undefined ? `${action} answered` : action))
+        ),
+        Effect.provide(BlazeTest.layerSocket),
+        Effect.forkChild
+      ),
+      (fiber) => ({ fiber, got })
+    )
+  }
+
+  it.effect("envelopes go on when the requests have ended, until the connection does", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const account = yield* BlazeTest.Account
+      const { fiber, got } = yield* run(Stream.make(list))
+      yield* BlazeTest.settle
+      yield* alice.say("hi")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(got, ["LIST_PENDING_MESSAGES answered", "CREATE_MESSAGE"])
+      yield* account.cut
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert.strictEqual(error.reason._tag, "ConnectionLost")
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("a failure of the requests ends it, and closes the connection", () =>
+    Effect.gen(function* () {
+      const account = yield* BlazeTest.Account
+      const { fiber } = yield* run(Stream.concat(Stream.make(list), Stream.fail("no more paper")))
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.fail("no more paper"))
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(yield* account.closeCodes, [1000])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("a consumer that has enough closes the connection", () =>
+    Effect.gen(function* () {
+      const account = yield* BlazeTest.Account
+      const actions = yield* Stream.make(list).pipe(
+        Stream.pipeThroughChannel(BlazeSocket.duplex()),
+        Stream.take(1),
+        Stream.runCollect,
+        Effect.provide(BlazeTest.layerSocket)
+      )
+      assert.strictEqual(actions.length, 1)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(yield* account.closeCodes, [1000])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
 })

@@ -92,20 +92,45 @@ const push = <A>(lane: Lane<A>, element: A) => {
 /** Pauses of one length: what begins last ends last, so that the order of insertion is that of their ends. */
 const makeTimetable = <A>(length: number) => {
   const ends = new Map<Lane<A>, number>()
-  const first = (): [Lane<A>, number] | undefined => ends.entries().next().value
   return {
     begin: (lane: Lane<A>, now: number) => {
       ends.delete(lane)
       ends.set(lane, now + length)
     },
     has: (lane: Lane<A>) => ends.has(lane),
-    due: () => first()?.[1],
-    /** One whose pause is over by now. */
-    next: (now: number): Lane<A> | undefined => {
-      const entry = first()
-      if (entry === undefined || entry[1] > now) return undefined
-      ends.delete(entry[0])
-      return entry[0]
+    due: (): number | undefined => ends.values().next().value,
+    /** Takes those whose pause is over by now. */
+    over: function* (now: number) {
+      for (const [lane, end] of ends) {
+        if (end > now) return
+        ends.delete(lane)
+        yield lane
+      }
+    }
+  }
+}
+
+/** What keys wait for besides their turn. */
+const makeWaits = <A>({ every, quiet, size }: Pauses, now: () => number) => {
+  const silences = quiet > 0 ? makeTimetable<A>(quiet) : undefined
+  const distances = every > 0 ? makeTimetable<A>(every) : undefined
+  const isSpaced = (lane: Lane<A>) => distances?.has(lane) === true
+  return {
+    arrived: (lane: Lane<A>) => silences?.begin(lane, now()),
+    begun: (lane: Lane<A>) => distances?.begin(lane, now()),
+    isSpaced,
+    isPaused: (lane: Lane<A>) => isSpaced(lane) || (lane.size < size && silences?.has(lane) === true),
+    due: () => {
+      const first = Math.min(silences?.due() ?? Infinity, distances?.due() ?? Infinity)
+      return first === Infinity ? undefined : first
+    },
+    over: function* () {
+      const time = now()
+      if (silences !== undefined) yield* silences.over(time)
+      if (distances !== undefined) yield* distances.over(time)
+    },
+    endSilences: function* () {
+      if (silences !== undefined) yield* silences.over(Infinity)
     }
   }
 }
@@ -118,16 +143,12 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
   const lanes = new Map<unknown, Lane<A>>()
   // Taking from the front gives every key its turn.
   const ready = MutableList.make<Lane<A>>()
-  const silences = pauses.quiet > 0 ? makeTimetable<A>(pauses.quiet) : undefined
-  const distances = pauses.every > 0 ? makeTimetable<A>(pauses.every) : undefined
+  const waits = makeWaits<A>(pauses, now)
   // Keys that have something waiting, or being worked on.
   let active = 0
 
-  const isPaused = (lane: Lane<A>) =>
-    (lane.size < pauses.size && silences?.has(lane) === true) || distances?.has(lane) === true
-
   const enqueue = (lane: Lane<A>) => {
-    if (lane.isBusy || lane.isQueued || lane.first === undefined || isPaused(lane)) return
+    if (lane.isBusy || lane.isQueued || lane.first === undefined || waits.isPaused(lane)) return
     lane.isQueued = true
     MutableList.append(ready, lane)
   }
@@ -142,7 +163,7 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
 
   // One that waits for its distance is remembered for as long.
   const forget = (lane: Lane<A>) => {
-    if (lane.first === undefined && !lane.isBusy && distances?.has(lane) !== true) lanes.delete(lane.key)
+    if (lane.first === undefined && !lane.isBusy && !waits.isSpaced(lane)) lanes.delete(lane.key)
   }
 
   return {
@@ -150,7 +171,7 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
       const lane = laneOf(key(element))
       if (lane.first === undefined && !lane.isBusy) active++
       push(lane, element)
-      silences?.begin(lane, now())
+      waits.arrived(lane)
       enqueue(lane)
       return lane
     },
@@ -160,9 +181,9 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
         if (lane === MutableList.Empty) return undefined
         lane.isQueued = false
         // Something has arrived since it became ready.
-        if (isPaused(lane)) continue
+        if (waits.isPaused(lane)) continue
         lane.isBusy = true
-        distances?.begin(lane, now())
+        waits.begun(lane)
         return lane
       }
     },
@@ -181,25 +202,15 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
       } else enqueue(lane)
     },
     isIdle: () => active === 0,
-    due: () => {
-      const silence = silences?.due() ?? Infinity
-      const distance = distances?.due() ?? Infinity
-      const first = Math.min(silence, distance)
-      return first === Infinity ? undefined : first
-    },
+    due: waits.due,
     look: () => {
-      const time = now()
-      for (const timetable of [silences, distances]) {
-        if (timetable === undefined) continue
-        for (let lane = timetable.next(time); lane !== undefined; lane = timetable.next(time)) {
-          enqueue(lane)
-          forget(lane)
-        }
+      for (const lane of waits.over()) {
+        enqueue(lane)
+        forget(lane)
       }
     },
     end: () => {
-      if (silences === undefined) return
-      for (let lane = silences.next(Infinity); lane !== undefined; lane = silences.next(Infinity)) enqueue(lane)
+      for (const lane of waits.endSilences()) enqueue(lane)
     }
   }
 }

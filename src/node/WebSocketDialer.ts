@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import type * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -21,6 +20,7 @@ import type { Duplex } from "node:stream"
 import { WebSocket } from "ws"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Mailbox from "../internal/Mailbox.ts"
 import * as MixinApi from "../MixinApi.ts"
 
 /**
@@ -47,8 +47,6 @@ const gatherSize = 4 * 1024
 const maximumPayload = 16 * 1024 * 1024
 
 const closeTimeout = "2 seconds"
-
-type Frames = Arr.NonEmptyReadonlyArray<Uint8Array | string>
 
 const socketError = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
 const closeError = (code: number, closeReason?: string) =>
@@ -88,102 +86,127 @@ const refusalBody = (response: IncomingMessage): Effect.Effect<string> =>
 
 const headerText = (value: string | Array<string> | undefined) => (Array.isArray(value) ? value[0] : value)
 
-const make = (open: () => WebSocket): BlazeSocket.Dialed => {
-  let ws: WebSocket | undefined
-  let tcp: Duplex | undefined
-  let gathering = false
-  let gathered = 0
-  let frames: Array<Uint8Array | string> = []
-  let size = 0
-  let signs = 0
-  let end: Socket.SocketError | undefined
-  // What broke the connection: the close event tells 1006 only.
-  let problem: string | undefined
-  let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
-  let waking = false
-  let closing = false
+/** Why the server would not talk WebSocket. */
+const refusalOf = Effect.fnUntraced(function* (response: IncomingMessage) {
+  const body = yield* refusalBody(response)
+  const headers = {
+    "retry-after": response.headers["retry-after"],
+    "x-server-time": headerText(response.headers["x-server-time"]),
+    date: response.headers.date
+  }
+  const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
+  const retryAfter = Option.getOrUndefined(MixinApi.retryAfter(headers, yield* Clock.currentTimeMillis))
+  const cause = new BlazeSocket.RefusedUpgrade({
+    status: response.statusCode ?? 0,
+    ...(body === "" ? {} : { body }),
+    ...(serverTime === undefined ? {} : { serverTime }),
+    ...(retryAfter === undefined ? {} : { retryAfter })
+  })
+  return socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))
+})
 
+/** One connection from the call that dials it on. */
+interface Line {
+  ws: WebSocket | undefined
+  tcp: Duplex | undefined
+  /** Frames, pings and pongs. */
+  signs: number
+  /** What broke it: the close event tells 1006 only. */
+  problem: string | undefined
+}
+
+/** What arrives, up to `highWaterMark` bytes before reading is paused. */
+const makeIncoming = (line: Line) => {
+  let size = 0
+  let isWaking = false
+  let isClosing = false
+  const mailbox = Mailbox.make<Uint8Array | string, Socket.SocketError>(() => {
+    size = 0
+    if (line.ws?.isPaused) line.ws.resume()
+  })
+  const finish = (error: Socket.SocketError) => {
+    mailbox.end(error)
+    mailbox.wake()
+  }
   const deliver = () => {
-    waking = false
-    const resume = waiter
-    if (resume === undefined) return
-    if (frames.length > 0) {
-      waiter = undefined
-      const taken = frames as unknown as Frames
-      frames = []
-      size = 0
-      if (ws?.isPaused) ws.resume()
-      resume(Effect.succeed(taken))
-    } else if (end !== undefined) {
-      waiter = undefined
-      resume(Effect.fail(end))
+    isWaking = false
+    mailbox.wake()
+  }
+  return {
+    pull: mailbox.pull,
+    ended: mailbox.ended,
+    finish,
+    // What still arrives is not looked at, so that it cannot pause the connection again and keep the close frame from us.
+    ignore: () => {
+      isClosing = true
+      mailbox.clear()
+    },
+    listen: (socket: WebSocket) => {
+      socket.on("message", (data: Buffer, isBinary: boolean) => {
+        line.signs++
+        if (isClosing) return
+        mailbox.put(isBinary ? data : data.toString())
+        size += data.length
+        if (size >= highWaterMark) socket.pause()
+        // Frames that came in one read are told apart synchronously: a turn later all of them are here.
+        if (isWaking || !mailbox.isAwaited()) return
+        isWaking = true
+        setImmediate(deliver)
+      })
+      socket.on("ping", () => line.signs++)
+      socket.on("pong", () => line.signs++)
+      socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString() || line.problem)))
     }
   }
+}
 
-  const finish = (error: Socket.SocketError) => {
-    end ??= error
-    deliver()
+/** What is written in one turn of the event loop leaves in a few system calls: not one for each, and not so late that the server waits for the last of many. */
+const makeSend = (line: Line) => {
+  let isGathering = false
+  let gathered = 0
+  const release = () => {
+    isGathering = false
+    line.tcp?.uncork()
   }
+  return (socket: WebSocket, chunk: Uint8Array | string, callback: (error?: Error | null) => void) => {
+    if (!isGathering) {
+      isGathering = true
+      gathered = 0
+      line.tcp?.cork()
+      process.nextTick(release)
+    }
+    socket.send(chunk, callback)
+    gathered += chunk.length
+    if (gathered < gatherSize) return
+    gathered = 0
+    line.tcp?.uncork()
+    line.tcp?.cork()
+  }
+}
 
+/** Dials, and waits until the server talks WebSocket. */
+const handshake = (open: () => WebSocket, line: Line, listen: (socket: WebSocket) => void) => {
   const broken = (error: Error) => {
-    problem ??= BlazeError.problemOf(error, "")
+    line.problem ??= BlazeError.problemOf(error, "")
   }
-
-  const listen = (socket: WebSocket) => {
-    socket.on("message", (data: Buffer, isBinary: boolean) => {
-      signs++
-      if (closing) return
-      frames.push(isBinary ? data : data.toString())
-      size += data.length
-      if (size >= highWaterMark) socket.pause()
-      // Frames that came in one read are told apart synchronously: a turn later all of them are here.
-      if (waiter !== undefined && !waking) {
-        waking = true
-        setImmediate(deliver)
-      }
-    })
-    socket.on("ping", () => signs++)
-    socket.on("pong", () => signs++)
-    socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString() || problem)))
-  }
-
-  const acquire = Effect.callback<WebSocket, Socket.SocketError>((resume) => {
+  return Effect.callback<WebSocket, Socket.SocketError>((resume) => {
     let socket: WebSocket
     try {
       socket = open()
     } catch (error) {
       return resume(Effect.fail(failedDial(error)))
     }
-    ws = socket
+    line.ws = socket
     socket.on("upgrade", (response) => {
-      tcp = response.socket
-      tcp.on("error", broken)
+      line.tcp = response.socket
+      line.tcp.on("error", broken)
     })
     socket.on("open", () => resume(Effect.succeed(socket)))
-    socket.on("unexpected-response", (request, response) =>
-      resume(
-        Effect.gen(function* () {
-          const body = yield* refusalBody(response)
-          const headers = {
-            "retry-after": response.headers["retry-after"],
-            "x-server-time": headerText(response.headers["x-server-time"]),
-            date: response.headers.date
-          }
-          const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
-          const retryAfter = Option.getOrUndefined(MixinApi.retryAfter(headers, yield* Clock.currentTimeMillis))
-          const cause = new BlazeSocket.RefusedUpgrade({
-            status: response.statusCode ?? 0,
-            ...(body === "" ? {} : { body }),
-            ...(serverTime === undefined ? {} : { serverTime }),
-            ...(retryAfter === undefined ? {} : { retryAfter })
-          })
-          return yield* socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))
-        }).pipe(
-          // A server that keeps the connection open would hold it for ever.
-          Effect.ensuring(Effect.sync(() => request.destroy()))
-        )
-      )
-    )
+    socket.on("unexpected-response", (request, response) => {
+      // A server that keeps the connection open would hold it for ever.
+      const destroy = Effect.sync(() => request.destroy())
+      resume(Effect.ensuring(Effect.flip(refusalOf(response)), destroy))
+    })
     // Errors come before the close event, which ends an open connection; before it is open they are the end of the handshake.
     socket.on("error", (error) => {
       broken(error)
@@ -192,14 +215,20 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
     listen(socket)
     return Effect.sync(() => socket.terminate())
   })
+}
+
+const make = (open: () => WebSocket): BlazeSocket.Dialed => {
+  const line: Line = { ws: undefined, tcp: undefined, signs: 0, problem: undefined }
+  const incoming = makeIncoming(line)
+  const send = makeSend(line)
+
+  const acquire = handshake(open, line, incoming.listen)
 
   const close = (socket: WebSocket) =>
     Effect.callback<void>((resume) => {
       if (socket.readyState === WebSocket.CLOSED) return resume(Effect.void)
       socket.on("close", () => resume(Effect.void))
-      // What still arrives is not looked at, so that it cannot pause the connection again and keep the close frame from us.
-      closing = true
-      frames = []
+      incoming.ignore()
       if (socket.isPaused) socket.resume()
       socket.close(1000)
     }).pipe(
@@ -207,48 +236,23 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       Effect.andThen(
         Effect.sync(() => {
           socket.terminate()
-          finish(closeError(1006))
+          incoming.finish(closeError(1006))
         })
       )
     )
 
   const reader = Effect.as(Effect.acquireRelease(acquire, close, { interruptible: true }), {
-    pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
-      waiter = resume
-      if (frames.length > 0 || end !== undefined) deliver()
-      return Effect.sync(() => {
-        waiter = undefined
-      })
-    }),
+    pull: incoming.pull,
     upgrade: Socket.SocketUpgradeError.unsupported
   })
 
-  const isSaturated = () => ws !== undefined && ws.bufferedAmount >= sendHighWaterMark
-
-  // What is written in one turn of the event loop leaves in a few system calls: not one for each, and not so late that the server
-  // waits for the last of many.
-  const release = () => {
-    gathering = false
-    tcp?.uncork()
-  }
-  const send = (socket: WebSocket, chunk: Uint8Array | string, callback: (error?: Error | null) => void) => {
-    if (!gathering) {
-      gathering = true
-      gathered = 0
-      tcp?.cork()
-      process.nextTick(release)
-    }
-    socket.send(chunk, callback)
-    gathered += chunk.length
-    if (gathered < gatherSize) return
-    gathered = 0
-    tcp?.uncork()
-    tcp?.cork()
-  }
+  const isSaturated = () => line.ws !== undefined && line.ws.bufferedAmount >= sendHighWaterMark
 
   const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
     Effect.suspend(() => {
+      const end = incoming.ended()
       if (end !== undefined) return Effect.fail(end)
+      const { ws } = line
       if (ws === undefined || ws.readyState !== WebSocket.OPEN) return Effect.fail(closeError(1006))
       if (Socket.isCloseEvent(chunk)) {
         ws.close(chunk.code, chunk.reason)
@@ -258,9 +262,8 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
         send(ws, chunk, ignore)
         return Effect.void
       }
-      const socket = ws
       return Effect.callback<void, Socket.SocketError>((resume) => {
-        send(socket, chunk, (error) => resume(error ? Effect.fail(end ?? closeError(1006)) : Effect.void))
+        send(ws, chunk, (error) => resume(error ? Effect.fail(incoming.ended() ?? closeError(1006)) : Effect.void))
       })
     })
 
@@ -270,11 +273,11 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
     }),
     ping: Effect.sync(() => {
-      if (ws?.readyState === WebSocket.OPEN) ws.ping()
+      if (line.ws?.readyState === WebSocket.OPEN) line.ws.ping()
     }),
-    terminate: Effect.sync(() => ws?.terminate()),
-    signsOfLife: () => signs,
-    isPaused: () => ws?.isPaused ?? false,
+    terminate: Effect.sync(() => line.ws?.terminate()),
+    signsOfLife: () => line.signs,
+    isPaused: () => line.ws?.isPaused ?? false,
     isSaturated
   }
 }

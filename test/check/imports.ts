@@ -41,6 +41,7 @@ const order = [
   "Telemetry",
   "Underway",
   "Signal",
+  "Mailbox",
   "Elapsed",
   "Ids",
   "Base64"

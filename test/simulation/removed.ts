@@ -67,10 +67,10 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "7: a reader pauses while a request is out",
     "Inbox.ts",
-    "signal.until(() => behind > 0 || !isFull())",
+    "signal.until(() => behind.isAwaited() || !isFull())",
     "signal.until(() => !isFull())"
   ),
-  removal("7: what finds no room in the overflow is not asked for", "Inbox.ts", "        refusing = true\n", ""),
+  removal("7: what finds no room in the overflow is not asked for", "Inbox.ts", "        left.refuse()\n", ""),
   removal(
     "7: nothing is listed again",
     "internal/Session.ts",
