@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import type * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,6 +15,7 @@ import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Mailbox from "../internal/Mailbox.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
@@ -64,43 +64,6 @@ const closeError = (code: number, closeReason?: string) =>
 const openError = (cause: unknown) =>
   new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
 
-type Frames = Arr.NonEmptyReadonlyArray<Uint8Array | string>
-
-/** What has come to the client and was not taken yet, and how its connection has ended. */
-const makeClientEnd = () => {
-  let frames: Array<Uint8Array | string> = []
-  let end: Socket.SocketError | undefined
-  let waiter: ((effect: Effect.Effect<Frames, Socket.SocketError>) => void) | undefined
-
-  const wake = () => {
-    const resume = waiter
-    if (resume === undefined || (frames.length === 0 && end === undefined)) return
-    waiter = undefined
-    if (frames.length === 0) return resume(Effect.fail(end!))
-    const taken = frames as unknown as Frames
-    frames = []
-    resume(Effect.succeed(taken))
-  }
-  return {
-    wake,
-    push: (frame: Uint8Array | string) => {
-      frames.push(frame)
-    },
-    ended: () => end,
-    end: (code: number, reason?: string) => {
-      if (end !== undefined) return
-      end = closeError(code, reason)
-    },
-    pull: Effect.callback<Frames, Socket.SocketError>((resume) => {
-      waiter = resume
-      wake()
-      return Effect.sync(() => {
-        waiter = undefined
-      })
-    })
-  }
-}
-
 /** The session at the server, which hears once that it has ended, even if that was before it was granted. */
 const makeServerEnd = (path: Path) => {
   let session: BlazeServer.ServerSession | undefined
@@ -129,7 +92,7 @@ const makeServerEnd = (path: Path) => {
 
 /** A connection with both its ends; from the moment that it is stalled nothing travels on it in either direction. */
 const makeConnection = (path: Path) => {
-  const client = makeClientEnd()
+  const client = Mailbox.make<Uint8Array | string, Socket.SocketError>()
   const server = makeServerEnd(path)
   let signs = 0
   let stalled = false
@@ -140,13 +103,13 @@ const makeConnection = (path: Path) => {
     }, client.wake)
   const finish = (code: number, reason?: string) => {
     server.end(code)
-    toClient(() => client.end(code, reason))
+    toClient(() => client.end(closeError(code, reason)))
   }
   const output: BlazeServer.Output = {
     send: (frame) =>
       toClient(() => {
         signs++
-        client.push(frame)
+        client.put(frame)
       }),
     together: (send) => send(),
     close: finish,
@@ -165,7 +128,7 @@ const makeConnection = (path: Path) => {
       }),
     /** The client ends it. */
     leave: (code: number, reason?: string) => {
-      client.end(code, reason)
+      client.end(closeError(code, reason))
       client.wake()
       // Nobody hears it at the other end of a connection that is half-open; the server finds out in its own time.
       if (stalled) server.end(1006)
@@ -226,7 +189,7 @@ const dial = (
     }),
     ping: Effect.sync(connection.ping),
     terminate: Effect.sync(() => {
-      client.end(1006)
+      client.end(closeError(1006))
       client.wake()
       connection.server.end(1006)
     }),

@@ -74,7 +74,7 @@ const operationsAtOnce = 20_000_000
  */
 export class Standstill extends Error {
   constructor() {
-    super("After 300 000 steps there is no end, and no time has passed: something goes round for ever.")
+    super("There are steps without an end, and no time passes: something goes round for ever.")
   }
 }
 
@@ -195,8 +195,10 @@ const makeSteps = () => {
         pending.delete(life)
         killed()
       }
+      const known = pending.get(life)
       if (steps === 0) end()
-      else pending.set(life, { steps, end })
+      // The one that comes first is the one that counts.
+      else if (known === undefined || steps < known.steps) pending.set(life, { steps, end })
     }
   }
 }
@@ -326,8 +328,8 @@ export const make = (options: {
       await settle()
       const before = agenda.now()
       const timer = agenda.take(to)
+      if (agenda.now() > before) steps.timePasses()
       if (timer === undefined) return true
-      if (timer.at > before) steps.timePasses()
       steps.take(timer.life, timer.act!)
     }
     return false
