@@ -28,6 +28,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Dropped from "./internal/Dropped.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
@@ -271,8 +272,6 @@ const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
 /** How many times as many messages as are sent at once are taken in advance. */
 const inAdvance = 4
 
-const lookPeriod = Duration.seconds(15)
-
 /** One run of `deliveries`. */
 interface Consumer {
   /** Who asked last. */
@@ -360,7 +359,11 @@ const make = Effect.gen(function* () {
     derive: sender.derive
   })
 
-  yield* Effect.andThen(ledger.look, unread.tell).pipe(Effect.delay(lookPeriod), Effect.forever, Effect.forkScoped)
+  yield* Effect.andThen(ledger.look, unread.tell).pipe(
+    Effect.delay((yield* Dropped.Watch).period),
+    Effect.forever,
+    Effect.forkScoped
+  )
 
   return Blaze.of({
     userId,

@@ -84,6 +84,8 @@ export interface Inbox {
   readonly listed: () => void
   /** Waits until there are messages; for one consumer. Fails once there will be none, and all are taken. */
   readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
+  /** Waits until there will be no more messages. */
+  readonly ended: Effect.Effect<void>
   /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
   readonly take: () => ReadonlyArray<Message.Message>
   /** Hands messages out again, before or behind those that wait. */
@@ -119,7 +121,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
   const left = makeLeft(signal, isFull)
   const behind = makeBehind(signal)
   let wire: Pick<BlazeSocket.Wire, "decode"> | undefined
-  const { arrival, end, stop } = makeEnd(signal, () => ready.size() > 0)
+  const { arrival, end, ended, stop } = makeEnd(signal, () => ready.size() > 0)
 
   // What was kept comes before what is read next, in the order in which it came.
   const refill = () => {
@@ -166,6 +168,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     listing: left.listing,
     listed: left.listed,
     arrival,
+    ended,
     take: () => {
       const taken = ready.takeAll()
       changed()
@@ -193,6 +196,7 @@ const makeEnd = (signal: Signal.Signal, hasMessages: () => boolean) => {
         return state === "Open" || hasMessages() ? Effect.void : Effect.fail(state)
       }
     ),
+    ended: signal.until(() => state !== "Open"),
     end: Effect.sync(() => {
       state = "Ended"
       signal.notify()

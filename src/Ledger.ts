@@ -16,6 +16,7 @@ import * as Acks from "./Acks.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Deferral from "./Deferral.ts"
+import * as Dropped from "./internal/Dropped.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "./Message.ts"
@@ -35,6 +36,16 @@ import * as Underway from "./internal/Underway.ts"
  */
 export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Ledger/MaximumGivenUp", {
   defaultValue: () => 1000
+})
+
+/**
+ * How many messages may be open, handed out and not settled, before no further one is handed out: 50 000. A warning in the log says so.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const MaximumOpen = Context.Reference<number>("effect-blaze/Ledger/MaximumOpen", {
+  defaultValue: () => 50_000
 })
 
 /**
@@ -72,12 +83,9 @@ export interface Ledger {
   readonly entries: () => Iterable<Open>
   /** Tells when something was settled. */
   readonly signal: Signal.Signal
-  /** Measures what is open, and warns once of what has been for long. */
+  /** Measures what is open, and tells once of what was dropped. */
   readonly look: Effect.Effect<void>
 }
-
-const unsettledAfter = 5 * 60_000
-const maximumLogged = 20
 
 const gaveUp = {
   Exhausted: "it has been offered again for as long as Deferral.Policy says.",
@@ -205,15 +213,35 @@ const makeAdmit = Effect.fnUntraced(function* (
   }).pipe(Effect.uninterruptible)
 })
 
-/** Measures what is open, and warns once of what has been for long. */
+/** More is open than may be, which is told once until it is half as much. */
+const makeTooMany = (maximum: number, open: () => number) => {
+  let isTold = false
+  return {
+    isSo: () => {
+      if (open() < maximum / 2) isTold = false
+      return open() >= maximum
+    },
+    tell: Effect.suspend(() => {
+      if (isTold) return Effect.void
+      isTold = true
+      return Effect.logWarning(
+        `${maximum} messages are open, handed out and neither acknowledged nor deferred: no further one is handed out until some are. Ledger.MaximumOpen is the bound.`
+      )
+    })
+  }
+}
+
+/** Measures what is open, and tells of what was dropped. */
 const makeLook = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
-  open: Pick<ReturnType<typeof makeOpen>, "count" | "entries" | "oldest">,
+  open: Pick<ReturnType<typeof makeOpen>, "activity" | "count" | "entries" | "oldest">,
+  isAwaited: () => boolean,
   deferred: () => number
 ) {
   const telemetry = yield* Telemetry.Telemetry
   const clock = yield* Clock.Clock
   const { metrics } = Telemetry
+  const lookForDropped = yield* Dropped.makeLook({ ...open, isAwaited }, telemetry.now)
   let isIdle = false
   return Effect.suspend(() => {
     const oldest = open.oldest()
@@ -229,7 +257,7 @@ const makeLook = Effect.fnUntraced(function* (
     telemetry.measure(metrics.open, open.count().open)
     telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     telemetry.measure(metrics.deferred, deferred())
-    return warnOfLate(open.entries(), now)
+    return Effect.map(lookForDropped, (dropped) => telemetry.measure(metrics.dropped, dropped))
   })
 })
 
@@ -245,6 +273,7 @@ export const make: Effect.Effect<
   const { inbox } = yield* Connection.Connection
   const acks = yield* Acks.Acks
   const states = yield* States.States
+  const maximumOpen = yield* Setting.count("Ledger.MaximumOpen", yield* MaximumOpen)
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const aside = yield* makePutAside(inbox)
@@ -257,15 +286,30 @@ export const make: Effect.Effect<
       // It is nowhere between its end and what is made of it, which may take a store its time.
     }).pipe(Effect.uninterruptible)
 
-  return {
-    receive: Effect.gen(function* () {
-      while (true) {
-        yield* acks.room
-        yield* inbox.arrival
-        const entries = yield* admit
-        if (entries.length > 0) return entries
+  const tooMany = makeTooMany(maximumOpen, open.size)
+  let awaited = 0
+  const receive = Effect.gen(function* () {
+    while (true) {
+      yield* acks.room
+      if (tooMany.isSo()) {
+        yield* tooMany.tell
+        yield* Effect.raceFirst(
+          signal.until(() => !tooMany.isSo()),
+          inbox.ended
+        )
       }
-    }),
+      awaited++
+      yield* Effect.ensuring(
+        inbox.arrival,
+        Effect.sync(() => awaited--)
+      )
+      const entries = yield* admit
+      if (entries.length > 0) return entries
+    }
+  })
+
+  return {
+    receive,
     ack: (entry) => {
       const message = open.end(entry)
       if (message === undefined) return
@@ -284,22 +328,9 @@ export const make: Effect.Effect<
     count: open.count,
     entries: open.entries,
     signal,
-    look: yield* makeLook(inbox, open, aside.size)
+    look: yield* makeLook(inbox, open, () => awaited > 0, aside.size)
   }
 })
-
-const warnOfLate = (entries: Iterable<Open>, now: number) => {
-  const late: Array<Ids.MessageId> = []
-  for (const entry of entries) {
-    if (now - entry.since < unsettledAfter || late.length >= maximumLogged) break
-    if (!entry.warned) late.push(entry.value!.id)
-    entry.warned = true
-  }
-  if (late.length === 0) return Effect.void
-  return Effect.logWarning(
-    `These messages were handed out 5 minutes ago and are neither acknowledged nor deferred: ${late.join(", ")}. A Stream.filter or Stream.take drops deliveries without settling them, and what interrupts a handler within its stream (a timeout around Delivery.handle, say) leaves its message to the next consumer; Delivery.filter and a timeout inside the handler do not.`
-  )
-}
 
 /** What is open; what a consumer left goes back to the inbox, before what waits there. */
 const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) => {
@@ -308,6 +339,7 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
   const returned = new Map<Ids.MessageId, Open>()
   let leaving: Array<Open> = []
   let held = 0
+  let activity = 0
 
   const isLeft = (entry: Open) => entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
 
@@ -322,17 +354,26 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
 
   return {
     ...open,
+    /** Grows with whatever happens to what is open. */
+    activity: () => activity,
+    begin: (message: Message.Message, since: number) => {
+      activity++
+      return open.begin(message, since)
+    },
     end: (entry: Open): Message.Message | undefined => {
+      activity++
       const message = open.end(entry)
       if (message !== undefined && returned.size > 0) returned.delete(message.id)
       return message
     },
     hold: (entry: Open) => {
+      activity++
       entry.holders++
       held++
     },
     release: (entry: Open) => {
       if (entry.holders === 0) return
+      activity++
       entry.holders--
       held--
     },

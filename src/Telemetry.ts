@@ -45,6 +45,7 @@ export const metrics = {
   duplicates: counter("blaze_duplicates_total", "Messages that were known already, by their state"),
   inbox: gauge("blaze_inbox_messages", "Messages that wait for the handlers"),
   open: gauge("blaze_open_messages", "Messages that were handed out and are not settled"),
+  dropped: gauge("blaze_dropped_deliveries", "Deliveries that nobody is at work on, while nothing happens to any"),
   oldestOpen: gauge("blaze_oldest_open_seconds", "Time since the oldest unsettled message was handed out"),
   oldestPending: gauge("blaze_oldest_pending_seconds", "Time since the oldest message that waits or runs was written"),
   own: counter(

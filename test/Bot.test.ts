@@ -238,28 +238,6 @@ describe("Bot", () => {
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])))
   })
 
-  it.effect("warns about a delivery that a pipeline dropped without settling it", () => {
-    const lines: Array<string> = []
-    const logger = Logger.make(({ message }) => void lines.push(String(message)))
-    return Effect.gen(function* () {
-      const alice = yield* BlazeTest.user("alice")
-      const blaze = yield* Blaze.Blaze
-      const id = yield* alice.say("hi")
-      yield* Effect.forkChild(
-        blaze.deliveries.pipe(
-          Stream.filter(() => false),
-          Stream.runDrain
-        )
-      )
-      yield* pass(290)
-      assert.deepStrictEqual(lines, [])
-      yield* pass(30)
-      yield* pass(300)
-      assert.strictEqual(lines.length, 1)
-      assert.include(lines[0], id)
-    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])))
-  })
-
   it.effect("spends one fiber on a try, and none besides on a message", () =>
     Effect.gen(function* () {
       let started = 0

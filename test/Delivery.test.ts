@@ -3,10 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { type Cause, Context, Effect, Exit, Fiber, Filter, Layer, References, Schedule, Scope, Stream } from "effect"
 import { Blaze, Deferral, Delivery, Keyed, Message } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { pass, textOf } from "./support.ts"
+import { client as bareClient, pass, textOf } from "./support.ts"
 
 const quickly = Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("10 seconds"), messages: 10, bytes: 1e6 })
-const client = BlazeTest.layer.pipe(Layer.provide(quickly))
+const client = Layer.provideMerge(bareClient, BlazeTest.layerServer).pipe(Layer.provide(quickly))
 
 const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) =>
   it.effect(name, () =>

@@ -78,7 +78,7 @@ describe("drain", () => {
       yield* pass(1)
       assert.strictEqual(yield* Fiber.join(drained), 30)
       assert.match(log.all.join(), new RegExp(`not handled when the time to drain was over.*${id}`))
-    }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
+    }).pipe(Effect.provide(client), Effect.provide(BlazeTest.layerServer), Effect.provide(log.layer))
   })
 
   it.effect("an acknowledgement that comes too late is told by id", () => {

@@ -11,12 +11,14 @@ import * as Context from "effect/Context"
 import type * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Signature from "effect/crypto/Signature"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Dropped from "../internal/Dropped.ts"
 import * as Frame from "../Frame.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
@@ -138,10 +140,32 @@ export const layerServer: Layer.Layer<Server> = Layer.effect(
 // On a virtual clock a bounded wait for a handler would never end, so nobody waits; the flush is still tried once.
 const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Acks.FlushTimeout, 0))
 
+/** Remembers what was dropped; what still is at the end of the test fails it. */
+const dropped = Layer.effect(
+  Dropped.Watch,
+  Effect.gen(function* () {
+    const told: Array<{ readonly sentence: string; readonly isOpen: () => boolean }> = []
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        const left = told.find(({ isOpen }) => isOpen())
+        return left === undefined ? Effect.void : Effect.die(new Error(left.sentence))
+      })
+    )
+    return {
+      period: Duration.seconds(1),
+      tell: (entries, sentence) =>
+        Effect.sync(() => told.push({ sentence, isOpen: () => entries.some(({ value }) => value !== undefined) }))
+    }
+  })
+)
+
 /**
  * A bot connected to a server in memory.
  *
  * **Details**
+ *
+ * A test fails in the end when a delivery was dropped in it: handed out, not settled, and nobody at work on any for two seconds of its
+ * clock.
  *
  * Handlers that run when a test ends are interrupted instead of waited for; give `Keyed.Grace` to test the waiting.
  *
@@ -174,7 +198,8 @@ export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Account,
     Layer.provide(layerTransport),
     Layer.provideMerge(layerServer),
     Layer.provide(layerPlatform),
-    Layer.provideMerge(noWaiting)
+    Layer.provideMerge(noWaiting),
+    Layer.provide(dropped)
   )
 
 /**

@@ -18,6 +18,7 @@ const order = [
   "Delivery",
   "Unread",
   "Ledger",
+  "Dropped",
   "Deferral",
   "Acks",
   "States",

@@ -1,0 +1,98 @@
+/**
+ * Deliveries that were handed out, and that nobody will settle.
+ *
+ * Guarantee: each is told of once; none is while somebody is at work on any, or anything happens to one, unless it is five minutes old.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Ids from "../Ids.ts"
+import type * as Message from "../Message.ts"
+import type * as Underway from "./Underway.ts"
+
+type Open = Underway.Entry<Message.Message>
+
+/**
+ * How often is looked, and who is told. A delivery is told of when nothing has happened between two looks.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Watch = Context.Reference<{
+  readonly period: Duration.Duration
+  readonly tell: (dropped: ReadonlyArray<Open>, sentence: string) => Effect.Effect<void>
+}>("effect-blaze/internal/Dropped/Watch", {
+  defaultValue: () => ({ period: Duration.seconds(15), tell: (_, sentence) => Effect.logWarning(sentence) })
+})
+
+/**
+ * What is known of the deliveries that are out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outstanding {
+  readonly entries: () => Iterable<Open>
+  readonly count: () => { readonly open: number; readonly held: number }
+  /** Grows with whatever happens to any of them. */
+  readonly activity: () => number
+  /** Somebody waits for more. */
+  readonly isAwaited: () => boolean
+}
+
+const lateAfter = 5 * 60_000
+const maximumListed = 20
+
+const advice = {
+  left: "An operator has left them out or lost them: filter, drop, changes, debounce, throttle, switchMap, a buffer that drops or slides, groupedWithin without a handler for all. Delivery.filter and Delivery.handleAll settle what they leave out.",
+  ended:
+    "Their stream has ended before it had handled them (take, takeWhile, head): the next one gets them, or the next process.",
+  stuck:
+    "Their stream does not ask for more: a branch of partition or broadcastN has ended or is full, or a window is still open."
+} as const
+
+/**
+ * Looks at what is out: gives how many are taken to be dropped.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeLook = Effect.fnUntraced(function* (outstanding: Outstanding, now: () => number) {
+  const { tell } = yield* Watch
+  let seen = -1
+
+  const reasonOf = (entry: Open) =>
+    outstanding.isAwaited() ? advice.left : entry.isInHands() ? advice.stuck : advice.ended
+
+  const newOnes = (isTold: (entry: Open) => boolean) => {
+    const entries: Array<Open> = []
+    for (const entry of outstanding.entries()) {
+      if (entries.length >= maximumListed || !isTold(entry)) break
+      if (!entry.warned) entries.push(entry)
+      entry.warned = true
+    }
+    return entries
+  }
+
+  return Effect.suspend(() => {
+    const activity = outstanding.activity()
+    const { held, open } = outstanding.count()
+    const isIdle = activity === seen && held === 0
+    seen = activity
+    const time = now()
+    const entries = newOnes((entry) => isIdle || time - entry.since >= lateAfter)
+    const dropped = isIdle ? open : 0
+    const [first] = entries
+    if (first === undefined) return Effect.succeed(dropped)
+    const ids = Ids.list(entries.map(({ value }) => value!.id))
+    const since = isIdle ? "nobody is at work on any" : "that was 5 minutes ago"
+    const sentence = `These messages were handed out and are neither acknowledged nor deferred, and ${since}: ${ids}. ${
+      isIdle
+        ? reasonOf(first)
+        : `${advice.left} What interrupts a handler within its stream leaves its message to the next one.`
+    }`
+    return Effect.as(tell(entries, sentence), dropped)
+  })
+})

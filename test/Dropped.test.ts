@@ -1,0 +1,183 @@
+// What is left open is seen at once: a delivery that an operator of Stream has dropped.
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric, Stream } from "effect"
+import { Blaze, Bot, Delivery, Keyed, Ledger } from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { client, lines, pass, textOf } from "./support.ts"
+
+const run = <A, E, R>(
+  body: (log: ReadonlyArray<string>) => Effect.Effect<A, E, R>,
+  settings: Layer.Layer<never> = Layer.empty
+) => {
+  const log = lines()
+  return body(log.all).pipe(
+    Effect.provide(client),
+    Effect.provide(BlazeTest.layerServer),
+    Effect.provide(Layer.mergeAll(settings, log.layer, Layer.succeed(Keyed.Grace, 0)))
+  )
+}
+
+const told = (log: ReadonlyArray<string>) => log.filter((line) => line.includes("neither acknowledged nor deferred"))
+
+const gauge = (id: string) =>
+  Effect.map(Metric.snapshot, (all) => {
+    const found = all.find((metric) => metric.id === id)
+    return found === undefined ? undefined : (found.state as { readonly value: number }).value
+  })
+
+describe("a delivery that was dropped", () => {
+  it.effect("is told of once nothing happens any more, by its id and the likely operators, and once only", () =>
+    run((log) =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        const { deliveries } = yield* Blaze.Blaze
+        yield* deliveries.pipe(
+          Stream.filter((delivery) => textOf(delivery) !== "drop me"),
+          Stream.mapEffect(Delivery.handle(() => Effect.void)),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        const id = yield* alice.say("drop me")
+        yield* alice.say("hi")
+        yield* pass(14)
+        assert.deepStrictEqual(told(log), [])
+        yield* pass(16)
+        assert.strictEqual(told(log).length, 1)
+        assert.include(told(log)[0], id)
+        assert.match(told(log)[0]!, /^Warn .*nobody is at work on any.*filter/)
+        assert.strictEqual(yield* gauge("blaze_dropped_deliveries"), 1)
+        yield* pass(600)
+        assert.strictEqual(told(log).length, 1)
+      })
+    )
+  )
+
+  it.effect("is told apart from what a stream that has ended has left, and from one that is stuck", () =>
+    Effect.gen(function* () {
+      const after = (pipeline: (deliveries: Blaze.Blaze["Service"]["deliveries"]) => Effect.Effect<unknown, unknown>) =>
+        run((log) =>
+          Effect.gen(function* () {
+            const alice = yield* BlazeTest.user("alice")
+            yield* alice.say("1")
+            yield* alice.say("2")
+            const { deliveries } = yield* Blaze.Blaze
+            // Its fiber ends with the stream, as that of a program would.
+            yield* Effect.forkChild(Effect.exit(pipeline(deliveries)))
+            yield* pass(60)
+            return told(log).join()
+          })
+        )
+      const ended = yield* after((deliveries) => Stream.runCollect(Stream.takeWhile(deliveries, () => false)))
+      assert.match(ended, /takeWhile/)
+      const stuck = yield* after((deliveries) => Stream.runForEach(deliveries, () => Effect.never))
+      assert.match(stuck, /does not ask for more/)
+    })
+  )
+
+  it.effect("is not told of while somebody is at work on another", () =>
+    run((log) =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        const { deliveries } = yield* Blaze.Blaze
+        yield* deliveries.pipe(
+          Stream.filter((delivery) => textOf(delivery) !== "drop me"),
+          Stream.mapEffect(Delivery.handle(() => Effect.sleep("2 minutes"))),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        yield* alice.say("drop me")
+        yield* alice.say("hi")
+        yield* pass(110)
+        assert.deepStrictEqual(told(log), [])
+        yield* pass(60)
+        assert.strictEqual(told(log).length, 1)
+      })
+    )
+  )
+
+  it.effect("fails a test with BlazeTest.layer in the end, and what was settled after all does not", () =>
+    Effect.gen(function* () {
+      const test = (settle: boolean) =>
+        Effect.gen(function* () {
+          const alice = yield* BlazeTest.user("alice")
+          const dropped = yield* Deferred.make<Delivery.Delivery>()
+          const { deliveries } = yield* Blaze.Blaze
+          yield* deliveries.pipe(
+            Stream.tap((delivery) => Deferred.succeed(dropped, delivery)),
+            Stream.runDrain,
+            Effect.forkChild
+          )
+          const id = yield* alice.say("hi")
+          yield* pass(3)
+          if (settle) yield* (yield* Deferred.await(dropped)).ack
+          return id
+        }).pipe(Effect.provide(BlazeTest.layer), Effect.exit)
+      assert.isTrue(Exit.isSuccess(yield* test(true)))
+      const exit = yield* test(false)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.match(String(exit), /neither acknowledged nor deferred.*filter/)
+    })
+  )
+
+  it.effect(
+    "counts among those that may be open: then nothing is handed out, the log says so, and a settlement goes on",
+    () =>
+      run(
+        (log) =>
+          Effect.gen(function* () {
+            const alice = yield* BlazeTest.user("alice")
+            const { deliveries } = yield* Blaze.Blaze
+            const taken: Array<Delivery.Delivery> = []
+            yield* deliveries.pipe(
+              Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
+              Effect.forkChild
+            )
+            for (let n = 0; n < 5; n++) {
+              yield* alice.say(String(n))
+              yield* BlazeTest.settle
+            }
+            const texts = () => taken.map(textOf)
+            assert.deepStrictEqual(texts(), ["0", "1", "2"])
+            assert.strictEqual(log.filter((line) => line.includes("3 messages are open")).length, 1)
+            yield* taken[1]!.ack
+            yield* BlazeTest.settle
+            assert.deepStrictEqual(texts(), ["0", "1", "2", "3", "4"])
+            for (const delivery of taken) yield* delivery.ack
+          }),
+        Layer.succeed(Ledger.MaximumOpen, 3)
+      )
+  )
+
+  it.effect("with too many open, a bot that is refused ends all the same", () =>
+    run(
+      () =>
+        Effect.gen(function* () {
+          const server = yield* BlazeServer.BlazeServer
+          const account = yield* BlazeTest.Account
+          const alice = yield* BlazeTest.user("alice")
+          const { deliveries } = yield* Blaze.Blaze
+          const consumer = yield* Effect.forkChild(Stream.runDrain(deliveries))
+          yield* alice.say("hi")
+          yield* pass(1)
+          yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
+          yield* account.cut
+          yield* pass(120)
+          const error = yield* Effect.flip(Fiber.join(consumer))
+          assert.isTrue(error.isFatal)
+        }),
+      Layer.succeed(Ledger.MaximumOpen, 1)
+    )
+  )
+
+  it.effect("a handler of Bot that runs for long is none", () =>
+    run((log) =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        yield* Effect.forkChild(Bot.run(() => Effect.sleep("1 hour")))
+        yield* alice.say("hi")
+        yield* pass(120)
+        assert.deepStrictEqual(told(log), [])
+      })
+    )
+  )
+})
