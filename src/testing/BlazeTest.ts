@@ -238,4 +238,5 @@ const turns = 200
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: turns }), Effect.asVoid)
 
 export type { Cast, Stranger, Weather } from "./Story.ts"
+export * from "./ReplayViews.ts"
 export * from "./Strangers.ts"

@@ -31,6 +31,7 @@ const order = [
   "BlazeSocket",
   "Frame",
   "Gzip",
+  "Recording",
   "Message",
   "Outgoing",
   "MixinApi",

@@ -1,0 +1,151 @@
+/**
+ * Recorded messages as deliveries, without a server.
+ *
+ * Guarantee: what a pipeline does to each is what it would do in a bot, ids and limits included; nothing is sent.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as Base64 from "../Base64.ts"
+import * as Delivery from "../Delivery.ts"
+import type * as Envelope from "../Envelope.ts"
+import * as Ids from "../Ids.ts"
+import * as Underway from "../internal/Underway.ts"
+import * as Message from "../Message.ts"
+import * as Outgoing from "../Outgoing.ts"
+import * as Quota from "../Quota.ts"
+import * as Sender from "../Sender.ts"
+import * as Signer from "../Signer.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Seeded from "./Seeded.ts"
+
+/**
+ * What became of a message. One that was deferred does not come again: each view is handed out once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Happened {
+  readonly messageId: Ids.MessageId
+  /** `Open` as long as nobody has settled it. */
+  readonly outcome: "Acknowledged" | "Deferred" | "GivenUp" | "Open"
+  /** What it was answered with, in order. */
+  readonly answers: ReadonlyArray<{
+    readonly id: Ids.MessageId
+    readonly to: Delivery.Recipient
+    readonly category: string
+    /** The payload as text. */
+    readonly text: string
+  }>
+}
+
+type Mutable<A> = { -readonly [Key in keyof A]: A[Key] }
+
+interface Entry extends Mutable<Omit<Happened, "answers">> {
+  readonly answers: Array<Happened["answers"][number]>
+}
+
+const textOf = (content: Outgoing.Outgoing) =>
+  new TextDecoder().decode(Option.getOrElse(Base64.decode(content.dataBase64), () => new Uint8Array()))
+
+/** What really makes ids and looks at limits, over a way that leads nowhere. */
+const makeSender = (botId: Ids.UserId) =>
+  Sender.make.pipe(
+    Effect.provide(
+      Layer.mergeAll(
+        Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
+        Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
+        Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
+        Telemetry.layer(botId),
+        Seeded.layerPlatform("replay")
+      )
+    )
+  )
+
+const nobody = "00000000-0000-0000-0000-000000000000" as Ids.UserId
+
+/**
+ * Hands out recorded views, and tells what became of each.
+ *
+ * **When to use**
+ *
+ * Use to run a pipeline over what a bot has received: a pipeline is a function of its deliveries. `Recording` writes the views.
+ *
+ * **Example** (A pipeline that is a function)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Delivery, Message } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const echo = <E>(deliveries: Stream.Stream<Delivery.Delivery, E>) =>
+ *   deliveries.pipe(
+ *     Delivery.filter(Message.isText),
+ *     Stream.mapEffect(Delivery.handle((delivery) => delivery.reply(delivery.message.text)))
+ *   )
+ *
+ * const views = [{ message_id: "928c5c40-769c-3e97-8387-fb1ae0645311", category: "PLAIN_TEXT", data: "aGk=" }]
+ * const program = Effect.gen(function*() {
+ *   const { deliveries, happened } = yield* BlazeTest.replayViews(views)
+ *   yield* Stream.runDrain(echo(deliveries))
+ *   const [first] = yield* happened
+ *   console.assert(first?.outcome === "Acknowledged" && first.answers[0]?.text === "hi")
+ * })
+ *
+ * await Effect.runPromise(program)
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const replayViews = Effect.fnUntraced(function* (
+  views: Iterable<Envelope.MessageView>,
+  options: { readonly botId?: Ids.UserId | undefined } = {}
+) {
+  const { botId = nobody } = options
+  const sender = yield* makeSender(botId)
+  const open = Underway.make<Message.Message>()
+  const records = new Map<Underway.Entry<Message.Message>, Entry>()
+  const later = Effect.runForkWith(yield* Effect.context<never>())
+
+  const settle = (entry: Underway.Entry<Message.Message>, outcome: Happened["outcome"]) => {
+    if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
+  }
+
+  const actionsOf = (record: Entry): Delivery.Actions => ({
+    botId,
+    later,
+    observe: undefined,
+    hold: () => {},
+    release: () => {},
+    leave: () => {},
+    ack: (entry) => settle(entry, "Acknowledged"),
+    defer: (entry) => Effect.sync(() => settle(entry, "Deferred")),
+    giveUp: (entry) => Effect.sync(() => settle(entry, "GivenUp")),
+    unread: () => Effect.void,
+    answer: (message, to, content, options) =>
+      Effect.tap(sender.answer(message, to, content, options), (id) =>
+        Effect.sync(() => {
+          const outgoing = Outgoing.fromContent(content)
+          record.answers.push({ id, to, category: outgoing.category, text: textOf(outgoing) })
+        })
+      ),
+    derive: sender.derive
+  })
+
+  const deliveries: Stream.Stream<Delivery.Delivery> = Stream.fromIterable(views).pipe(
+    Stream.map((view) => {
+      const message = Message.fromView(view)
+      const entry = open.begin(message, 0)
+      const record: Entry = { messageId: message.id, outcome: "Open", answers: [] }
+      records.set(entry, record)
+      return new Delivery.Delivery(message, entry, actionsOf(record))
+    })
+  )
+  const happened: Effect.Effect<ReadonlyArray<Happened>> = Effect.sync(() => [...records.values()])
+  return { deliveries, happened }
+})
