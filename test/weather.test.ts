@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type BotName, simulate } from "./simulation/library.ts"
+import { pipelines, simulatePipeline } from "./simulation/pipelines.ts"
 
 describe("the library", () => {
   const seeds = Array.from({ length: 8 }, (_, n) => n + 1)
@@ -15,6 +16,14 @@ describe("the library", () => {
           }),
         { discard: true }
       )
+    )
+  }
+})
+
+describe("the pipelines of the docs", () => {
+  for (const name of Object.keys(pipelines)) {
+    it.live(`lose nothing, keep the order, and handle nothing beside itself, cut short and begun again: ${name}`, () =>
+      Effect.map(simulatePipeline(name, 1), ({ violations }) => assert.deepStrictEqual(violations, []))
     )
   }
 })

@@ -126,7 +126,7 @@ export const bots = {
 export type BotName = keyof typeof bots
 
 /** Acknowledgements one way or the other, and bounds that are met. */
-const library = (seed: number) => {
+export const library = (seed: number) => {
   const random = seeded(seed + 1)
   const below = (limit: number) => Math.floor(random() * limit)
   const isSmall = () => random() < 0.5
@@ -149,7 +149,7 @@ const library = (seed: number) => {
 }
 
 /** Ten people for six hours, who now and then say very much at once. */
-const planOf = (seed: number) => {
+export const planOf = (seed: number) => {
   const plan = Plan.make({
     seed,
     people: 10,

@@ -1,7 +1,7 @@
-// npm run test:simulation -- [--seeds N] [--from N] [--bots echo,moody,restless] [--stop]
+// npm run test:simulation -- [--seeds N] [--from N] [--bots echo,moody,restless | --pipelines] [--stop]
 // npm run test:simulation -- --removed | --planted | --week
 //
-// The library in every weather, seed by seed, on all cores; with --removed, whether it is noticed when a guarantee is taken out; with
+// The library in every weather, seed by seed, on all cores, or the pipelines of the docs; with --removed, whether it is noticed when a guarantee is taken out; with
 // --planted, whether strangers find the bugs of a shop, and leave the good one alone over 50 seeds; with --week, whether a week of 50
 // people is the same in two processes, one of which has little of the machine.
 import { Effect, Result } from "effect"
@@ -15,6 +15,7 @@ import { parseArgs } from "node:util"
 import { find, options } from "./planted.ts"
 import { type Bug, bugs as shopBugs, shop } from "./shop.ts"
 import { type BotName, bots, simulate } from "./library.ts"
+import { pipelines, simulatePipeline } from "./pipelines.ts"
 import { type Removal, removals } from "./removed.ts"
 
 const { values: args } = parseArgs({
@@ -22,6 +23,8 @@ const { values: args } = parseArgs({
     seeds: { type: "string", default: "25" },
     from: { type: "string", default: "1" },
     bots: { type: "string", default: Object.keys(bots).join() },
+    /** The pipelines of the docs in place of the bots. */
+    pipelines: { type: "boolean", default: false },
     /** Ends with the first violation. */
     stop: { type: "boolean", default: false },
     removed: { type: "boolean", default: false },
@@ -35,14 +38,17 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 const cores = availableParallelism()
 const seeds = Number(args.seeds)
 const from = Number(args.from)
+const names = args.pipelines ? Object.keys(pipelines) : args.bots.split(",")
 
 const runSeeds = async (rest: number) => {
   let violations = 0
   const totals: Record<string, { seeds: number; messages: number; lives: number; handshakes: number }> = {}
   for (let seed = from; seed < from + seeds; seed++) {
     if (seed % cores !== rest) continue
-    for (const name of args.bots.split(",") as ReadonlyArray<BotName>) {
-      const { outcome, violations: found } = await Effect.runPromise(simulate(name, seed))
+    for (const name of names) {
+      const { outcome, violations: found } = await Effect.runPromise(
+        name in pipelines ? simulatePipeline(name, seed) : simulate(name as BotName, seed)
+      )
       const total = (totals[name] ??= { seeds: 0, messages: 0, lives: 0, handshakes: 0 })
       total.seeds++
       total.messages += outcome.said.length
@@ -73,7 +79,7 @@ const runProcess = (directory: string, options: ReadonlyArray<string>, file = "r
   })
 
 const runAll = async () => {
-  const common = ["--seeds", args.seeds, "--from", args.from, "--bots", args.bots, ...(args.stop ? ["--stop"] : [])]
+  const common = ["--seeds", args.seeds, "--from", args.from, "--bots", names.join(), ...(args.stop ? ["--stop"] : [])]
   const results = await Promise.all(
     Array.from({ length: cores }, (_, rest) => runProcess(root, [...common, "--rest", String(rest)]))
   )
@@ -85,7 +91,7 @@ const runAll = async () => {
 
 const without = async ({ file, from, to, what }: Removal) => {
   const directory = mkdtempSync(join(tmpdir(), "effect-blaze-removed-"))
-  for (const part of ["src", "test/simulation", "test/support.ts", "package.json"]) {
+  for (const part of ["src", "docs/examples", "test/simulation", "test/support.ts", "package.json"]) {
     cpSync(join(root, part), join(directory, part), { recursive: true })
   }
   symlinkSync(join(root, "node_modules"), join(directory, "node_modules"))
