@@ -13,6 +13,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Gzip from "./Gzip.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as Utf8 from "./internal/Utf8.ts"
 
 /**
  * How many bytes one frame may inflate to. 16 MiB by default; Mixin's own requests stay below 128 KiB.
@@ -64,8 +65,6 @@ const notEnvelope = BlazeError.make(
   new BlazeError.BadInput({ problem: "a frame that is not an envelope with an action" })
 )
 
-const encoder = new TextEncoder()
-
 /**
  * @category layers
  * @since 0.1.0
@@ -76,6 +75,7 @@ export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer
     const { gunzip, gzip } = yield* Gzip.Gzip
     const maximumSize = yield* Setting.count("Frame.MaximumSize", yield* MaximumSize)
     const decoder = new TextDecoder("utf-8", { fatal: true })
+    const encode = Utf8.makeEncoder()
     return Frame.of({
       decode: (frame) => {
         if (typeof frame === "string") return notBinary
@@ -95,7 +95,7 @@ export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer
         }
         return Result.mapError(Envelope.decodeIncoming(json), () => notEnvelope)
       },
-      encode: (envelope) => gzip(encoder.encode(JSON.stringify(envelope)))
+      encode: (envelope) => gzip(encode(JSON.stringify(envelope)))
     })
   })
 )

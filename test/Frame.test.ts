@@ -80,6 +80,21 @@ for (const [codec, layer] of Object.entries(codecs)) {
       assert.isBelow(process.memoryUsage().rss - before, 64 * 1024 * 1024)
     })
 
+    it("reads what it wrote, at every length around what is encoded in place, one after the other", () => {
+      withFrame((frame) => {
+        for (const letter of ["a", "é", "漢", "😀"]) {
+          for (let length = 900; length < 1100; length += 7) {
+            const text = letter.repeat(length / letter.length)
+            const frames = [text, "short"].map((id) => frame.encode({ id, action: "LIST_PENDING_MESSAGES" }))
+            assert.deepStrictEqual(
+              frames.map((bytes) => Result.getOrThrow(frame.decode(bytes)).id),
+              [text, "short"]
+            )
+          }
+        }
+      })
+    })
+
     it("reads what it wrote, and what the other codec wrote", () => {
       const envelope = {
         id: "0623f846-aa86-4664-bb65-0e5559890a5c",

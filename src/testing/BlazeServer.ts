@@ -28,6 +28,7 @@ import * as Base64 from "../Base64.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Gzip from "../Gzip.ts"
+import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
 import * as Keystore from "../Keystore.ts"
 import type * as MixinApi from "../MixinApi.ts"
@@ -592,9 +593,9 @@ type NewIds = Effect.Success<typeof makeNewIds>
 const makeCodec = Effect.gen(function* () {
   const { gunzip } = yield* Gzip.Gzip
   const compress = yield* Compression
-  const encoder = new TextEncoder()
+  const encode = Utf8.makeEncoder()
   return {
-    encode: (envelope: object) => compress(encoder.encode(JSON.stringify(envelope))),
+    encode: (envelope: object) => compress(encode(JSON.stringify(envelope))),
     decode: (frame: Uint8Array) => {
       const bytes = gunzip(frame, 2 * maximumRequestSize)
       let json: unknown

@@ -39,6 +39,7 @@ const order = [
   "Signer",
   "Keystore",
   "Setting",
+  "Utf8",
   "BlazeError",
   "Telemetry",
   "Underway",
