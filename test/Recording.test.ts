@@ -139,6 +139,34 @@ describe("BlazeTest.replayViews", () => {
     })
   )
 
+  it.effect("a pipeline narrows without a cast, and a batch takes its type from the stream", () =>
+    Effect.gen(function* () {
+      const { deliveries } = yield* BlazeTest.replayViews([...views, { ...views[0]!, category: "PLAIN_STICKER" }])
+      const key = ({ message }: Deliveries.Delivery) => message.conversationId
+      const options = { key, concurrency: 2, every: 1 }
+      const narrowed = yield* deliveries.pipe(
+        Stream.filter(Delivery.is(Message.isText)),
+        Stream.map(({ message }): string => message.text),
+        Stream.runCollect
+      )
+      const one = deliveries.pipe(
+        Delivery.filter(Message.isText),
+        Keyed.mapEffect(({ message }) => Effect.succeed<string>(message.text), { key, concurrency: 2 })
+      )
+      const batches = deliveries.pipe(
+        Delivery.filter(Message.isText),
+        Keyed.mapEffectBatch(
+          Delivery.handleAll((batch) => Effect.succeed(batch.map(({ message }): string => message.text))),
+          options
+        )
+      )
+      assert.deepStrictEqual(narrowed, ["hi", "hi", "hi"])
+      assert.deepStrictEqual(yield* Stream.runCollect(one), ["hi", "hi", "hi"])
+      const [first] = yield* Stream.runCollect(Stream.take(batches, 1))
+      assert.deepStrictEqual(first, ["hi", "hi", "hi"])
+    })
+  )
+
   it.effect("answers go where they would, and are the same in every run", () =>
     Effect.gen(function* () {
       const user = "773e5e77-4107-45c2-b648-8fc722ed77f5" as Ids.UserId
