@@ -221,9 +221,12 @@ export const derive = (...parts: Array<string>): Effect.Effect<string, never, Di
  * @since 0.1.0
  */
 export const deriveWith = (digest: Digest.Digest["Service"], parts: ReadonlyArray<string>): Effect.Effect<string> => {
-  const name = encoder.encode(parts.map((part) => `${part.length}:${part}`).join(""))
-  const bytes = new Uint8Array(namespace.length + name.length)
+  let name = ""
+  for (const part of parts) name += `${part.length}:${part}`
+  // A unit of UTF-16 takes three bytes at the most.
+  const bytes = new Uint8Array(namespace.length + 3 * name.length)
   bytes.set(namespace)
-  bytes.set(name, namespace.length)
-  return Effect.map(digest.digest(Digest.sha1, bytes), (hashed) => uuidFromBytes(hashed, 5))
+  const { written } = encoder.encodeInto(name, bytes.subarray(namespace.length))
+  const hashed = digest.digest(Digest.sha1, bytes.subarray(0, namespace.length + written))
+  return Effect.map(hashed, (hash) => uuidFromBytes(hash, 5))
 }

@@ -475,8 +475,9 @@ const timestamps = (now: () => number) => {
       const next = (Math.floor(last.nanos / unit) + 1) * unit
       last = { milli, nanos: next < nanosPerMilli ? next : Math.min(last.nanos + 1, nanosPerMilli - 1) }
     }
-    const [seconds, millis] = new Date(milli).toISOString().slice(0, -1).split(".")
-    const fraction = `${millis}${String(last.nanos).padStart(6, "0")}`
+    const date = new Date(milli).toISOString()
+    const seconds = date.slice(0, -5)
+    const fraction = `${date.slice(-4, -1)}${String(last.nanos).padStart(6, "0")}`
     let length = fraction.length
     while (fraction[length - 1] === "0") length--
     return length === 0 ? `${seconds}Z` : `${seconds}.${fraction.slice(0, length)}Z`
@@ -538,6 +539,7 @@ const makeFaults = () => {
       tag: Tag,
       applies: (fault: Extract<Fault, { _tag: Tag }>) => boolean = () => true
     ): Extract<Fault, { _tag: Tag }> | undefined => {
+      if (faults.length === 0) return undefined
       const index = faults.findIndex(
         ({ fault }) => fault._tag === tag && applies(fault as Extract<Fault, { _tag: Tag }>)
       )
