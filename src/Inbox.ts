@@ -84,6 +84,8 @@ export interface Inbox {
   readonly listed: () => void
   /** Waits until there are messages; for one consumer. Fails once there will be none, and all are taken. */
   readonly arrival: Pull.Pull<void, BlazeError.BlazeError>
+  /** Waits until messages wait here. */
+  readonly filled: Effect.Effect<void>
   /** Waits until there will be no more messages. */
   readonly ended: Effect.Effect<void>
   /** Takes the messages that are there. Apart from the wait, so that an interruption cannot lose them in between. */
@@ -168,6 +170,7 @@ export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemet
     listing: left.listing,
     listed: left.listed,
     arrival,
+    filled: signal.until(() => ready.size() > 0),
     ended,
     take: () => {
       const taken = ready.takeAll()

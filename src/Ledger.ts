@@ -81,10 +81,12 @@ export interface Ledger {
   readonly count: () => { readonly open: number; readonly held: number }
   /** What is open, oldest first. */
   readonly entries: () => Iterable<Open>
-  /** Tells when something was settled. */
+  /** Tells when something was opened or settled. */
   readonly signal: Signal.Signal
   /** Measures what is open, and tells once of what was dropped. */
   readonly look: Effect.Effect<void>
+  /** Waits until there is something to look at. */
+  readonly busy: Effect.Effect<void>
 }
 
 const gaveUp = {
@@ -242,14 +244,9 @@ const makeLook = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const { metrics } = Telemetry
   const lookForDropped = yield* Dropped.makeLook({ ...open, isAwaited }, telemetry.now)
-  let isIdle = false
   return Effect.suspend(() => {
     const oldest = open.oldest()
     const waiting = inbox.waiting()[0]
-    const wasIdle = isIdle
-    isIdle = oldest === undefined && waiting === undefined && deferred() === 0
-    // Days may pass like this, and in a simulation they do in a second.
-    if (isIdle && wasIdle) return Effect.void
     const now = telemetry.now()
     const written = Date.parse((oldest?.value ?? waiting)?.createdAt ?? "")
     const age = clock.currentTimeMillisUnsafe() - written
@@ -304,7 +301,9 @@ export const make: Effect.Effect<
         Effect.sync(() => awaited--)
       )
       const entries = yield* admit
-      if (entries.length > 0) return entries
+      if (entries.length === 0) continue
+      signal.notify()
+      return entries
     }
   })
 
@@ -328,6 +327,10 @@ export const make: Effect.Effect<
     count: open.count,
     entries: open.entries,
     signal,
+    busy: Effect.raceFirst(
+      signal.until(() => open.size() > 0),
+      inbox.filled
+    ),
     look: yield* makeLook(inbox, open, () => awaited > 0, aside.size)
   }
 })

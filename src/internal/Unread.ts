@@ -15,6 +15,8 @@ import * as Telemetry from "../Telemetry.ts"
  */
 export interface Unread {
   readonly count: (message: Message.Message) => Effect.Effect<void>
+  /** Nothing will have to be told. */
+  readonly isEmpty: () => boolean
   /** Tells how many there were since the log last told of them. */
   readonly tell: Effect.Effect<void>
 }
@@ -56,8 +58,8 @@ export const make: Effect.Effect<Unread, never, Telemetry.Telemetry> = Effect.ge
         unread.set(name, { count: 0, since: telemetry.now() })
         return tellUnread(name, 1)
       }),
+    isEmpty: () => unread.size === 0,
     tell: Effect.suspend(() => {
-      if (unread.size === 0) return Effect.void
       const now = telemetry.now()
       return Effect.forEach(
         [...unread],
