@@ -279,14 +279,14 @@ interface Consumer {
   /** It failed or was interrupted. */
   wasCut: boolean
   /** Whether what it handed out may still be settled: its stream has ended in peace, and goes on in a larger one. */
-  readonly isAtWork: () => boolean
+  readonly hands: () => Underway.Hands
 }
 
 const makeConsumer = (): Consumer => {
   const consumer: Consumer = {
     fiber: undefined,
     wasCut: false,
-    isAtWork: () => !consumer.wasCut && consumer.fiber?.pollUnsafe() === undefined
+    hands: () => (consumer.wasCut ? "Cut" : consumer.fiber?.pollUnsafe() === undefined ? "AtWork" : "Ended")
   }
   return consumer
 }
@@ -300,7 +300,7 @@ const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "
   const actionsOf = (own: Consumer): Delivery.Actions => ({
     ...actions,
     leave: (entry) => {
-      entry.isInHands = Underway.inNobodysHands
+      entry.hands = Underway.inNobodysHands
       if (consumer !== undefined && consumer !== own) ledger.handBack(entry)
       ledger.signal.notify()
     }
@@ -402,7 +402,7 @@ const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Deli
     while (next < received.length) {
       const entry = received[next++]!
       if (entry.value === undefined) continue
-      entry.isInHands = own.isAtWork
+      entry.hands = own.hands
       return [new Delivery.Delivery(entry.value, entry, actions)]
     }
   }

@@ -17,6 +17,7 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import * as Ids from "./Ids.ts"
+import * as Restart from "./internal/Restart.ts"
 import type * as Ledger from "./Ledger.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
@@ -152,6 +153,14 @@ export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>,
 export let observe: <A, E, R>(delivery: Delivery, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
+ * Whether nobody has settled it yet.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let isOpen: (delivery: Delivery) => boolean
+
+/**
  * Counts a message for which the program has no case, and tells the log of it now and then.
  *
  * @category combinators
@@ -248,6 +257,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     hold = (delivery) => delivery.#actions.hold(delivery.#open)
     observe = (delivery, handled) =>
       delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
+    isOpen = (delivery) => delivery.#open.value !== undefined
     unread = (delivery) => delivery.#actions.unread(delivery.message)
     split = <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => {
       const whole = delivery.#open
@@ -266,6 +276,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         delivery.#actions.ack(delivery.#open)
         return Exit.void
       }
+      // It stays with who is about to begin again.
+      if (Restart.isIn(exit.cause)) return Exit.void
       if (Cause.hasInterruptsOnly(exit.cause)) {
         delivery.#actions.leave(delivery.#open)
         return Exit.void
@@ -492,8 +504,11 @@ export const handle =
  */
 export const handleAll =
   <M extends Message.Message, A, E, R>(handler: (deliveries: ReadonlyArray<Delivery<M>>) => Effect.Effect<A, E, R>) =>
-  (deliveries: ReadonlyArray<Delivery<M>>): Effect.Effect<A, E, R> =>
+  (given: ReadonlyArray<Delivery<M>>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
+      // What was settled meanwhile is not handled again: a batch that begins anew has it still.
+      const open = given.filter(isOpen)
+      const deliveries = open.length === 0 ? given : open
       for (const delivery of deliveries) hold(delivery)
       const handled = Effect.suspend(() => effectOf(handler(deliveries), deliveries))
       return Effect.onExit(

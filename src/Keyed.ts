@@ -20,6 +20,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as Lanes from "./internal/Lanes.ts"
+import * as Restart from "./internal/Restart.ts"
 import * as Setting from "./internal/Setting.ts"
 
 /**
@@ -62,7 +63,10 @@ export interface Options<A> {
 export interface BatchOptions<A> extends Options<A> {
   /** How many elements a batch may have: 100. */
   readonly size?: number | undefined
-  /** How long nothing of a key may have arrived before its batch begins, unless it is full. When the stream has ended nothing is waited for. */
+  /**
+   * How long nothing of a key may have arrived before its batch begins, unless it is full. Nothing is waited for when the stream has ended, or
+   * no more may be in flight.
+   */
   readonly quiet?: Duration.Input | undefined
   /**
    * Whether what arrives of a key interrupts its batch, which begins again with both: no by default. A batch that is full is not
@@ -200,6 +204,8 @@ const batches = <A>({
 interface Work<A, U, B, E> {
   readonly lane: Lanes.Lane<A>
   readonly unit: U
+  /** As it was at first, whatever is done to the elements. */
+  readonly weight: number
   fiber: Fiber.Fiber<B, E> | undefined
   /** Where it stands among those that are being worked on. */
   place: number
@@ -306,8 +312,8 @@ const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["res
   const byLane = new Map<Lanes.Lane<A>, Work<A, U, B, E>>()
   return {
     size: () => working.length,
-    add: (lane: Lanes.Lane<A>, unit: U): Work<A, U, B, E> => {
-      const work = { lane, unit, fiber: undefined, place: working.length, isRestarting: false }
+    add: (lane: Lanes.Lane<A>, unit: U, weight: number): Work<A, U, B, E> => {
+      const work = { lane, unit, weight, fiber: undefined, place: working.length, isRestarting: false }
       working.push(work)
       if (restart !== undefined) byLane.set(lane, work)
       return work
@@ -327,7 +333,7 @@ const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["res
       const work = restart === undefined ? undefined : byLane.get(lane)
       if (work?.fiber === undefined || work.isRestarting || restart?.hasRoom(work.unit) !== true) return
       work.isRestarting = true
-      work.fiber.interruptUnsafe()
+      Restart.interrupt(work.fiber)
     },
     /** Whether it waits again now, together with what has arrived. */
     rejoins: (work: Work<A, U, B, E>, exit: Exit.Exit<B, E>): boolean => {
@@ -407,7 +413,7 @@ const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
   }
 
   const finish = (work: Work<A, U, B, E2>, exit: Exit.Exit<C, E3>) => {
-    if (Exit.isSuccess(exit)) push(exit.value, size(work.unit), weight(work.unit))
+    if (Exit.isSuccess(exit)) push(exit.value, size(work.unit), work.weight)
     else {
       isStopping = true
       fail(exit.cause)
@@ -433,7 +439,7 @@ const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
   const start = (lane: Lanes.Lane<A>) => {
     const unit = take(lane)
     begin(
-      working.add(lane, unit),
+      working.add(lane, unit, weight(unit)),
       Effect.suspend(() => f(unit))
     )
   }
@@ -536,6 +542,8 @@ const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
           inFlight.add(weight(element))
           workers.arrived(lanes.add(element))
         }
+        // Who waits for silence would wait for what nobody reads.
+        if (inFlight.isFull()) lanes.hurry()
         workers.dispatch()
         while (inFlight.isFull()) yield* inFlight.awaitRoom
       }
@@ -547,7 +555,7 @@ const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
       Effect.sync(() => {
         if (Pull.isDoneCause(cause)) {
           isDone = true
-          lanes.end()
+          lanes.hurry()
           workers.dispatch()
           output.notify()
         } else {

@@ -39,7 +39,8 @@ export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Ledger/Max
 })
 
 /**
- * How many messages may be open, handed out and not settled, before no further one is handed out: 50 000. A warning in the log says so.
+ * How many messages may be open, handed out and not settled, before no further ones are taken from the inbox: 50 000. A warning in the log
+ * says so. What is taken in one go, `Inbox.Size` at the most, may go beyond it.
  *
  * @category references
  * @since 0.1.0
@@ -283,7 +284,7 @@ export const make: Effect.Effect<
       // It is nowhere between its end and what is made of it, which may take a store its time.
     }).pipe(Effect.uninterruptible)
 
-  const tooMany = makeTooMany(maximumOpen, open.size)
+  const tooMany = makeTooMany(maximumOpen, open.handedOut)
   let awaited = 0
   const receive = Effect.gen(function* () {
     while (true) {
@@ -394,12 +395,14 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
         )
       )
     },
-    takeOver: () => giveBack(Array.from(open.entries()).filter((entry) => isLeft(entry) && !entry.isInHands())),
+    takeOver: () => giveBack(Array.from(open.entries()).filter((entry) => isLeft(entry) && entry.hands() !== "AtWork")),
     takeReturned: (id: Ids.MessageId): Open | undefined => {
       const entry = returned.size === 0 ? undefined : returned.get(id)
       if (entry !== undefined) returned.delete(id)
       return entry
     },
-    count: () => ({ open: open.size(), held })
+    count: () => ({ open: open.size(), held }),
+    /** Without what is on its way to the next consumer. */
+    handedOut: () => open.size() - returned.size
   }
 }

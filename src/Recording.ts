@@ -17,8 +17,8 @@ import * as Message from "./Message.ts"
  */
 export interface Options {
   /**
-   * Writes `x` and `0` for the letters and digits of what people wrote, nothing for other payloads, and made-up ids: no by default. The last
-   * 100 000 ids keep their names.
+   * Writes `0` for the digits of what people wrote and `x` for all else but space and the punctuation of ASCII, nothing for other payloads, and
+   * made-up ids: no by default. The 100 000 ids that were met last keep their names.
    */
   readonly redact?: boolean | undefined
 }
@@ -33,8 +33,9 @@ const makeNames = () => {
     // Old clients and the system have none.
     if (id === "" || /^[0-]+$/.test(id)) return id
     const known = names.get(id)
-    if (known !== undefined) return known
-    const name = `00000000-0000-4000-8000-${(++made).toString(16).padStart(12, "0")}`
+    const name = known ?? `00000000-0000-4000-8000-${(++made).toString(16).padStart(12, "0")}`
+    // Behind those that were not met for longer.
+    names.delete(id)
     names.set(id, name)
     const [oldest] = names.keys()
     if (names.size > maximumNames && oldest !== undefined) names.delete(oldest)
@@ -42,7 +43,11 @@ const makeNames = () => {
   }
 }
 
-const redactText = (text: string) => text.replace(/\p{L}/gu, "x").replace(/\p{N}/gu, "0")
+/** Whatever is no digit and none of the signs between words of ASCII may be part of one. */
+const redactText = (text: string) => text.replace(/\p{N}/gu, "0").replace(/[^0\s!-/:-@[-`{-~]/gu, "x")
+
+/** What the server writes of its own: its words, and its times. */
+const ownWords = /^(?:[A-Z][A-Z_]{0,63}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z)$/
 
 const ids = ["message_id", "conversation_id", "user_id", "representative_id", "session_id", "quote_message_id"] as const
 const plain = ["category", "status", "source", "silent", "expire_in", "created_at", "updated_at"] as const
@@ -50,7 +55,10 @@ const plain = ["category", "status", "source", "silent", "expire_in", "created_a
 const redacted = (message: Message.Message, nameOf: (id: string) => string) => {
   const { view } = message
   const line: Record<string, unknown> = {}
-  for (const field of plain) if (view[field] !== undefined) line[field] = view[field]
+  for (const field of plain) {
+    const value = view[field]
+    if (typeof value !== "string" || ownWords.test(value)) line[field] = value
+  }
   for (const field of ids) {
     const id = view[field]
     if (typeof id === "string") line[field] = nameOf(id.toLowerCase())

@@ -100,10 +100,12 @@ export interface Sender {
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
   const contactOf = (user: Ids.UserId) =>
-    Effect.provideService(Ids.contactConversation(userId, user), Digest.Digest, digest)
+    Effect.provideService(Ids.contactConversation(userId, Ids.toLowerCase(user) as Ids.UserId), Digest.Digest, digest)
   return {
     conversationOf: (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
-      "conversation" in to ? Effect.succeed(to.conversation) : contactOf(to.user),
+      "conversation" in to
+        ? Effect.succeed(Ids.toLowerCase(to.conversation) as Ids.ConversationId)
+        : contactOf(to.user),
     /** Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for. */
     recipientOf: (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
       if ("user" in to) return Effect.succeed(to.user)

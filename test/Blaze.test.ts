@@ -255,7 +255,7 @@ describe("Blaze.sendAll", () => {
       const messages: ReadonlyArray<Blaze.OutgoingMessage> = [
         sentTo(alice, "1"),
         // The same recipient by another name.
-        { to: { conversation: alice.conversationId }, content: "2" },
+        { to: { conversation: alice.conversationId.toUpperCase() as Ids.ConversationId }, content: "2" },
         sentTo(alice, "3"),
         sentTo(bob, ""),
         sentTo(bob, "b")

@@ -407,3 +407,55 @@ describe("Delivery", () => {
     }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
   )
 })
+
+describe("Keyed.mapEffectBatch with restart, over deliveries", () => {
+  const key = ({ message }: Delivery.Delivery) => message.conversationId
+  const options = { key, concurrency: 1, restart: true }
+
+  test(
+    "what it interrupts stays with it, though its consumer is followed by another one in the same stream",
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const rows: Array<string> = []
+      const write = Delivery.handleAll((group) =>
+        Effect.andThen(
+          Effect.sleep("3 seconds"),
+          Effect.sync(() => rows.push(group.map(textOf).join()))
+        )
+      )
+      yield* Stream.concat(Stream.take(deliveries, 1), deliveries).pipe(
+        Keyed.mapEffectBatch(write, options),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      const alice = yield* say("a1")
+      yield* pass(1)
+      const bob = yield* BlazeTest.user("bob")
+      yield* bob.say("b1")
+      yield* pass(1)
+      yield* alice.say("a2")
+      yield* pass(20)
+      assert.deepStrictEqual(rows.toSorted(), ["a1,a2", "b1"])
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
+    "what was settled when it was interrupted is not handled again",
+    Effect.gen(function* () {
+      const { deliveries } = yield* Blaze.Blaze
+      const rows: Array<string> = []
+      const write = Delivery.handleAll((group) => Effect.sync(() => rows.push(group.map(textOf).join())))
+      yield* deliveries.pipe(
+        Keyed.mapEffectBatch((group) => Effect.andThen(write(group), Effect.sleep("2 seconds")), options),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      const alice = yield* say("1")
+      yield* pass(1)
+      yield* alice.say("2")
+      yield* pass(20)
+      assert.deepStrictEqual(rows, ["1", "2"])
+    })
+  )
+})

@@ -1,6 +1,6 @@
 // What is left open is seen at once: a delivery that an operator of Stream has dropped.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Metric, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric, Schedule, Stream } from "effect"
 import { Blaze, Bot, Delivery, Keyed, Ledger } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass, textOf } from "./support.ts"
@@ -108,7 +108,7 @@ describe("a delivery that was dropped", () => {
             Effect.forkChild
           )
           const id = yield* alice.say("hi")
-          yield* pass(3)
+          yield* pass(5)
           if (settle) yield* (yield* Deferred.await(dropped)).ack
           return id
         }).pipe(Effect.provide(BlazeTest.layer), Effect.exit)
@@ -117,6 +117,48 @@ describe("a delivery that was dropped", () => {
       assert.isTrue(Exit.isFailure(exit))
       assert.match(String(exit), /neither acknowledged nor deferred.*filter/)
     })
+  )
+
+  it.effect("is none of what an interrupted bot has left, nor of what is held", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot = yield* Effect.forkChild(Bot.run(() => Effect.sleep("1 minute")))
+      yield* alice.say("1")
+      yield* pass(1)
+      yield* Fiber.interrupt(bot)
+      yield* pass(10)
+      const { deliveries } = yield* Blaze.Blaze
+      yield* deliveries.pipe(
+        Stream.runForEach((delivery) => Effect.sync(() => Delivery.hold(delivery))),
+        Effect.forkChild
+      )
+      yield* pass(10)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("with as many open as may be, the next consumer gets what the last one has left", () =>
+    run(
+      () =>
+        Effect.gen(function* () {
+          const account = yield* BlazeTest.Account
+          const alice = yield* BlazeTest.user("alice")
+          const { deliveries } = yield* Blaze.Blaze
+          let tries = 0
+          yield* deliveries.pipe(
+            Stream.grouped(3),
+            Stream.mapEffect((group): Effect.Effect<void, string> =>
+              tries++ === 0 ? Effect.fail("no database") : Delivery.handleAll(() => Effect.void)(group)
+            ),
+            Stream.retry(Schedule.spaced("1 second")),
+            Stream.runDrain,
+            Effect.forkChild
+          )
+          for (const text of ["1", "2", "3"]) yield* alice.say(text)
+          for (let n = 0; n < 10; n++) yield* pass(1)
+          assert.deepStrictEqual(yield* account.pending, [])
+        }),
+      Layer.succeed(Ledger.MaximumOpen, 3)
+    )
   )
 
   it.effect(

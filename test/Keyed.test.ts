@@ -584,12 +584,40 @@ describe("Keyed.mapEffectBatch", () => {
       } as const
       const { log, offer, pass } = yield* observed(options)
       yield* offer(...[1, 1, 1, 1, 5, 6, 7].map((n) => item("a", n)))
+      // No more may be in flight, so that the silence is not waited for.
+      assert.deepStrictEqual(log, ["0-0 a: 1 1 1 1", "0-0 a: 5 6"])
       yield* pass(2)
-      assert.deepStrictEqual(log, ["2-2 a: 1 1 1 1"])
+      assert.deepStrictEqual(log.slice(2), ["2-2 a: 7"])
+    })
+  )
+
+  it.effect("with quiet, a full batch that has ended within its silence leaves none behind", () =>
+    Effect.gen(function* () {
+      const { log, offer, pass } = yield* observed({ concurrency: 8, quiet: "4 seconds", size: 2 }, "1 second")
+      yield* offer(item("a", 1), item("a", 2))
       yield* pass(2)
-      assert.deepStrictEqual(log, ["2-2 a: 1 1 1 1", "4-4 a: 5 6"])
-      yield* pass(2)
-      assert.deepStrictEqual(log.slice(2), ["6-6 a: 7"])
+      yield* offer(item("a", 3))
+      yield* pass(3)
+      yield* offer(item("a", 4))
+      yield* offer(item("a", 5))
+      yield* pass(10)
+      assert.deepStrictEqual(log, ["0-1 a: 1 2", "5-6 a: 3 4", "9-10 a: 5"])
+    })
+  )
+
+  it.effect("an element weighs what it weighed when it was begun, whatever is done to it", () =>
+    Effect.gen(function* () {
+      const elements = Array.makeBy(20, (n) => ({ n, chunks: Array.makeBy(3, () => 0) }))
+      const count = yield* Stream.fromIterable(elements).pipe(
+        Keyed.mapEffect((element) => Effect.sync(() => (element.chunks.length = 0)), {
+          key: ({ n }) => n,
+          concurrency: 2,
+          weight: ({ chunks }) => chunks.length,
+          inFlightWeight: 10
+        }),
+        Stream.runCount
+      )
+      assert.strictEqual(count, 20)
     })
   )
 

@@ -82,6 +82,30 @@ describe("Recording", () => {
     }
   })
 
+  it("redacted, no script and no sign stands for itself, and a field that is not the server's own words is left out", () => {
+    const record = Recording.make({ redact: true })
+    for (const text of ["Ⓢⓔⓒⓡⓔⓣ 🅂🄴🄲", "⠎⠑⠉⠗⠑⠞", "नमस्ते दुनिया", "สวัสดี", "hi\u{E0053}\u{E0065}", "日本 9 ½"]) {
+      const data = Buffer.from(text).toString("base64")
+      const view = { message_id: "928c5c40-769c-3e97-8387-fb1ae0645311", category: "PLAIN_TEXT", data }
+      const line = record(Message.fromView(viewsOf([JSON.stringify(view)])[0]!))
+      const again = Message.fromView(viewsOf([line])[0]!)
+      assert.match(Message.isText(again) ? again.text : "", /^[x0 ]+$/)
+    }
+    const odd = { message_id: "1", category: "alice wrote secret", updated_at: "7c9e6679-7425-40de-944b-e07fc1f90ae7" }
+    const line = record(Message.fromView(viewsOf([JSON.stringify(odd)])[0]!))
+    assert.notMatch(line, /secret|7c9e6679/)
+  })
+
+  it("redacted, who is met again and again keeps the name, however many others there are", () => {
+    const record = Recording.make({ redact: true })
+    const names = new Set<string>()
+    for (let n = 0; n < 110_000; n++) {
+      const view = { message_id: `m${n}`, user_id: "773e5e77-4107-45c2-b648-8fc722ed77f5" }
+      names.add(JSON.parse(record(Message.fromView(view))).user_id)
+    }
+    assert.strictEqual(names.size, 1)
+  })
+
   it("redacted, equal ids have equal names", () => {
     const record = Recording.make({ redact: true })
     const view = (message_id: string, user_id: string) =>

@@ -46,7 +46,7 @@ const lateAfter = 5 * 60_000
 const maximumListed = 20
 
 const advice = {
-  left: "An operator has left them out or lost them: filter, drop, changes, debounce, throttle, switchMap, a buffer that drops or slides, groupedWithin without a handler for all. Delivery.filter and Delivery.handleAll settle what they leave out.",
+  left: "An operator has left them out or lost them (filter, drop, changes, debounce, throttle, switchMap, a buffer that drops or slides, groupedWithin without a handler for all), or they wait for time: in a window, or in Keyed's quiet or every. Delivery.filter settles what it leaves out; who settles by hand says Delivery.hold meanwhile.",
   ended:
     "Their stream has ended before it had handled them (take, takeWhile, head): the next one gets them, or the next process.",
   stuck:
@@ -64,35 +64,45 @@ export const makeLook = Effect.fnUntraced(function* (outstanding: Outstanding, n
   let seen = -1
 
   const reasonOf = (entry: Open) =>
-    outstanding.isAwaited() ? advice.left : entry.isInHands() ? advice.stuck : advice.ended
+    entry.hands() === "Ended" ? advice.ended : outstanding.isAwaited() ? advice.left : advice.stuck
 
-  const newOnes = (isTold: (entry: Open) => boolean) => {
-    const entries: Array<Open> = []
-    for (const entry of outstanding.entries()) {
-      if (entries.length >= maximumListed || !isTold(entry)) break
-      if (!entry.warned) entries.push(entry)
+  const notTold = (entries: Iterable<Open>) => {
+    const found: Array<Open> = []
+    for (const entry of entries) {
+      if (entry.warned) continue
       entry.warned = true
+      found.push(entry)
+      if (found.length === maximumListed) break
     }
-    return entries
+    return found
+  }
+
+  // What a consumer that was cut short has left is not dropped: the next one begins with it.
+  const idle = () => Array.from(outstanding.entries()).filter((entry) => entry.hands() !== "Cut")
+
+  const late = function* (time: number) {
+    for (const entry of outstanding.entries()) {
+      if (time - entry.since < lateAfter) return
+      yield entry
+    }
   }
 
   return Effect.suspend(() => {
     const activity = outstanding.activity()
-    const { held, open } = outstanding.count()
-    const isIdle = activity === seen && held === 0
+    const isIdle = activity === seen && outstanding.count().held === 0
     seen = activity
-    const time = now()
-    const entries = newOnes((entry) => isIdle || time - entry.since >= lateAfter)
-    const dropped = isIdle ? open : 0
+    const dropped = isIdle ? idle() : []
+    const entries = notTold(isIdle && dropped.length > 0 ? dropped : late(now()))
     const [first] = entries
-    if (first === undefined) return Effect.succeed(dropped)
+    if (first === undefined) return Effect.succeed(dropped.length)
     const ids = Ids.list(entries.map(({ value }) => value!.id))
-    const since = isIdle ? "nobody is at work on any" : "that was 5 minutes ago"
-    const sentence = `These messages were handed out and are neither acknowledged nor deferred, and ${since}: ${ids}. ${
-      isIdle
-        ? reasonOf(first)
-        : `${advice.left} What interrupts a handler within its stream leaves its message to the next one.`
-    }`
-    return Effect.as(tell(entries, sentence), dropped)
+    const sentence =
+      dropped.length > 0
+        ? `nobody is at work on any: ${ids}. ${reasonOf(first)}`
+        : `that was 5 minutes ago: ${ids}. ${advice.left} What interrupts a handler within its stream leaves its message to the next one.`
+    return Effect.as(
+      tell(entries, `These messages were handed out and are neither acknowledged nor deferred, and ${sentence}`),
+      dropped.length
+    )
   })
 })

@@ -62,8 +62,8 @@ export interface Lanes<A> {
   readonly due: () => number | undefined
   /** Pauses that are over now are. */
   readonly look: () => void
-  /** Nothing arrives any more: there is no silence to wait for. */
-  readonly end: () => void
+  /** Nothing can arrive now: there is no silence to wait for. */
+  readonly hurry: () => void
 }
 
 /**
@@ -97,6 +97,7 @@ const makeTimetable = <A>(length: number) => {
       ends.delete(lane)
       ends.set(lane, now + length)
     },
+    cancel: (lane: Lane<A>) => ends.delete(lane),
     has: (lane: Lane<A>) => ends.has(lane),
     due: (): number | undefined => ends.values().next().value,
     /** Takes those whose pause is over by now. */
@@ -119,6 +120,7 @@ const makeWaits = <A>({ every, quiet, size }: Pauses, now: () => number) => {
     arrived: (lane: Lane<A>) => silences?.begin(lane, now()),
     begun: (lane: Lane<A>) => distances?.begin(lane, now()),
     isSpaced,
+    forget: (lane: Lane<A>) => silences?.cancel(lane),
     isPaused: (lane: Lane<A>) => isSpaced(lane) || (lane.size < size && silences?.has(lane) === true),
     due: () => {
       const first = Math.min(silences?.due() ?? Infinity, distances?.due() ?? Infinity)
@@ -161,9 +163,11 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
     return lane
   }
 
-  // One that waits for its distance is remembered for as long.
+  // One that waits for its distance is remembered for as long; a silence is nobody's once nothing waits for it.
   const forget = (lane: Lane<A>) => {
-    if (lane.first === undefined && !lane.isBusy && !waits.isSpaced(lane)) lanes.delete(lane.key)
+    if (lane.first !== undefined || lane.isBusy || waits.isSpaced(lane)) return
+    lanes.delete(lane.key)
+    waits.forget(lane)
   }
 
   return {
@@ -209,7 +213,7 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
         forget(lane)
       }
     },
-    end: () => {
+    hurry: () => {
       for (const lane of waits.endSilences()) enqueue(lane)
     }
   }

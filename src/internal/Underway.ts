@@ -8,6 +8,14 @@
  */
 
 /**
+ * Whether it may still be ended: by who is at work, not by who has ended in peace or was cut short.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Hands = "AtWork" | "Ended" | "Cut"
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -22,8 +30,8 @@ export interface Entry<out A> {
   warned: boolean
   /** How many work on it now. */
   holders: number
-  /** Whether whoever has it may still end it, though nobody has said so. */
-  isInHands: () => boolean
+  /** What is known of whoever has it, though nobody has said that it is worked on. */
+  hands: () => Hands
 }
 
 /**
@@ -50,7 +58,7 @@ const minimumCapacity = 64
  * @category models
  * @since 0.1.0
  */
-export const inNobodysHands = () => false
+export const inNobodysHands = (): Hands => "Cut"
 
 /**
  * **Details**
@@ -77,7 +85,7 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, number: begun++, warned: false, holders: 0, isInHands: inNobodysHands }
+      const entry = { value, since, number: begun++, warned: false, holders: 0, hands: inNobodysHands }
       entries.push(entry)
       size++
       return entry

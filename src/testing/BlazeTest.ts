@@ -152,7 +152,7 @@ const dropped = Layer.effect(
       })
     )
     return {
-      period: Duration.seconds(1),
+      period: Duration.seconds(2),
       tell: (entries, sentence) =>
         Effect.sync(() => told.push({ sentence, isOpen: () => entries.some(({ value }) => value !== undefined) }))
     }
@@ -164,8 +164,9 @@ const dropped = Layer.effect(
  *
  * **Details**
  *
- * A test fails in the end when a delivery was dropped in it: handed out, not settled, and nobody at work on any for two seconds of its
- * clock.
+ * A test fails in the end when a delivery was dropped in it: handed out, not settled by then, and nobody at work on any nor anything
+ * happening to one for two seconds of its clock. Who settles by hand says `Delivery.hold`; what a consumer has left that was interrupted
+ * is not dropped.
  *
  * Handlers that run when a test ends are interrupted instead of waited for; give `Keyed.Grace` to test the waiting.
  *

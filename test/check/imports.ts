@@ -43,6 +43,7 @@ const order = [
   "BlazeError",
   "Telemetry",
   "Underway",
+  "Restart",
   "Signal",
   "Mailbox",
   "Elapsed",
