@@ -1,6 +1,6 @@
 // What a bot has received, written as lines and replayed against its pipeline.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result, Stream } from "effect"
+import { Effect, Exit, Result, Stream } from "effect"
 import {
   Blaze,
   BlazeError,
@@ -163,9 +163,36 @@ describe("BlazeTest.replayViews", () => {
     })
   )
 
+  it.effect(
+    "hands out one by one, each once, nothing of the bot's own, and what was left to the next consumer first",
+    () =>
+      Effect.gen(function* () {
+        const own = "773e5e77-4107-45c2-b648-8fc722ed77f5" as Ids.UserId
+        const sent = { ...views[0]!, message_id: "00000000-0000-4000-8000-000000000009", user_id: own }
+        const { deliveries, happened } = yield* BlazeTest.replayViews([sent, ...views, views[0]!], { botId: own })
+        const ids = Stream.map(deliveries, ({ message }) => message.id.at(-1))
+        assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(ids, 1)), ["1"])
+        assert.strictEqual((yield* happened).length, 1)
+        let tries = 0
+        const exit = yield* deliveries.pipe(
+          Delivery.filter((message) => !message.id.endsWith("2")),
+          Stream.mapEffect((delivery) => (tries++ === 0 ? Effect.fail("no stock") : delivery.ack)),
+          Stream.runDrain,
+          Effect.exit
+        )
+        assert.isTrue(Exit.isFailure(exit))
+        // The second was not asked for when the first failed.
+        assert.strictEqual((yield* happened).length, 1)
+        assert.deepStrictEqual(yield* Stream.runCollect(ids), ["1", "2", "3"])
+      })
+  )
+
   it.effect("a pipeline narrows without a cast, and a batch takes its type from the stream", () =>
     Effect.gen(function* () {
-      const { deliveries } = yield* BlazeTest.replayViews([...views, { ...views[0]!, category: "PLAIN_STICKER" }])
+      const { deliveries } = yield* BlazeTest.replayViews([
+        ...views,
+        { ...views[0]!, message_id: "00000000-0000-4000-8000-000000000004", category: "PLAIN_STICKER" }
+      ])
       const key = ({ message }: Deliveries.Delivery) => message.conversationId
       const options = { key, concurrency: 2, every: 1 }
       const narrowed = yield* deliveries.pipe(
@@ -187,7 +214,7 @@ describe("BlazeTest.replayViews", () => {
       assert.deepStrictEqual(narrowed, ["hi", "hi", "hi"])
       assert.deepStrictEqual(yield* Stream.runCollect(one), ["hi", "hi", "hi"])
       const [first] = yield* Stream.runCollect(Stream.take(batches, 1))
-      assert.deepStrictEqual(first, ["hi", "hi", "hi"])
+      assert.deepStrictEqual(first, ["hi"])
     })
   )
 

@@ -53,6 +53,18 @@ const advice = {
     "Their stream does not ask for more: a branch of partition or broadcastN has ended or is full, or a window is still open."
 } as const
 
+/** Those that nobody was told of, who is now; so many as fit in a line. */
+const notTold = (entries: Iterable<Open>) => {
+  const found: Array<Open> = []
+  for (const entry of entries) {
+    if (entry.warned) continue
+    entry.warned = true
+    found.push(entry)
+    if (found.length === maximumListed) break
+  }
+  return found
+}
+
 /**
  * Looks at what is out: gives how many are taken to be dropped.
  *
@@ -65,17 +77,6 @@ export const makeLook = Effect.fnUntraced(function* (outstanding: Outstanding, n
 
   const reasonOf = (entry: Open) =>
     entry.hands() === "Ended" ? advice.ended : outstanding.isAwaited() ? advice.left : advice.stuck
-
-  const notTold = (entries: Iterable<Open>) => {
-    const found: Array<Open> = []
-    for (const entry of entries) {
-      if (entry.warned) continue
-      entry.warned = true
-      found.push(entry)
-      if (found.length === maximumListed) break
-    }
-    return found
-  }
 
   // What a consumer that was cut short has left is not dropped: the next one begins with it.
   const idle = () => Array.from(outstanding.entries()).filter((entry) => entry.hands() !== "Cut")

@@ -5,6 +5,8 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -68,12 +70,26 @@ const makeSender = (botId: Ids.UserId) =>
 
 const nobody = "00000000-0000-0000-0000-000000000000" as Ids.UserId
 
+/** In their order, each once, and without what the bot itself has sent. */
+const messagesOf = (views: Iterable<Envelope.MessageView>, botId: Ids.UserId): Array<Message.Message> => {
+  const seen = new Set<Ids.MessageId>()
+  return Array.from(views, (view) => Message.fromView(view)).filter((message) => {
+    const isNew = !seen.has(message.id) && (message.view.user_id !== botId || message.isSystem)
+    seen.add(message.id)
+    return isNew
+  })
+}
+
 /**
  * Hands out recorded views, and tells what became of each.
  *
  * **When to use**
  *
  * Use to run a pipeline over what a bot has received: a pipeline is a function of its deliveries. `Recording` writes the views.
+ *
+ * **Details**
+ *
+ * For one consumer at a time. `happened` has what was handed out.
  *
  * **Example** (A pipeline that is a function)
  *
@@ -111,6 +127,7 @@ export const replayViews = Effect.fnUntraced(function* (
   const open = Underway.make<Message.Message>()
   const records = new Map<Underway.Entry<Message.Message>, Entry>()
   const later = Effect.runForkWith(yield* Effect.context<never>())
+  const messages = messagesOf(views, botId)
 
   const settle = (entry: Underway.Entry<Message.Message>, outcome: Happened["outcome"]) => {
     if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
@@ -137,15 +154,29 @@ export const replayViews = Effect.fnUntraced(function* (
     derive: sender.derive
   })
 
-  const deliveries: Stream.Stream<Delivery.Delivery> = Stream.fromIterable(views).pipe(
-    Stream.map((view) => {
-      const message = Message.fromView(view)
-      const entry = open.begin(message, 0)
-      const record: Entry = { messageId: message.id, outcome: "Open", answers: [] }
-      records.set(entry, record)
-      return new Delivery.Delivery(message, entry, actionsOf(record))
-    })
-  )
+  const deliveryOf = (entry: Underway.Entry<Message.Message>) =>
+    new Delivery.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
+
+  const next = (): Delivery.Delivery | undefined => {
+    const message = messages.shift()
+    if (message === undefined) return undefined
+    const entry = open.begin(message, 0)
+    records.set(entry, { messageId: message.id, outcome: "Open", answers: [] })
+    return deliveryOf(entry)
+  }
+
+  // One by one, as in a bot: what is not asked for is not handed out. Whoever comes after begins with what the one before has left.
+  const deliveries: Stream.Stream<Delivery.Delivery> = Stream.suspend(() => {
+    const left = Array.from(open.entries(), deliveryOf)
+    return Stream.fromPull(
+      Effect.succeed(
+        Effect.suspend(() => {
+          const delivery = left.shift() ?? next()
+          return delivery === undefined ? Cause.done() : Effect.succeed(Arr.of(delivery))
+        })
+      )
+    )
+  })
   const happened: Effect.Effect<ReadonlyArray<Happened>> = Effect.sync(() => [...records.values()])
   return { deliveries, happened }
 })
