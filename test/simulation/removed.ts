@@ -42,8 +42,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "2: what went down a stream that goes on is taken over",
     "Blaze.ts",
-    "!consumer.wasCut && consumer.fiber?.pollUnsafe() === undefined",
-    "false"
+    'consumer.fiber?.pollUnsafe() === undefined ? "AtWork" : "Ended"',
+    '"Ended"'
   ),
   removal(
     "3: an answer has a random id",
