@@ -303,7 +303,7 @@ const through = (operator: Operator) => {
   const log = lines()
   const handled: Array<string> = []
   return Effect.gen(function* () {
-    const { deliveries } = yield* Blaze.Blaze
+    const { deliveries, drain } = yield* Blaze.Blaze
     const account = yield* BlazeTest.Account
     const alice = yield* BlazeTest.user("alice")
     yield* operator(deliveries).pipe(
@@ -333,7 +333,10 @@ const through = (operator: Operator) => {
     const told = log.all.filter((line) => line.includes("neither acknowledged nor deferred")).length
     // What is handled again has its place from the first time.
     const isInOrder = handled.every((text, n) => handled.indexOf(text) < n || text >= (handled[n - 1] ?? ""))
-    return { left: (yield* account.pending).length, told, isInOrder }
+    const left = (yield* account.pending).length
+    yield* Effect.forkChild(drain)
+    yield* pass(31)
+    return { left, told, isInOrder, undrained: (yield* account.pending).length }
   }).pipe(
     Effect.provide(client),
     Effect.provide(BlazeTest.layerServer),
@@ -351,25 +354,27 @@ describe("the operators of Stream, with deliveries", () => {
   for (const [name, operator] of Object.entries(keeps)) {
     it.effect(`${name} keeps every acknowledgement, and the order where there is one`, () =>
       Effect.map(through(operator), (outcome) =>
-        assert.deepStrictEqual(outcome, { left: 0, told: 0, isInOrder: !branching.has(name) })
+        assert.deepStrictEqual(outcome, { left: 0, told: 0, isInOrder: !branching.has(name), undrained: 0 })
       )
     )
   }
 
   for (const [name, operator] of Object.entries(loses)) {
     it.effect(`${name} loses some, and is told of`, () =>
-      Effect.map(through(operator), ({ left, told }) => {
+      Effect.map(through(operator), ({ left, told, undrained }) => {
         assert.isAbove(left, 0)
         assert.isAbove(told, 0)
+        assert.isAbove(undrained, 0)
       })
     )
   }
 
   for (const [name, operator] of Object.entries(holds)) {
-    it.effect(`${name} holds some back until more come, and is told of`, () =>
-      Effect.map(through(operator), ({ left, told }) => {
+    it.effect(`${name} holds some back until more come or the bot is drained, and is told of`, () =>
+      Effect.map(through(operator), ({ left, told, undrained }) => {
         assert.isAbove(left, 0)
         assert.isAbove(told, 0)
+        assert.strictEqual(undrained, 0)
       })
     )
   }
