@@ -98,12 +98,12 @@ describe("Recording", () => {
 
   it("redacted, who is met again and again keeps the name, however many others there are", () => {
     const record = Recording.make({ redact: true })
-    const names = new Set<string>()
-    for (let n = 0; n < 110_000; n++) {
+    const nameAfter = (n: number) => {
       const view = { message_id: `m${n}`, user_id: "773e5e77-4107-45c2-b648-8fc722ed77f5" }
-      names.add(JSON.parse(record(Message.fromView(view))).user_id)
+      return /"user_id":"([^"]+)"/.exec(record(Message.fromView(view)))?.[1]
     }
-    assert.strictEqual(names.size, 1)
+    const name = nameAfter(0)
+    for (let n = 1; n < 100_100; n++) if (nameAfter(n) !== name) assert.fail(`another name after ${n} messages`)
   })
 
   it("redacted, equal ids have equal names", () => {
