@@ -189,15 +189,15 @@ const defaultSize = 100
 const batches = <A>({
   restart = false,
   size = defaultSize,
-  weight = weightless
+  weight
 }: BatchOptions<A>): Unit<A, Arr.NonEmptyReadonlyArray<A>> => ({
   take: (lane) => {
-    const batch = Arr.of(Lanes.shift(lane))
+    const batch: Arr.NonEmptyArray<A> = [Lanes.shift(lane)]
     while (lane.size > 0 && batch.length < size) batch.push(Lanes.shift(lane))
     return batch
   },
   size: (batch) => batch.length,
-  weight: (batch) => batch.reduce((sum, element) => sum + weight(element), 0),
+  weight: weight === undefined ? weightless : (batch) => batch.reduce((sum, element) => sum + weight(element), 0),
   ...(restart ? { restart: { hasRoom: (batch) => batch.length < size, elements: (batch) => batch } } : {})
 })
 
