@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
 import { Acks, BlazeError, Connection, Ids, Store, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
 import * as States from "../src/internal/States.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
@@ -74,12 +73,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   return { calls, logs, urgent, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
 
-const pass = (millis: number) =>
-  Effect.gen(function* () {
-    yield* BlazeTest.settle
-    yield* TestClock.adjust(millis)
-    yield* BlazeTest.settle
-  })
+const { pass } = BlazeTest
 
 const test = (name: string, body: Effect.Effect<void, unknown, BlazeTest.Server | Scope.Scope>) =>
   it.effect(name, () => Effect.provide(body, BlazeTest.layerServer))

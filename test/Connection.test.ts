@@ -28,12 +28,11 @@ import {
   Telemetry
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
 import { setWall } from "./support.ts"
 import type * as Session from "../src/internal/Session.ts"
 
-const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
+const { pass } = BlazeTest
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 

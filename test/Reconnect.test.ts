@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schedule, Stream, SubscriptionRef } from "effect"
 import { Blaze, type Connection, Reconnect } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
 
 const delays = (schedule: Reconnect.Reconnect, count: number) =>
   Effect.gen(function* () {
@@ -33,7 +32,7 @@ const watch = Effect.gen(function* () {
   return waits
 })
 
-const pass = (seconds: number) => Effect.andThen(TestClock.adjust(Duration.seconds(seconds)), BlazeTest.settle)
+const pass = (seconds: number) => BlazeTest.pass(seconds * 1000)
 
 describe("Reconnect", () => {
   it.effect("backs off from 1 to 60 seconds", () =>

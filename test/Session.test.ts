@@ -145,7 +145,7 @@ const scene = Effect.fnUntraced(function* (options?: {
   }
 })
 
-const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), BlazeTest.settle)
+const { pass } = BlazeTest
 
 const test = (name: string, body: () => Effect.Effect<void, unknown, Scope.Scope | SecureRandom.SecureRandom>) =>
   it.effect(name, () => body().pipe(Effect.provide(NodeCrypto.layerSecureRandom)))

@@ -1,7 +1,6 @@
 import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
 import { Acks, Blaze, type Delivery, Message } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -103,12 +102,7 @@ export const client = clientWith({})
 export const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
 
 /** Lets virtual time pass, and everybody do what he does then. */
-export const pass = (seconds: number) =>
-  Effect.gen(function* () {
-    yield* BlazeTest.settle
-    yield* TestClock.adjust(seconds * 1000)
-    yield* BlazeTest.settle
-  })
+export const pass = (seconds: number) => BlazeTest.pass(seconds * 1000)
 
 /** The log of a test: a level and a text in each line. */
 export const lines = () => {

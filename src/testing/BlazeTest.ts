@@ -14,6 +14,7 @@ import type * as Signature from "effect/crypto/Signature"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
 import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -237,6 +238,34 @@ const turns = 200
  * @since 0.1.0
  */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: turns }), Effect.asVoid)
+
+/**
+ * Lets time pass on the clock of the test, and everybody do what is due by then.
+ *
+ * **Example** (The acknowledgement leaves within a second)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Bot } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   const alice = yield* BlazeTest.user("alice")
+ *   yield* Effect.forkChild(Bot.run((delivery) => delivery.reply("hello")))
+ *   yield* alice.say("hi")
+ *   yield* BlazeTest.pass("1 second")
+ *   console.assert((yield* BlazeTest.acknowledged).length === 1)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer), Effect.provide(TestClock.layer())))
+ * ```
+ *
+ * @category observations
+ * @since 0.1.0
+ */
+export const pass = (duration: Duration.Input): Effect.Effect<void> =>
+  Effect.andThen(settle, Effect.andThen(TestClock.adjust(duration), settle))
 
 export type { Cast, Stranger, Weather } from "./Story.ts"
 export * from "./ReplayViews.ts"

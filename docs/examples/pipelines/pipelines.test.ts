@@ -3,7 +3,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Result, Stream } from "effect"
 import { Blaze, Delivery, type Envelope, type Ids, Message, Recording } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { TestClock } from "effect/testing"
 import { batch } from "./batch.ts"
 import { bridge } from "./bridge.ts"
 import { debounce } from "./debounce.ts"
@@ -19,8 +18,7 @@ import { windows } from "./windows.ts"
 
 const textOf = ({ message }: { readonly message: Message.Message }) => (Message.isText(message) ? message.text : "")
 
-const pass = (seconds: number) =>
-  Effect.andThen(BlazeTest.settle, Effect.andThen(TestClock.adjust(seconds * 1000), BlazeTest.settle))
+const pass = (seconds: number) => BlazeTest.pass(seconds * 1000)
 
 const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
 
