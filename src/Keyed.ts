@@ -22,6 +22,7 @@ import * as Elapsed from "./internal/Elapsed.ts"
 import * as Lanes from "./internal/Lanes.ts"
 import * as Restart from "./internal/Restart.ts"
 import * as Setting from "./internal/Setting.ts"
+import * as Signal from "./internal/Signal.ts"
 
 /**
  * How long elements that are being worked on may go on when the stream is interrupted, before they are interrupted too: 30 seconds.
@@ -220,7 +221,7 @@ const turn = 512
 const makeInFlight = (maximum: number, maximumWeight: number) => {
   let size = 0
   let total = 0
-  let producer: (() => void) | undefined
+  const signal = Signal.make()
   const isFull = () => size >= maximum || total >= maximumWeight
   return {
     isFull,
@@ -231,15 +232,9 @@ const makeInFlight = (maximum: number, maximumWeight: number) => {
     remove: (count: number, weight: number) => {
       size -= count
       total -= weight
-      const waiting = producer
-      producer = undefined
-      waiting?.()
+      signal.notify()
     },
-    // Looked at again when it is parked: room may have come between the two.
-    awaitRoom: Effect.callback<void>((resume) => {
-      if (isFull()) producer = () => resume(Effect.void)
-      else resume(Effect.void)
-    })
+    awaitRoom: signal.until(() => !isFull())
   }
 }
 
@@ -545,7 +540,7 @@ const make = Effect.fnUntraced(function* <A, U, B, E, R, E2, R2, C, E3>(
         // Who waits for silence would wait for what nobody reads.
         if (inFlight.isFull()) lanes.hurry()
         workers.dispatch()
-        while (inFlight.isFull()) yield* inFlight.awaitRoom
+        if (inFlight.isFull()) yield* inFlight.awaitRoom
       }
     }
   })

@@ -152,6 +152,15 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
 
 type PutAside = Effect.Success<ReturnType<typeof makePutAside>>
 
+/**
+ * A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isOwn = (message: Message.Message, userId: Ids.UserId): boolean =>
+  message.view.user_id === userId && !message.isSystem
+
 /** Opens what is new of the messages that have come in. */
 const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
@@ -163,9 +172,6 @@ const makeAdmit = Effect.fnUntraced(function* (
   const { userId } = yield* Signer.Signer
   const telemetry = yield* Telemetry.Telemetry
   const { metrics } = Telemetry
-
-  // A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
-  const isOwn = (message: Message.Message) => message.view.user_id === userId && !message.isSystem
 
   const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
@@ -205,7 +211,7 @@ const makeAdmit = Effect.fnUntraced(function* (
     const messages: Array<Message.Message> = []
     let own = 0
     for (const message of inbox.take()) {
-      if (!isOwn(message)) messages.push(message)
+      if (!isOwn(message, userId)) messages.push(message)
       else {
         own++
         acks.offer(message.id)

@@ -19,6 +19,17 @@ const run = <A, E, R>(
 
 const told = (log: ReadonlyArray<string>) => log.filter((line) => line.includes("neither acknowledged nor deferred"))
 
+/** Handles what is said, but for what it drops. */
+const dropping = (handler: () => Effect.Effect<void>) =>
+  Effect.flatMap(Blaze.Blaze, ({ deliveries }) =>
+    deliveries.pipe(
+      Stream.filter((delivery) => textOf(delivery) !== "drop me"),
+      Stream.mapEffect(Delivery.handle(handler)),
+      Stream.runDrain,
+      Effect.forkChild
+    )
+  )
+
 const gauge = (id: string) =>
   Effect.map(Metric.snapshot, (all) => {
     const found = all.find((metric) => metric.id === id)
@@ -30,13 +41,7 @@ describe("a delivery that was dropped", () => {
     run((log) =>
       Effect.gen(function* () {
         const alice = yield* BlazeTest.user("alice")
-        const { deliveries } = yield* Blaze.Blaze
-        yield* deliveries.pipe(
-          Stream.filter((delivery) => textOf(delivery) !== "drop me"),
-          Stream.mapEffect(Delivery.handle(() => Effect.void)),
-          Stream.runDrain,
-          Effect.forkChild
-        )
+        yield* dropping(() => Effect.void)
         const id = yield* alice.say("drop me")
         yield* alice.say("hi")
         yield* pass(14)
@@ -78,13 +83,7 @@ describe("a delivery that was dropped", () => {
     run((log) =>
       Effect.gen(function* () {
         const alice = yield* BlazeTest.user("alice")
-        const { deliveries } = yield* Blaze.Blaze
-        yield* deliveries.pipe(
-          Stream.filter((delivery) => textOf(delivery) !== "drop me"),
-          Stream.mapEffect(Delivery.handle(() => Effect.sleep("2 minutes"))),
-          Stream.runDrain,
-          Effect.forkChild
-        )
+        yield* dropping(() => Effect.sleep("2 minutes"))
         yield* alice.say("drop me")
         yield* alice.say("hi")
         yield* pass(110)

@@ -17,6 +17,7 @@ import * as Delivery from "../Delivery.ts"
 import type * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Underway from "../internal/Underway.ts"
+import * as Ledger from "../Ledger.ts"
 import * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
 import * as Quota from "../Quota.ts"
@@ -74,7 +75,7 @@ const nobody = "00000000-0000-0000-0000-000000000000" as Ids.UserId
 const messagesOf = (views: Iterable<Envelope.MessageView>, botId: Ids.UserId): Array<Message.Message> => {
   const seen = new Set<Ids.MessageId>()
   return Array.from(views, (view) => Message.fromView(view)).filter((message) => {
-    const isNew = !seen.has(message.id) && (message.view.user_id !== botId || message.isSystem)
+    const isNew = !seen.has(message.id) && !Ledger.isOwn(message, botId)
     seen.add(message.id)
     return isNew
   })
