@@ -23,6 +23,7 @@ import * as Connection from "./Connection.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
+import * as Endpoint from "./Endpoint.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as States from "./internal/States.ts"
@@ -90,11 +91,11 @@ export class Transport extends Context.Service<
  */
 export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
   Transport,
-  Effect.map(MixinApi.MixinApi, ({ acknowledge }) => ({
-    maximum: MixinApi.maximumAcknowledgements,
+  Effect.map(MixinApi.MixinApi, ({ request }) => ({
+    maximum: Endpoint.maximumAcknowledgements,
     atOnce: 16,
     behindMessages: false,
-    acknowledge
+    acknowledge: (payload) => request(Endpoint.acknowledge, { payload })
   }))
 )
 

@@ -26,7 +26,7 @@ import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
-import * as MixinApi from "./MixinApi.ts"
+import * as Answer from "./internal/Answer.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
@@ -178,7 +178,7 @@ const isFailed = Schema.is(FailedDial)
 const refusal = Effect.fnUntraced(function* (refused: RefusedUpgrade, host: string, signedAt: number) {
   const { body, retryAfter, serverTime, status } = refused
   const answer = yield* Effect.result(
-    MixinApi.readAnswer({
+    Answer.read({
       host,
       status,
       body: body ?? "",

@@ -25,6 +25,8 @@ import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Inbox from "./Inbox.ts"
+import * as Endpoint from "./Endpoint.ts"
+import * as Answer from "./internal/Answer.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Reconnect from "./Reconnect.ts"
 import * as Requests from "./Requests.ts"
@@ -293,7 +295,7 @@ const makeJudge = Effect.gen(function* () {
 
   // An ERROR frame tells no time; a wrong clock is the one cause of a 401 that the bot's owner can mend at once.
   const decide = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
-    const decided = yield* MixinApi.decide(error, api.me)
+    const decided = yield* Answer.decide(error, api.request(Endpoint.me, {}))
     if (decided.reason._tag !== "Unauthorized" || !decided.isFatal || decided.isClockWrong) return decided
     const serverTime = Option.getOrUndefined(yield* api.serverTime)
     return BlazeError.explain(decided, { now: yield* Clock.currentTimeMillis, serverTime })

@@ -32,7 +32,7 @@ export const MaximumSize = Context.Reference<number>("effect-blaze/Frame/Maximum
  *
  * ```ts
  * import { Effect, Layer, Result } from "effect"
- * import { Frame, Gzip } from "effect-blaze"
+ * import { Frame, PortableGzip } from "effect-blaze"
  *
  * const program = Effect.gen(function*() {
  *   const frame = yield* Frame.Frame
@@ -42,7 +42,7 @@ export const MaximumSize = Context.Reference<number>("effect-blaze/Frame/Maximum
  *   console.assert(Result.isFailure(frame.decode("a text frame")))
  * })
  *
- * Effect.runSync(program.pipe(Effect.provide(Frame.layer.pipe(Layer.provide(Gzip.layerFflate)))))
+ * Effect.runSync(program.pipe(Effect.provide(Frame.layer.pipe(Layer.provide(PortableGzip.layer)))))
  * ```
  *
  * @category services

@@ -14,7 +14,6 @@ import * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { importJWK, SignJWT } from "jose"
 import * as Base64 from "./Base64.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
@@ -111,24 +110,16 @@ export const claimsSigner = Effect.fnUntraced(function* (
   never,
   Signature.Signature
 > {
-  if (key._tag === "Ed25519") {
-    const jwk = {
-      kty: "OKP",
-      crv: "Ed25519",
-      d: Base64.encode(Redacted.value(key.seed)),
-      x: Base64.encode(key.publicKey)
-    }
-    const imported = yield* Effect.promise(() => importJWK(jwk, "EdDSA"))
-    return (claims) =>
-      Effect.promise(() => new SignJWT(claims).setProtectedHeader({ alg: "EdDSA", typ: "JWT" }).sign(imported))
-  }
-  // jose refuses RS512 below 2048 bits, and Mixin's RSA keystores have 1024.
   const signature = yield* Signature.Signature
-  const header = json({ alg: "RS512", typ: "JWT" })
+  const [alg, privateKey] =
+    key._tag === "Ed25519"
+      ? ["EdDSA", yield* Effect.orDie(Signature.privateKey(Signature.ed25519, Redacted.value(key.seed)))]
+      : ["RS512", key.privateKey]
+  const header = json({ alg, typ: "JWT" })
   return (claims) => {
     const signed = `${header}.${json(claims)}`
     return Effect.map(
-      Effect.orDie(signature.sign(key.privateKey, encoder.encode(signed))),
+      Effect.orDie(signature.sign(privateKey, encoder.encode(signed))),
       (bytes) => `${signed}.${Base64.encode(bytes)}`
     )
   }

@@ -1,18 +1,14 @@
 /**
- * What must last of the life of an id: the port, and two stores.
+ * What must last of the life of an id: the port, and the store of one process.
  *
  * Guarantee: what is handled stays handled, whoever commits what later; memory is bounded.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Persistable from "effect/persistence/Persistable"
-import * as Persistence from "effect/persistence/Persistence"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
@@ -134,13 +130,15 @@ export const Memory = Context.Reference<{ readonly size: number; readonly age: D
   { defaultValue: () => ({ size: 100_000, age: "7 days" }) }
 )
 
-const checkedMemory = Effect.gen(function* () {
+/** `Memory`, looked at. */
+export const checkedMemory = Effect.gen(function* () {
   const memory = yield* Memory
   const size = yield* Setting.count("Store.Memory.size", memory.size, 0)
   return { size, age: yield* Setting.duration("Store.Memory.age", memory.age, "positive") }
 })
 
-const committed = (changes: ReadonlyArray<Change>): ReadonlyArray<Claim> => changes.map(() => "Committed")
+/** What a store without claims says of all it is given. */
+export const committed = (changes: ReadonlyArray<Change>): ReadonlyArray<Claim> => changes.map(() => "Committed")
 
 interface Confirmation {
   readonly ids: ReadonlyArray<Ids.MessageId>
@@ -222,51 +220,3 @@ const makeRemembered = (size: number, age: number, now: () => number) => {
     }
   }
 }
-
-class Stored extends Persistable.Class<{ payload: { readonly id: Ids.MessageId } }>()("effect-blaze/Store/Stored", {
-  primaryKey: ({ id }) => id,
-  success: Outcome
-}) {}
-
-/**
- * Remembers in a store of `effect/persistence` (Redis, SQL, a key-value store), so that a message that was handled before a crash is
- * not handled again after it, and one that was put aside is offered again when it was to be.
- *
- * **Gotchas**
- *
- * An id is written before its acknowledgement is sent, not before its handler returns: a crash between the two runs the handler
- * again. When the store cannot be reached after several tries, that is logged, and a message counts as new. Putting a message aside waits
- * for its write, so while the store does not answer a conversation whose handler fails waits for about a quarter of a minute. It has no
- * transactions and no claims: use it for one process.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerPersistence = (options: {
-  /** Tells the bots in one store apart. */
-  readonly storeId: string
-}): Layer.Layer<Store, BlazeError.BlazeError, Persistence.Persistence> =>
-  Layer.effect(
-    Store,
-    Effect.gen(function* () {
-      const { age } = yield* checkedMemory
-      const persistence = yield* Persistence.Persistence
-      const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
-      return persevering({
-        load: (ids) =>
-          Arr.isReadonlyArrayNonEmpty(ids)
-            ? Effect.map(store.getMany(ids.map((id) => new Stored({ id }))), (found) =>
-                found.map((exit) => (exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined))
-              )
-            : Effect.succeed([]),
-        commit: (changes) =>
-          Arr.isReadonlyArrayNonEmpty(changes)
-            ? Effect.as(
-                store.setMany(changes.map(({ id, outcome }) => [new Stored({ id }), Exit.succeed(outcome)] as const)),
-                committed(changes)
-              )
-            : Effect.succeed([]),
-        confirm: () => Effect.void
-      })
-    })
-  )

@@ -10,6 +10,7 @@ import {
   type Ids,
   Keyed,
   Outgoing,
+  PortableGzip,
   Quota,
   Reconnect,
   Sender,
@@ -171,7 +172,7 @@ describe("bots and consumers", () => {
         )
       )
       yield* BlazeTest.settle
-      const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
       const message_id = crypto.randomUUID()
       for (const bot of bots) {
         const alice = yield* server.user(bot, "alice")

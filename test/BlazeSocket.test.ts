@@ -1,7 +1,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, type Scope, Stream } from "effect"
-import { BlazeError, BlazeSocket, type Envelope, Frame, Gzip, MixinApi, Signer } from "effect-blaze"
+import { BlazeError, BlazeSocket, type Envelope, Frame, MixinApi, PortableGzip, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
@@ -56,7 +56,7 @@ const quietPeer = (handshake: (url: URL) => Effect.Effect<void, Socket.SocketErr
         })
       )
     ]),
-    Layer.provide([Gzip.layerFflate, NodeCrypto.layer])
+    Layer.provide([PortableGzip.layer, NodeCrypto.layer])
   )
   return { peer, layer }
 }

@@ -18,7 +18,20 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Blaze, BlazeSocket, Bot, Deferral, Delivery, Gzip, Ids, Inbox, Keyed, Message, Outgoing } from "effect-blaze"
+import {
+  Blaze,
+  BlazeSocket,
+  Bot,
+  Deferral,
+  Delivery,
+  Gzip,
+  Ids,
+  Inbox,
+  Keyed,
+  Message,
+  Outgoing,
+  PortableGzip
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { client, pass, textOf } from "./support.ts"
@@ -438,7 +451,7 @@ describe("Bot", () => {
     () =>
       Effect.gen(function* () {
         const bot = yield* BlazeTest.Account
-        const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+        const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
         const seen: Array<string> = []
         yield* Effect.forkChild(
           Bot.run(({ message }) =>
@@ -599,7 +612,7 @@ describe("Bot", () => {
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bot = yield* BlazeTest.Account
-      const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
       let runs = 0
       yield* Effect.forkChild(Bot.run(() => Effect.sync(() => runs++)))
       const id = yield* alice.say("hi")

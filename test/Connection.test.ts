@@ -303,7 +303,7 @@ describe("what a refusal comes to", () => {
       `a 401 that Mixin did not write is ${expected} when GET /me ${name}`,
       Effect.gen(function* () {
         const { open } = refusals([refusedAt(401), refusedAt(401)])
-        const { statuses } = yield* scene({ open, api: { me: Effect.fail(answer) } })
+        const { statuses } = yield* scene({ open, api: { request: () => Effect.fail(answer) } })
         assert.strictEqual(statuses.at(-1), expected)
       })
     )
@@ -318,7 +318,7 @@ describe("what a refusal comes to", () => {
         Effect.sync(() => void asked++),
         Effect.fail(unauthorized)
       )
-      const { statuses } = yield* scene({ open, api: { me } })
+      const { statuses } = yield* scene({ open, api: { request: () => me } })
       for (let n = 0; n < 8; n++) yield* pass(1000)
       assert.strictEqual(statuses.at(-1), "Connected 0")
       assert.strictEqual(asked, 0)

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result } from "effect"
-import { Frame, Gzip } from "effect-blaze"
+import { Frame, Gzip, PortableGzip } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { gzipSync } from "node:zlib"
 import { bytes, vectors } from "./support.ts"
 
-const codecs = { fflate: Gzip.layerFflate, zlib: ZlibGzip.layer }
+const codecs = { fflate: PortableGzip.layer, zlib: ZlibGzip.layer }
 
 for (const [codec, layer] of Object.entries(codecs)) {
   const gunzip = (frame: Uint8Array, maximumSize = 8 * 1024 * 1024) =>

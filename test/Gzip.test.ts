@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
-import { Gzip } from "effect-blaze"
+import { Gzip, PortableGzip } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { gunzipSync, gzipSync } from "node:zlib"
 
@@ -16,7 +16,7 @@ const changed = (frame: Uint8Array, at: number) => {
 
 const sound = zip("hello hello hello")
 
-for (const [codec, layer] of Object.entries({ fflate: Gzip.layerFflate, zlib: ZlibGzip.layer })) {
+for (const [codec, layer] of Object.entries({ fflate: PortableGzip.layer, zlib: ZlibGzip.layer })) {
   const service = Effect.runSync(Effect.provide(Gzip.Gzip, layer))
   const text = (frame: Uint8Array, maximumSize = large) => {
     const result = service.gunzip(frame, maximumSize)
@@ -132,7 +132,7 @@ describe("the objects that the zlib codec uses again", () => {
 })
 
 describe("the work of fflate", () => {
-  const { gunzip } = Effect.runSync(Effect.provide(Gzip.Gzip, Gzip.layerFflate))
+  const { gunzip } = Effect.runSync(Effect.provide(Gzip.Gzip, PortableGzip.layer))
 
   /** How many parts of a frame are looked at. */
   const parts = (bytes: Uint8Array, maximumSize = large) => {

@@ -219,10 +219,16 @@ describe("LocalServer", () => {
         yield* post(JSON.stringify(many)),
         '{"error":{"status":202,"code":10002,"description":"The request data has invalid field.","extra":"messages"}}'
       )
+      assert.strictEqual(
+        yield* post('[{"message_id":"928c5c40-769c-3e97-8387-fb1ae0645311","status":"EATEN"}]'),
+        '{"error":{"status":202,"code":10002,"description":"The request data has invalid field.","extra":"status"}}'
+      )
       const authorization = yield* tokenFor(bot, { method: "POST", uri: "/acknowledgements", body: "" })
       const answer = yield* send(url, { method: "POST", headers: { authorization } }, endless)
       assert.strictEqual(answer.body, notReadable)
       assert.strictEqual((yield* bot.acknowledged).length, 2)
+      const got = yield* tokenFor(bot, { method: "GET", uri: "/acknowledgements", body: "" })
+      assert.include((yield* send(url, { headers: { authorization: got } })).body, '"code":404')
       const lost = yield* tokenFor(bot, { method: "GET", uri: "/nowhere", body: "" })
       assert.strictEqual(
         (yield* send(`${local.apiUrl}/nowhere`, { headers: { authorization: lost } })).body,

@@ -1,7 +1,7 @@
 import { NodeCrypto, NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Logger, Result, SubscriptionRef } from "effect"
-import { BlazeError, MixinApi, Signer } from "effect-blaze"
+import { BlazeError, Endpoint, MixinApi, Signer } from "effect-blaze"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientResponse, type HttpClientRequest } from "effect/http"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -52,7 +52,9 @@ const withAnswer = (answer: Answer) =>
   )
 
 const acknowledge = Effect.flatMap(MixinApi.MixinApi, (api) =>
-  api.acknowledge([{ message_id: "928c5c40-769c-3e97-8387-fb1ae0645311", status: "READ" }])
+  api.request(Endpoint.acknowledge, {
+    payload: [{ message_id: "928c5c40-769c-3e97-8387-fb1ae0645311", status: "READ" }]
+  })
 )
 
 const decode = (part: string | undefined) => JSON.parse(Buffer.from(part ?? "", "base64url").toString())
@@ -230,12 +232,12 @@ describe("MixinApi", () => {
     const logs: Array<string> = []
     return Effect.gen(function* () {
       const api = yield* MixinApi.MixinApi
-      yield* api.acknowledge([])
-      yield* api.acknowledge([])
+      yield* api.request(Endpoint.acknowledge, { payload: [] })
+      yield* api.request(Endpoint.acknowledge, { payload: [] })
       assert.strictEqual(logs.length, 1)
       assert.match(logs[0]!, /api\.mixin\.one have an X-Request-Id that is not the request's/)
       // What is read has to be the answer.
-      const error = yield* Effect.flip(api.me)
+      const error = yield* Effect.flip(api.request(Endpoint.me, {}))
       assert.include(error.message, "the answer to another request")
     }).pipe(
       Effect.provide([

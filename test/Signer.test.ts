@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { Keystore, Signer } from "effect-blaze"
 import { TestClock } from "effect/testing"
+import * as SynchronousSignature from "../src/node/SynchronousSignature.ts"
 import * as TokenVerifier from "../src/testing/TokenVerifier.ts"
 import type { BlazeServer } from "effect-blaze/testing"
 import { Signature } from "effect/crypto"
@@ -32,31 +33,35 @@ const tokens = vectors<TokenInput, { token: string }>("tokens").map(({ input, ..
 
 const decode = (token: string) => JSON.parse(Buffer.from(token.split(".")[1]!, "base64url").toString())
 
+const signatures = { WebCrypto: NodeCrypto.layerSignature, Node: SynchronousSignature.layer }
+
 describe("Signer", () => {
   for (const { expected, input, name } of tokens) {
-    it.effect(`signs the claims of: ${name}`, () =>
-      Effect.gen(function* () {
-        // An OAuth keystore runs no bot, but its key signs like any other.
-        const { authorization_id, ...shape } = input.keystore
-        const keystore = yield* Keystore.fromUnknown(
-          authorization_id ? { ...shape, session_id: authorization_id } : shape
-        )
-        const sign = yield* Signer.claimsSigner(keystore.key)
-        const claims: Record<string, string | number> = {
-          uid: keystore.userId,
-          sid: keystore.sessionId,
-          iss: keystore.userId,
-          aid: keystore.sessionId,
-          iat: input.now,
-          exp: input.now + input.exp_in,
-          jti: input.jti,
-          sig: yield* Signer.requestSignature(input),
-          scp: input.keystore["scope"] ?? "FULL"
-        }
-        const ordered = Object.fromEntries(input.claim_order.map((claim) => [claim, claims[claim]!]))
-        assert.strictEqual(yield* sign(ordered), expected.token)
-      }).pipe(Effect.provide(NodeCrypto.layer))
-    )
+    for (const [platform, signature] of Object.entries(signatures)) {
+      it.effect(`signs the claims of: ${name} (${platform})`, () =>
+        Effect.gen(function* () {
+          // An OAuth keystore runs no bot, but its key signs like any other.
+          const { authorization_id, ...shape } = input.keystore
+          const keystore = yield* Keystore.fromUnknown(
+            authorization_id ? { ...shape, session_id: authorization_id } : shape
+          )
+          const sign = yield* Signer.claimsSigner(keystore.key)
+          const claims: Record<string, string | number> = {
+            uid: keystore.userId,
+            sid: keystore.sessionId,
+            iss: keystore.userId,
+            aid: keystore.sessionId,
+            iat: input.now,
+            exp: input.now + input.exp_in,
+            jti: input.jti,
+            sig: yield* Signer.requestSignature(input),
+            scp: input.keystore["scope"] ?? "FULL"
+          }
+          const ordered = Object.fromEntries(input.claim_order.map((claim) => [claim, claims[claim]!]))
+          assert.strictEqual(yield* sign(ordered), expected.token)
+        }).pipe(Effect.provide([signature, NodeCrypto.layerDigest]))
+      )
+    }
 
     if (input.claim_order.join() === "uid,sid,iat,exp,jti,sig,scp" && input.exp_in === Signer.lifetime) {
       it.effect(`makes the token of: ${name}`, () =>

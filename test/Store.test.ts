@@ -12,7 +12,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Blaze, Bot, Deferral, Delivery, Ids, Keyed, Store } from "effect-blaze"
+import { Blaze, Bot, Deferral, Delivery, Ids, Keyed, PersistentStore, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
@@ -24,7 +24,7 @@ import { clientWith, pass, textOf } from "./support.ts"
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
 const memory = States.layer.pipe(Layer.provideMerge(Store.layerMemory))
-const persistent = States.layer.pipe(Layer.provideMerge(Store.layerPersistence({ storeId: "test" })))
+const persistent = States.layer.pipe(Layer.provideMerge(PersistentStore.layer({ storeId: "test" })))
 
 const commit = ({ commit }: States.States["Service"], ids: ReadonlyArray<Ids.MessageId>) => commit(ids, Store.Handled)
 
@@ -170,7 +170,7 @@ describe("Store", () => {
   it.effect("a message that was put aside before a restart is put aside until then, with the tries it has had", () =>
     Effect.gen(function* () {
       const life = Effect.fnUntraced(function* (use: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) {
-        const bot = yield* Layer.build(clientWith({ store: Store.layerPersistence({ storeId: "test" }) })).pipe(
+        const bot = yield* Layer.build(clientWith({ store: PersistentStore.layer({ storeId: "test" }) })).pipe(
           Effect.provideService(Deferral.Policy, policy)
         )
         yield* Effect.provideContext(use, bot)

@@ -1,7 +1,7 @@
 // Which messages are whose: what the bot itself sent, what the system says, what people say and nobody reads.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
-import { Bot, Gzip, type Ids } from "effect-blaze"
+import { Bot, Gzip, type Ids, PortableGzip } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { lines, pass } from "./support.ts"
 
@@ -29,7 +29,7 @@ const makeView = (fields: Record<string, string>) => ({
 /** Pushes a view to the bot, and gives the id of its message. */
 const push = Effect.fnUntraced(function* (fields: Record<string, string>) {
   const bot = yield* BlazeTest.Account
-  const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+  const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
   const view = makeView(fields)
   const frame = { id: crypto.randomUUID(), action: "CREATE_MESSAGE", data: view }
   yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify(frame))))

@@ -2,7 +2,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { Acks, Blaze, Bot, type Delivery, Gzip, Ids } from "effect-blaze"
+import { Acks, Blaze, Bot, type Delivery, Gzip, Ids, PortableGzip } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { pass } from "./support.ts"
 
@@ -25,7 +25,7 @@ const recipients = Effect.fnUntraced(function* (
         return gzip.gzip(bytes)
       }
     }))
-  ).pipe(Layer.provide(Gzip.layerFflate))
+  ).pipe(Layer.provide(PortableGzip.layer))
   const client = Blaze.layer.pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide(recording),
@@ -34,7 +34,7 @@ const recipients = Effect.fnUntraced(function* (
   yield* Effect.gen(function* () {
     const alice = yield* BlazeTest.user("alice")
     const bot = yield* BlazeTest.Account
-    const { gzip } = yield* Effect.provide(Gzip.Gzip, Gzip.layerFflate)
+    const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
     yield* Effect.forkChild(Bot.run(handler))
     yield* BlazeTest.settle
     const data = {

@@ -2,7 +2,17 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Queue } from "effect"
-import { BlazeError, type BlazeSocket, type Envelope, Frame, Gzip, Ids, Inbox, Message, Telemetry } from "effect-blaze"
+import {
+  BlazeError,
+  type BlazeSocket,
+  type Envelope,
+  Frame,
+  Ids,
+  Inbox,
+  Message,
+  PortableGzip,
+  Telemetry
+} from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { gzipSync } from "node:zlib"
@@ -115,7 +125,7 @@ describe("captured frames", () => {
         assert.strictEqual(message.isSystem, expected.system ?? false)
         assert.strictEqual(message.isSaid, expected.text !== undefined)
         assert.strictEqual(Message.isText(message) ? message.text : undefined, expected.text)
-      }).pipe(Effect.provide([NodeCrypto.layerSecureRandom, Frame.layer.pipe(Layer.provide(Gzip.layerFflate))]))
+      }).pipe(Effect.provide([NodeCrypto.layerSecureRandom, Frame.layer.pipe(Layer.provide(PortableGzip.layer))]))
     )
   }
 })

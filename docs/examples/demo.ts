@@ -2,7 +2,7 @@
 // Mixin.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit, Fiber, Record, Redacted, Schedule, Stdio, Stream } from "effect"
-import { BlazeSocket, MixinApi } from "effect-blaze"
+import { BlazeSocket, Endpoint, MixinApi } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -143,7 +143,7 @@ const onMixin = Effect.gen(function* () {
   // One connection and one request to see that it works at all: the bot itself would keep on trying to reach an unreachable server.
   yield* Effect.gen(function* () {
     yield* (yield* BlazeSocket.BlazeSocket).open
-    yield* (yield* MixinApi.MixinApi).me
+    yield* (yield* MixinApi.MixinApi).request(Endpoint.me, {})
   }).pipe(
     Effect.scoped,
     Effect.provide(NodeBlaze.layerSocketConfig),

@@ -26,6 +26,7 @@ import * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
 import * as BufferBase64 from "./BufferBase64.ts"
 import * as EnvironmentProxy from "./EnvironmentProxy.ts"
+import * as SynchronousSignature from "./SynchronousSignature.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
 
@@ -37,7 +38,7 @@ const layerTools = Layer.mergeAll(
   NodeFileSystem.layer,
   NodeCrypto.layerDigest,
   NodeCrypto.layerSecureRandom,
-  NodeCrypto.layerSignature
+  SynchronousSignature.layer
 )
 
 /**

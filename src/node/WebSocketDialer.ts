@@ -21,6 +21,7 @@ import { WebSocket } from "ws"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Mailbox from "../internal/Mailbox.ts"
+import * as Answer from "../internal/Answer.ts"
 import * as MixinApi from "../MixinApi.ts"
 
 /**
@@ -94,8 +95,8 @@ const refusalOf = Effect.fnUntraced(function* (response: IncomingMessage) {
     "x-server-time": headerText(response.headers["x-server-time"]),
     date: response.headers.date
   }
-  const serverTime = Option.getOrUndefined(MixinApi.serverTime(headers))
-  const retryAfter = Option.getOrUndefined(MixinApi.retryAfter(headers, yield* Clock.currentTimeMillis))
+  const serverTime = Option.getOrUndefined(Answer.serverTime(headers))
+  const retryAfter = Option.getOrUndefined(Answer.retryAfter(headers, yield* Clock.currentTimeMillis))
   const cause = new BlazeSocket.RefusedUpgrade({
     status: response.statusCode ?? 0,
     ...(body === "" ? {} : { body }),

@@ -26,12 +26,13 @@ import * as Stream from "effect/Stream"
 import { gzipSync } from "fflate"
 import * as Base64 from "../Base64.ts"
 import type * as BlazeError from "../BlazeError.ts"
+import * as Endpoint from "../Endpoint.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Gzip from "../Gzip.ts"
 import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
 import * as Keystore from "../Keystore.ts"
-import type * as MixinApi from "../MixinApi.ts"
+import * as RestRules from "./RestRules.ts"
 
 /**
  * Something that goes wrong once, or as often as `inject` is told.
@@ -234,17 +235,6 @@ export interface Output {
 }
 
 /**
- * An answer over REST.
- *
- * @category models
- * @since 0.1.0
- */
-export interface RestFailure {
-  readonly status: number
-  readonly body: string
-}
-
-/**
  * @category services
  * @since 0.1.0
  */
@@ -278,12 +268,8 @@ export class BlazeServer extends Context.Service<
     readonly connect: (bot: BotAccount, output: Output) => Result.Result<ServerSession, { readonly status: number }>
     /** For the faces: a handshake that was refused before it came to the rules. */
     readonly refuse: (bot: Option.Option<BotAccount>, status: number) => void
-    /** For the faces: the fault that the next REST request meets. */
-    readonly restFailure: () => Option.Option<RestFailure>
-    /** For the faces: acknowledgements over REST. */
-    readonly acknowledge: (bot: BotAccount, messages: ReadonlyArray<Envelope.Acknowledgement>) => void
-    /** For the faces: `GET /me`. */
-    readonly me: (bot: BotAccount) => MixinApi.User
+    /** For the faces: a request over REST, of a bot or of nobody who is known. */
+    readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
   }
 >()("effect-blaze/testing/BlazeServer") {}
 
@@ -298,9 +284,6 @@ export const maximumRequestSize = 128 * 1024
 
 /** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
-
-/** How many messages one REST request may acknowledge. Source: the official documentation. */
-export const maximumAcknowledgements = 100
 
 /** How many frames are sent in one turn of the event loop, so that a long listing does not stop the server. */
 const framesPerTurn = 256
@@ -319,9 +302,6 @@ const decodeAcknowledgement = Schema.decodeUnknownResult(Envelope.Acknowledgemen
 const decodeAcknowledgements = Schema.decodeUnknownResult(
   Schema.Struct({ messages: Schema.Array(Envelope.Acknowledgement) })
 )
-
-/** The field that a schema's complaint is about. */
-const fieldOf = (message: string) => /\["([a-z_]+)"\]/.exec(message)?.[1] ?? "params"
 
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder().decode(payload)
@@ -702,7 +682,7 @@ const makeCreateMessage =
   ({ conversations }: Registry, { now, timestamp }: Time, publish: Publish, { answered }: Receipts) =>
   (bot: BotState, params: unknown): Answer => {
     const decoded = decodeCreateMessage(params)
-    if (Result.isFailure(decoded)) return Result.fail(invalid(fieldOf(decoded.failure.message)))
+    if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
     const request = decoded.success
     if (!/^(PLAIN_|ENCRYPTED_|APP_|MESSAGE_)/.test(request.category)) return Result.fail(invalid("category"))
     const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
@@ -785,7 +765,7 @@ const makeGiveAnswer =
         return createMessage(bot, request.params)
       case Envelope.Action.acknowledgeReceipt: {
         const single = decodeAcknowledgement(request.params)
-        if (Result.isFailure(single)) return Result.fail(invalid(fieldOf(single.failure.message)))
+        if (Result.isFailure(single)) return Result.fail(invalid(RestRules.fieldOf(single.failure.message)))
         acknowledge(bot, [single.success])
         return Result.succeed({})
       }
@@ -1031,6 +1011,17 @@ const makeNotify =
       })
     )
 
+/** What the REST API does. */
+const makeRules = (acknowledge: ReturnType<typeof makeAcknowledge>): ReadonlyArray<RestRules.Rule<BotState>> => [
+  RestRules.make(Endpoint.acknowledge, invalid, (bot, { payload }) => {
+    if (payload.length > Endpoint.maximumAcknowledgements) return Result.fail(invalid("messages"))
+    return Result.succeed(acknowledge(bot, payload))
+  }),
+  RestRules.make(Endpoint.me, invalid, ({ account }) =>
+    Result.succeed({ user_id: account.userId, full_name: "bot", identity_number: "7000" })
+  )
+]
+
 const make = Effect.gen(function* () {
   const time = makeTime(yield* Clock.Clock)
   const codec = yield* makeCodec
@@ -1050,6 +1041,8 @@ const make = Effect.gen(function* () {
     acknowledge
   )
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
+
+  const rules = makeRules(acknowledge)
 
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
   const enqueue = makeEnqueue(time, publish, pushView)
@@ -1071,9 +1064,12 @@ const make = Effect.gen(function* () {
       if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
       publish({ _tag: "Refused", status })
     },
-    restFailure: () => Option.fromNullishOr(faults.take("FailRest")),
-    acknowledge: (account, messages) => acknowledge(registry.stateOf(account), messages),
-    me: (account) => ({ user_id: account.userId, full_name: "bot", identity_number: "7000" })
+    request: (account, request) => {
+      const injected = faults.take("FailRest")
+      if (injected !== undefined) return injected
+      if (Option.isNone(account)) return RestRules.failed(failure(401))
+      return RestRules.answer(rules, registry.stateOf(account.value), request, failure(404))
+    }
   })
 })
 

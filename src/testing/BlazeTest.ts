@@ -25,6 +25,7 @@ import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
 import type * as MixinApi from "../MixinApi.ts"
+import * as PortableGzip from "../PortableGzip.ts"
 import type * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
 import * as MemoryTransport from "./MemoryTransport.ts"
@@ -94,7 +95,7 @@ export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom
     Effect.map(Seed, (seed) =>
       seed === undefined
         ? Layer.mergeAll(
-            Gzip.layerFflate,
+            PortableGzip.layer,
             NodeCrypto.layerDigest,
             NodeCrypto.layerSecureRandom,
             NodeCrypto.layerSignature
@@ -176,7 +177,7 @@ const dropped = Layer.effect(
  * ```ts
  * import { Effect } from "effect"
  * import { TestClock } from "effect/testing"
- * import { Bot } from "effect-blaze"
+ * import { Bot, PortableGzip } from "effect-blaze"
  * import { BlazeTest } from "effect-blaze/testing"
  *
  * const program = Effect.gen(function*() {

@@ -13,9 +13,7 @@ import * as Context from "effect/Context"
 import type * as Digest from "effect/crypto/Digest"
 import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
-import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
-import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -23,6 +21,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
@@ -30,9 +29,9 @@ import * as Zlib from "node:zlib"
 import { type WebSocket, WebSocketServer } from "ws"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
-import * as MixinApi from "../MixinApi.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 import * as BlazeServer from "./BlazeServer.ts"
+import * as RestRules from "./RestRules.ts"
 import * as TokenVerifier from "./TokenVerifier.ts"
 
 /**
@@ -64,33 +63,6 @@ type Requirements = BlazeServer.BlazeServer | Digest.Digest | Signature.Signatur
 /** How often the server pings. Source: what the official Node client needs to stay connected. */
 const pingPeriod = "15 seconds"
 
-const CurrentBot = Context.Reference<Option.Option<BlazeServer.BotAccount>>(
-  "effect-blaze/testing/LocalServer/CurrentBot",
-  { defaultValue: Option.none }
-)
-
-const failure = (code: number, field?: string) =>
-  HttpServerResponse.jsonUnsafe({ error: BlazeServer.failure(code, field) }, { status: 202 })
-
-const handlers = HttpApiBuilder.group(
-  MixinApi.Api,
-  "mixin",
-  Effect.fnUntraced(function* (handlers) {
-    const server = yield* BlazeServer.BlazeServer
-    const bot = Effect.map(CurrentBot, Option.getOrThrow)
-    return handlers
-      .handle("acknowledge", ({ payload }) =>
-        payload.length > BlazeServer.maximumAcknowledgements
-          ? Effect.succeed(failure(10002, "messages"))
-          : Effect.map(bot, (bot) => {
-              server.acknowledge(bot, payload)
-              return { data: null }
-            })
-      )
-      .handle("me", () => Effect.map(bot, (bot) => ({ data: server.me(bot) })))
-  })
-)
-
 const bearer = (authorization: string | undefined) => /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? ""
 
 const maximumBodySize = ByteSize.bytes(BlazeServer.maximumRequestSize)
@@ -100,41 +72,38 @@ const maximumBodySize = ByteSize.bytes(BlazeServer.maximumRequestSize)
 const isShort = (headers: Readonly<Record<string, string | undefined>>) =>
   headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= BlazeServer.maximumRequestSize
 
+const invalidBody = RestRules.failed(BlazeServer.failure(400))
+
+const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
+
+const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Service"]) {
+  const request = yield* HttpServerRequest.HttpServerRequest
+  const { method, url: uri } = request
+  // Nothing of a body is read before the token is known to be somebody's.
+  const text = Effect.provideService(request.text, HttpIncomingMessage.MaxBodySize, maximumBodySize)
+  const verified = yield* Effect.result(
+    TokenVerifier.verify(server, bearer(request.headers["authorization"]), { method, uri, body: text })
+  )
+  if (Result.isFailure(verified)) return invalidBody
+  const bot = verified.success
+  if (Option.isNone(bot)) return server.request(bot, { method, uri, payload: undefined })
+  const body = yield* Effect.orDie(text)
+  const payload = body === "" ? Result.succeed(undefined) : parseJson(body)
+  return Result.isFailure(payload) ? invalidBody : server.request(bot, { method, uri, payload: payload.success })
+})
+
 const rest = Effect.gen(function* () {
   const server = yield* BlazeServer.BlazeServer
-  // In a memo map of its own, since there the router is that of whoever asks first: an application has routes too.
-  const routes = yield* HttpRouter.toHttpEffect(HttpApiBuilder.layer(MixinApi.Api).pipe(Layer.provide(handlers))).pipe(
-    Effect.provideServiceEffect(Layer.CurrentMemoMap, Layer.makeMemoMap)
-  )
-
-  const respond = Effect.gen(function* () {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    const injected = server.restFailure()
-    if (Option.isSome(injected)) return HttpServerResponse.text(injected.value.body, { status: injected.value.status })
-    const bot = yield* TokenVerifier.verify(server, bearer(request.headers["authorization"]), {
-      method: request.method,
-      uri: request.url,
-      body: request.text
-    })
-    if (Option.isNone(bot)) return failure(401)
-    const response = yield* Effect.provideService(routes, CurrentBot, bot)
-    return response.status < 400 ? response : failure(response.status)
-  }).pipe(
-    // What no route takes fails the router; a body that is too long or of another form ends here too.
-    Effect.catchTag("HttpServerError", ({ reason }) =>
-      Effect.succeed(failure(reason._tag === "RouteNotFound" ? 404 : 400))
-    ),
-    Effect.catchCause(() => Effect.succeed(failure(400))),
-    Effect.provideService(HttpIncomingMessage.MaxBodySize, maximumBodySize)
-  )
-
-  return Effect.gen(function* () {
-    const { headers } = yield* HttpServerRequest.HttpServerRequest
-    return HttpServerResponse.setHeaders(yield* respond, {
+  const { headers } = yield* HttpServerRequest.HttpServerRequest
+  const { body, status } = yield* respond(server)
+  return HttpServerResponse.text(body, {
+    status,
+    contentType: "application/json",
+    headers: {
       "x-request-id": headers["x-request-id"] ?? "",
       ...timeHeaders(server.now()),
       ...(isShort(headers) ? {} : { connection: "close" })
-    })
+    }
   })
 })
 
@@ -259,7 +228,7 @@ const make = (port: number) =>
       Effect.runForkWith(context)(Effect.forkIn(admit, scope))
     })
 
-    const handler = yield* NodeHttpServer.makeHandler(yield* rest, { scope })
+    const handler = yield* NodeHttpServer.makeHandler(rest, { scope })
     http.on("request", handler)
 
     yield* Effect.acquireRelease(listen(http, port), () =>

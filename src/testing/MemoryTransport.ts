@@ -16,6 +16,8 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Mailbox from "../internal/Mailbox.ts"
+import * as Endpoint from "../Endpoint.ts"
+import * as Answer from "../internal/Answer.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
@@ -199,14 +201,6 @@ const dial = (
   }
 }
 
-const restFailure = (server: BlazeServer.BlazeServer["Service"]) =>
-  Effect.suspend(() => {
-    const failure = server.restFailure()
-    return Option.isNone(failure)
-      ? Effect.void
-      : MixinApi.readAnswer({ ...failure.value, host: "memory", serverTime: Option.some(server.now()) })
-  })
-
 /**
  * What a client of a bot needs: a dialer, the REST API, and a signer.
  *
@@ -218,13 +212,22 @@ export const make = Effect.fnUntraced(function* (
   bot: BlazeServer.BotAccount,
   path: Path
 ) {
-  const served = <A>(serve: () => A) => path.request(Effect.andThen(restFailure(server), Effect.sync(serve)))
+  const account = Option.some(bot)
+  const request = Effect.fnUntraced(function* <Path extends string, Payload, Data>(
+    endpoint: Endpoint.Endpoint<Path, Payload, Data>,
+    input: Endpoint.Input<Path, Payload>
+  ): Effect.fn.Return<Data, BlazeError.BlazeError> {
+    const payload = yield* Endpoint.encode(endpoint, input.payload)
+    const { method } = endpoint
+    const answer = server.request(account, { method, uri: Endpoint.uri(endpoint, input.path), payload })
+    const serverTime = Option.some(server.now())
+    return yield* Endpoint.decode(endpoint, yield* Answer.read({ ...answer, host: "memory", serverTime }))
+  })
   return Context.empty().pipe(
     Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot, path)) }),
     Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
     Context.add(MixinApi.MixinApi, {
-      acknowledge: (messages) => served(() => server.acknowledge(bot, messages)),
-      me: served(() => server.me(bot)),
+      request: (endpoint, input) => path.request(request(endpoint, input)),
       serverTime: Effect.orElseSucceed(path.request(Effect.sync(() => Option.some(server.now()))), () =>
         Option.none<number>()
       ),

@@ -5,7 +5,19 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import { Acks, Connection, Envelope, Frame, Gzip, Ids, Keyed, Message, Store, Telemetry } from "effect-blaze"
+import {
+  Acks,
+  Connection,
+  Envelope,
+  Frame,
+  Gzip,
+  Ids,
+  Keyed,
+  Message,
+  PortableGzip,
+  Store,
+  Telemetry
+} from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
@@ -69,7 +81,7 @@ const request = {
 const small = Buffer.from(JSON.stringify(request))
 
 const zlib = Effect.runSync(Effect.provide(Gzip.Gzip, ZlibGzip.layer))
-const fflate = Effect.runSync(Effect.provide(Gzip.Gzip, Gzip.layerFflate))
+const fflate = Effect.runSync(Effect.provide(Gzip.Gzip, PortableGzip.layer))
 const frame = Effect.runSync(Effect.provide(Frame.Frame, Frame.layer.pipe(Layer.provide(ZlibGzip.layer))))
 const limit = 1024 * 1024
 

@@ -103,7 +103,7 @@ export const startUp = async (server: Server, rounds: number): Promise<Table> =>
     })
   }
   return {
-    title: `start-up: ${rounds} rounds, medians; x is the ratio to the modules of effect, @effect/platform-node, ws and jose that are used (${used.length})`,
+    title: `start-up: ${rounds} rounds, medians; x is the ratio to the modules of effect, @effect/platform-node and ws that are used (${used.length})`,
     rows: [
       row("node alone", nothing),
       row("those modules", theirs),

@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Array, Effect, Fiber, Option, Result, Stream } from "effect"
-import { Blaze, BlazeSocket, Bot, Envelope, Ids, Message, MixinApi } from "effect-blaze"
+import { Blaze, BlazeSocket, Bot, Endpoint, Envelope, Ids, Message, MixinApi } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { createPrivateKey } from "node:crypto"
 import { both, scene } from "./faces.ts"
@@ -193,7 +193,7 @@ describe("the built-in server", () => {
       }).pipe(Effect.provide(client))
       yield* Effect.gen(function* () {
         const rest = yield* MixinApi.MixinApi
-        yield* rest.acknowledge(acknowledgements(100))
+        yield* rest.request(Endpoint.acknowledge, { payload: acknowledgements(100) })
       }).pipe(Effect.provide(api))
     })
   )
@@ -204,7 +204,7 @@ describe("the built-in server", () => {
       const { api, bot, server } = yield* scene
       yield* Effect.gen(function* () {
         const rest = yield* MixinApi.MixinApi
-        assert.strictEqual((yield* rest.me).user_id, bot.userId)
+        assert.strictEqual((yield* rest.request(Endpoint.me, {})).user_id, bot.userId)
         yield* server.setClockOffset("10 minutes")
         const time = Option.getOrThrow(yield* rest.serverTime)
         assert.isBelow(Math.abs(time - server.now()), 2000)

@@ -1,7 +1,7 @@
 // effect-blaze as a user has it: the default layers, everything on.
 import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Layer, Scope, Stream } from "effect"
-import { Acks, Blaze, BlazeSocket, Bot, type Delivery, Gzip, Ids, MixinApi, Quota, Signer } from "effect-blaze"
+import { Acks, Blaze, BlazeSocket, Bot, type Delivery, Ids, MixinApi, PortableGzip, Quota, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { type Job, serve } from "../job.ts"
 
@@ -11,7 +11,7 @@ const layer = (job: Job) => {
   const blaze = job.client.endsWith("-fflate")
     ? Blaze.layerWith(ports).pipe(
         Layer.provide(MixinApi.layer),
-        Layer.provide([signer, NodeHttpClient.layerNodeHttp, Gzip.layerFflate]),
+        Layer.provide([signer, NodeHttpClient.layerNodeHttp, PortableGzip.layer]),
         Layer.provide(NodeBlaze.layerPlatform)
       )
     : NodeBlaze.layer(signer, ports)
