@@ -16,7 +16,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Connection from "./Connection.ts"
@@ -25,42 +24,11 @@ import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as MixinApi from "./MixinApi.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as Store from "./Store.ts"
 import * as Telemetry from "./Telemetry.ts"
-
-/**
- * When a batch leaves: at `size` acknowledgements (never more than the transport takes) or `within` of its first, whichever is first.
- *
- * @category references
- * @since 0.1.0
- */
-export const Batch = Context.Reference<{ readonly size: number; readonly within: Duration.Input }>(
-  "effect-blaze/Acks/Batch",
-  { defaultValue: () => ({ size: 100, within: "1 second" }) }
-)
-
-/**
- * How long the flush at the end may take: 10 seconds. With zero every batch is still tried once after the end has begun.
- *
- * @category references
- * @since 0.1.0
- */
-export const FlushTimeout = Context.Reference<Duration.Input>("effect-blaze/Acks/FlushTimeout", {
-  defaultValue: () => "10 seconds"
-})
-
-/**
- * When a batch that failed is sent again; there is no last time.
- *
- * @category references
- * @since 0.1.0
- */
-export const Retry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze/Acks/Retry", {
-  defaultValue: () => Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
-})
 
 /**
  * The port to the way acknowledgements travel.
@@ -183,7 +151,7 @@ const makePersist = Effect.fnUntraced(function* (
   warn: (error: BlazeError.BlazeError) => Effect.Effect<void>
 ) {
   const transport = yield* Transport
-  const retry = yield* Retry
+  const { acknowledgeRetry: retry } = yield* Settings.checked
   // While closing there is a deadline, and no sense in a long wait; nor has the end of the bot to wait for a pause.
   const pause = (delay: Duration.Duration) =>
     Effect.suspend(() =>
@@ -239,7 +207,7 @@ const makeSend = Effect.fnUntraced(function* (
 ) {
   const connection = yield* Connection.Connection
   const states = yield* States.States
-  const awaitClock = yield* Connection.AwaitClock
+  const { awaitClock } = yield* Settings.checked
   const telemetry = yield* Telemetry.Telemetry
   const { metrics } = Telemetry
 
@@ -321,10 +289,7 @@ export const layer: Layer.Layer<
   Effect.gen(function* () {
     const transport = yield* Transport
     const { inbox } = yield* Connection.Connection
-    const batch = yield* Batch
-    yield* Setting.count("Acks.Batch.size", batch.size)
-    yield* Setting.duration("Acks.Batch.within", batch.within, "zero or more")
-    const flushTimeout = yield* Setting.duration("Acks.FlushTimeout", yield* FlushTimeout, "zero or more")
+    const { acknowledgeBatch, acknowledgeWithin, flushTimeout } = yield* Settings.checked
     const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
     const closing = yield* Deferred.make<void>()
     const unconfirmed = makeUnconfirmed(yield* Telemetry.Telemetry, closing)
@@ -334,7 +299,7 @@ export const layer: Layer.Layer<
 
     // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
     const work = Stream.fromQueue(queue).pipe(
-      Stream.groupedWithin(Math.min(batch.size, transport.maximum), batch.within),
+      Stream.groupedWithin(Math.min(acknowledgeBatch, transport.maximum), acknowledgeWithin),
       Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
       Stream.runDrain
     )

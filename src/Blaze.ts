@@ -11,7 +11,6 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -39,23 +38,13 @@ import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Sender from "./Sender.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
 import * as Unread from "./internal/Unread.ts"
-
-/**
- * How long `drain` waits until nothing is open: 30 seconds. What is not settled then is logged by id.
- *
- * @category references
- * @since 0.1.0
- */
-export const DrainTimeout = Context.Reference<Duration.Input>("effect-blaze/Blaze/DrainTimeout", {
-  defaultValue: () => "30 seconds"
-})
 
 /**
  * The news about a message that the bot sent.
@@ -343,7 +332,7 @@ const make = Effect.gen(function* () {
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
   const observer = yield* Delivery.Observer
-  const drainTimeout = yield* Setting.duration("Blaze.DrainTimeout", yield* DrainTimeout, "zero or more")
+  const { drainTimeout } = yield* Settings.checked
 
   const { deliveries, isQuiet } = makeDeliveries(ledger, {
     botId: userId,

@@ -27,40 +27,9 @@ import * as BlazeError from "./BlazeError.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./Frame.ts"
 import * as Answer from "./internal/Answer.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
-
-/**
- * The address of the server, or several: when one cannot be reached, the next connection is made to the next. A `ws:` address is taken
- * for this machine only.
- *
- * @category references
- * @since 0.1.0
- */
-export const Url = Context.Reference<string | ReadonlyArray<string>>("effect-blaze/BlazeSocket/Url", {
-  defaultValue: () => "wss://blaze.mixin.one/"
-})
-
-/**
- * How often we ping, and how long one ping may go unanswered: 10 seconds. A connection ends after two silent periods.
- *
- * @category references
- * @since 0.1.0
- */
-export const PingPeriod = Context.Reference<Duration.Input>("effect-blaze/BlazeSocket/PingPeriod", {
-  defaultValue: () => "10 seconds"
-})
-
-/**
- * How long a handshake may take: 10 seconds.
- *
- * @category references
- * @since 0.1.0
- */
-export const HandshakeTimeout = Context.Reference<Duration.Input>("effect-blaze/BlazeSocket/HandshakeTimeout", {
-  defaultValue: () => "10 seconds"
-})
 
 /** The WebSocket subprotocol. Source: the official documentation and the Go, Node and Flutter clients. */
 export const subprotocol = "Mixin-Blaze-1"
@@ -235,13 +204,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
       const signer = yield* Signer.Signer
       const frame = yield* Frame.Frame
       const telemetry = yield* Telemetry.make(signer.userId)
-      const handshakeTimeout = yield* Setting.duration(
-        "BlazeSocket.HandshakeTimeout",
-        yield* HandshakeTimeout,
-        "positive"
-      )
-      const pingPeriod = yield* Setting.duration("BlazeSocket.PingPeriod", yield* PingPeriod, "positive")
-      const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(yield* Url, "ws"))
+      const { handshakeTimeout, pingPeriod, url: given } = yield* Settings.checked
+      const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(given, "ws"))
       let inUse = 0
 
       const openAt = Effect.fnUntraced(function* (url: URL) {

@@ -28,10 +28,8 @@ import * as Inbox from "./Inbox.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Answer from "./internal/Answer.ts"
 import * as MixinApi from "./MixinApi.ts"
-import * as Reconnect from "./Reconnect.ts"
-import * as Requests from "./Requests.ts"
 import * as Session from "./internal/Session.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -63,31 +61,6 @@ export type Status = Data.TaggedEnum<{
 }>
 /** @since 0.1.0 */
 export const Status = Data.taggedEnum<Status>()
-
-/**
- * After how many connections in a row that brought nothing new and ended with a bad frame such a frame is passed over: 3.
- *
- * @category references
- * @since 0.1.0
- */
-export const BadFrameTolerance = Context.Reference<number>("effect-blaze/Connection/BadFrameTolerance", {
-  defaultValue: () => 3
-})
-
-/**
- * Whether a bot that is refused because of this machine's clock waits for the clock to be set, in place of failing: it tries again once
- * a minute, for as long as the server's time says that the clock is the cause, and tells so each time. Off by default.
- *
- * **When to use**
- *
- * Use where a machine may start before its clock is set: a small computer without a battery, a virtual machine.
- *
- * @category references
- * @since 0.1.0
- */
-export const AwaitClock = Context.Reference<boolean>("effect-blaze/Connection/AwaitClock", {
-  defaultValue: () => false
-})
 
 /**
  * @category services
@@ -229,11 +202,8 @@ const makeOnce = Effect.fnUntraced(function* (
   const random = yield* SecureRandom.SecureRandom
   const telemetry = yield* Telemetry.Telemetry
   const clock = yield* Clock.Clock
-  const policy = yield* Reconnect.Policy
-  const stableAfter = Duration.toMillis(
-    yield* Setting.duration("Reconnect.Policy.stableAfter", policy.stableAfter, "zero or more")
-  )
-  const tolerance = yield* Setting.count("Connection.BadFrameTolerance", yield* BadFrameTolerance, 0)
+  const settings = yield* Settings.checked
+  const stableAfter = Duration.toMillis(settings.stableAfter)
   // How many times in a row the first listing has missed its time.
   let slowListings = 0
 
@@ -258,7 +228,7 @@ const makeOnce = Effect.fnUntraced(function* (
       random,
       inbox,
       telemetry,
-      passOverBadFrames: fruitless.count() >= tolerance,
+      passOverBadFrames: fruitless.count() >= settings.badFrameTolerance,
       onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
       patience: Math.min(2 ** slowListings, maximumPatience) - 1
     }).pipe(
@@ -329,14 +299,13 @@ const makeSessions = Effect.fnUntraced(function* (
   status: CurrentStatus,
   fruitless: ReturnType<typeof makeFruitless>
 ) {
-  const policy = yield* Reconnect.Policy
-  const awaitClock = yield* AwaitClock
+  const { awaitClock, reconnect } = yield* Settings.checked
   const telemetry = yield* Telemetry.Telemetry
   const judge = yield* makeJudge
   const tell = makeTell(telemetry.now)
 
   return Effect.gen(function* () {
-    let pauses = yield* Elapsed.delays(policy.schedule)
+    let pauses = yield* Elapsed.delays(reconnect)
     let attempt = 1
     while (true) {
       yield* status.set(Status.Connecting({ attempt }))
@@ -352,7 +321,7 @@ const makeSessions = Effect.fnUntraced(function* (
       }
       if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
       if (stable) {
-        pauses = yield* Elapsed.delays(policy.schedule)
+        pauses = yield* Elapsed.delays(reconnect)
         attempt = 0
       }
       const pause = yield* pauses(reason)
@@ -381,7 +350,7 @@ export const layer: Layer.Layer<
   Effect.gen(function* () {
     const api = yield* MixinApi.MixinApi
     const status = yield* makeStatus
-    const current = makeCurrent(yield* Requests.checkedTimeout)
+    const current = makeCurrent((yield* Settings.checked).requestTimeout)
     const inbox = yield* Inbox.make
     const receipts = makeReceipts(inbox)
     const fruitless = makeFruitless(inbox.progress)

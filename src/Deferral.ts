@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -17,30 +16,9 @@ import type * as BlazeError from "./BlazeError.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import type * as Store from "./Store.ts"
-
-/**
- * When deferred messages are offered again (after 30 seconds, doubled up to an hour, 30 times, which takes a day), and how many are kept:
- * 10 000 of them, 16 MiB. A message whose schedule has come to its end is given up.
- *
- * @category references
- * @since 0.1.0
- */
-export const Policy = Context.Reference<{
-  readonly schedule: Schedule.Schedule<unknown>
-  readonly messages: number
-  readonly bytes: number
-}>("effect-blaze/Deferral/Policy", {
-  defaultValue: () => ({
-    schedule: Schedule.min([Schedule.exponential("30 seconds"), Schedule.spaced("1 hour")]).pipe(
-      Schedule.upTo({ times: 30 })
-    ),
-    messages: 10_000,
-    bytes: 16 * 1024 * 1024
-  })
-})
 
 /** How long the server keeps an unacknowledged message: 7 days. Source: the official documentation. */
 const retention = Duration.toMillis("7 days")
@@ -110,7 +88,7 @@ const makeEntry = Effect.fnUntraced(function* (
 
 /** The messages that wait here for their time, with a bound. */
 const makeAside = Effect.fnUntraced(function* (
-  policy: { readonly messages: number; readonly bytes: number },
+  bounds: Pick<Settings.Settings, "deferredBytes" | "deferredMessages">,
   on: {
     readonly offer: (message: Message.Message) => void
     readonly drop: (message: Message.Message) => Effect.Effect<void>
@@ -137,7 +115,8 @@ const makeAside = Effect.fnUntraced(function* (
 
   return {
     count: () => count,
-    hasRoom: (message: Message.Message) => count < policy.messages && bytes + message.size <= policy.bytes,
+    hasRoom: (message: Message.Message) =>
+      count < bounds.deferredMessages && bytes + message.size <= bounds.deferredBytes,
     put: (entry: Entry, message: Message.Message) =>
       Effect.suspend(() => {
         states.settle(message.id, "Deferred")
@@ -160,20 +139,18 @@ export const make = Effect.fnUntraced(function* (on: {
   readonly offer: (message: Message.Message) => void
   readonly drop: (message: Message.Message) => Effect.Effect<void>
 }): Effect.fn.Return<Deferral, BlazeError.BlazeError, Scope.Scope | States.States> {
-  const policy = yield* Policy
+  const settings = yield* Settings.checked
   const states = yield* States.States
-  yield* Setting.count("Deferral.Policy.messages", policy.messages, 0)
-  yield* Setting.count("Deferral.Policy.bytes", policy.bytes, 0)
   const clock = yield* Clock.Clock
   const now = yield* Elapsed.now
   // An id stays, with the place in its schedule, from its first deferral until it is done with, whether it finds room or not.
   const entries = new Map<Ids.MessageId, Entry>()
-  const aside = yield* makeAside(policy, on)
+  const aside = yield* makeAside(settings, on)
 
   const remember = (entry: Entry, id: Ids.MessageId, until: number): boolean => {
     entry.until = until
     // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
-    const hasRoom = entries.has(id) || entries.size < rememberedFor * policy.messages + rememberedBesides
+    const hasRoom = entries.has(id) || entries.size < rememberedFor * settings.deferredMessages + rememberedBesides
     if (hasRoom) entries.set(id, entry)
     return hasRoom
   }
@@ -191,7 +168,7 @@ export const make = Effect.fnUntraced(function* (on: {
 
   return {
     defer: Effect.fnUntraced(function* (message, since) {
-      const entry = entries.get(message.id) ?? (yield* makeEntry(policy.schedule, message, since))
+      const entry = entries.get(message.id) ?? (yield* makeEntry(settings.defer, message, since))
       if (now() >= entry.dropped) return "Dropped"
       const delay = yield* step(entry)
       if (Option.isNone(delay)) return "Exhausted"
@@ -203,7 +180,7 @@ export const make = Effect.fnUntraced(function* (on: {
       return yield* putAside(entry, message)
     }),
     resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
-      const entry = yield* makeEntry(policy.schedule, message, since)
+      const entry = yield* makeEntry(settings.defer, message, since)
       let delay = Duration.zero
       while (entry.tries < Math.min(tries, maximumTries)) {
         const next = yield* step(entry)

@@ -291,7 +291,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return Effect.sync(() => this.#actions.ack(this.#open))
   }
 
-  /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again by `Deferral.Policy`. */
+  /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
   get defer(): Effect.Effect<void> {
     return this.#actions.defer(this.#open)
   }

@@ -12,18 +12,8 @@ import * as Result from "effect/Result"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Gzip from "./Gzip.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as Utf8 from "./internal/Utf8.ts"
-
-/**
- * How many bytes one frame may inflate to. 16 MiB by default; Mixin's own requests stay below 128 KiB.
- *
- * @category references
- * @since 0.1.0
- */
-export const MaximumSize = Context.Reference<number>("effect-blaze/Frame/MaximumSize", {
-  defaultValue: () => 16 * 1024 * 1024
-})
 
 /**
  * Reads and writes frames.
@@ -73,7 +63,7 @@ export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer
   Frame,
   Effect.gen(function* () {
     const { gunzip, gzip } = yield* Gzip.Gzip
-    const maximumSize = yield* Setting.count("Frame.MaximumSize", yield* MaximumSize)
+    const { maximumFrameSize: maximumSize } = yield* Settings.checked
     const decoder = new TextDecoder("utf-8", { fatal: true })
     const encode = Utf8.makeEncoder()
     return Frame.of({

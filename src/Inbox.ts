@@ -8,7 +8,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MutableList from "effect/MutableList"
 import type * as Pull from "effect/Pull"
@@ -19,33 +18,9 @@ import type * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Message from "./Message.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
-
-/**
- * How many messages, and how many bytes of them, may wait for the handlers before reading pauses: 1 000 and 8 MiB.
- *
- * @category references
- * @since 0.1.0
- */
-export const Size = Context.Reference<{ readonly messages: number; readonly bytes: number }>(
-  "effect-blaze/Inbox/Size",
-  {
-    defaultValue: () => ({ messages: 1000, bytes: 8 * 1024 * 1024 })
-  }
-)
-
-/**
- * How many bytes of messages are kept, compressed as they came, while the inbox is full and a request is out: 64 MiB. Beyond it
- * messages are left to the server, which is asked for them again when there is room.
- *
- * @category references
- * @since 0.1.0
- */
-export const OverflowSize = Context.Reference<number>("effect-blaze/Inbox/OverflowSize", {
-  defaultValue: () => 64 * 1024 * 1024
-})
 
 /**
  * @category models
@@ -105,19 +80,21 @@ export interface Inbox {
 /** How many kept frames become messages in one go. */
 const refillSize = 256
 
+type Bounds = Pick<Settings.Settings, "inboxBytes" | "inboxMessages" | "overflowBytes">
+
 /**
+ * An inbox of a size.
+ *
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemetry> = Effect.gen(function* () {
+export const makeWith = Effect.fnUntraced(function* (
+  bounds: Bounds
+): Effect.fn.Return<Inbox, never, Telemetry.Telemetry> {
   const telemetry = yield* Telemetry.Telemetry
-  const size = yield* Size
-  yield* Setting.count("Inbox.Size.messages", size.messages)
-  yield* Setting.count("Inbox.Size.bytes", size.bytes)
   const decode = yield* Base64.Decoder
-  const overflowSize = yield* Setting.count("Inbox.OverflowSize", yield* OverflowSize, 0)
-  const ready = makeReady(size, telemetry)
-  const kept = makeKept(overflowSize)
+  const ready = makeReady(bounds, telemetry)
+  const kept = makeKept(bounds.overflowBytes)
   const signal = Signal.make()
   const isFull = () => kept.size() > 0 || !ready.hasRoom()
   const left = makeLeft(signal, isFull)
@@ -255,11 +232,19 @@ const makeBehind = (signal: Signal.Signal) => {
   }
 }
 
+/**
+ * An inbox of the size that the settings say.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemetry> = Effect.flatMap(
+  Settings.checked,
+  makeWith
+)
+
 /** The messages that a consumer may take. */
-const makeReady = (
-  size: { readonly messages: number; readonly bytes: number },
-  telemetry: Telemetry.Telemetry["Service"]
-) => {
+const makeReady = (bounds: Pick<Bounds, "inboxBytes" | "inboxMessages">, telemetry: Telemetry.Telemetry["Service"]) => {
   let messages: Array<Message.Message> = []
   let bytes = 0
   // How many a consumer has been told of: those of a read that is still taken in are none of them.
@@ -268,8 +253,8 @@ const makeReady = (
   const counts = new Map<string, number>()
   return {
     size: () => messages.length,
-    hasRoom: () => messages.length < size.messages && bytes < size.bytes,
-    fitsMore: () => announced < size.messages && bytes < size.bytes,
+    hasRoom: () => messages.length < bounds.inboxMessages && bytes < bounds.inboxBytes,
+    fitsMore: () => announced < bounds.inboxMessages && bytes < bounds.inboxBytes,
     add: (message: Message.Message) => {
       messages.push(message)
       bytes += message.size

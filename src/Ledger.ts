@@ -8,7 +8,6 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -20,34 +19,13 @@ import * as Dropped from "./internal/Dropped.ts"
 import type * as Ids from "./Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "./Message.ts"
-import * as Setting from "./internal/Setting.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as States from "./internal/States.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import type * as Store from "./Store.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
-
-/**
- * How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so.
- *
- * @category references
- * @since 0.1.0
- */
-export const MaximumGivenUp = Context.Reference<number>("effect-blaze/Ledger/MaximumGivenUp", {
-  defaultValue: () => 1000
-})
-
-/**
- * How many messages may be open, handed out and not settled, before no further ones are taken from the inbox: 50 000. A warning in the log
- * says so. What is taken in one go, `Inbox.Size` at the most, may go beyond it.
- *
- * @category references
- * @since 0.1.0
- */
-export const MaximumOpen = Context.Reference<number>("effect-blaze/Ledger/MaximumOpen", {
-  defaultValue: () => 50_000
-})
 
 /**
  * A message that was handed out and is not settled.
@@ -91,7 +69,7 @@ export interface Ledger {
 }
 
 const gaveUp = {
-  Exhausted: "it has been offered again for as long as Deferral.Policy says.",
+  Exhausted: "it has been offered again for as long as the setting defer says.",
   Dropped: "the server, which keeps a message for 7 days, has dropped it."
 } as const
 
@@ -101,7 +79,7 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
   const acks = yield* Acks.Acks
   const states = yield* States.States
   const telemetry = yield* Telemetry.Telemetry
-  const maximumGivenUp = yield* Setting.count("Ledger.MaximumGivenUp", yield* MaximumGivenUp, 0)
+  const { maximumGivenUp } = yield* Settings.checked
   const givenUp = new Set<Ids.MessageId>()
   return Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
     givenUp.add(id)
@@ -234,7 +212,7 @@ const makeTooMany = (maximum: number, open: () => number) => {
       if (isTold) return Effect.void
       isTold = true
       return Effect.logWarning(
-        `${maximum} messages are open, handed out and neither acknowledged nor deferred: no further one is handed out until some are. Ledger.MaximumOpen is the bound.`
+        `${maximum} messages are open, handed out and neither acknowledged nor deferred: no further one is handed out until some are. The setting maximumOpen is the bound.`
       )
     })
   }
@@ -277,7 +255,7 @@ export const make: Effect.Effect<
   const { inbox } = yield* Connection.Connection
   const acks = yield* Acks.Acks
   const states = yield* States.States
-  const maximumOpen = yield* Setting.count("Ledger.MaximumOpen", yield* MaximumOpen)
+  const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const aside = yield* makePutAside(inbox)

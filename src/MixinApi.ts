@@ -27,17 +27,8 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Answer from "./internal/Answer.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
-
-/**
- * The address of the REST API, or several: when one cannot be reached the next is used, from then on.
- *
- * @category references
- * @since 0.1.0
- */
-export const BaseUrl = Context.Reference<string | ReadonlyArray<string>>("effect-blaze/MixinApi/BaseUrl", {
-  defaultValue: () => "https://api.mixin.one"
-})
 
 /** What the client says it is, over REST and at the handshake. A test holds it to the version of the package. */
 export const userAgent = "effect-blaze/0.1.0"
@@ -257,7 +248,7 @@ export const layer: Layer.Layer<
 > = Layer.effect(
   MixinApi,
   Effect.gen(function* () {
-    const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(yield* BaseUrl, "http"))
+    const urls = yield* Effect.fromResult(BlazeError.requireSecureAll((yield* Settings.checked).apiUrl, "http"))
     const addresses = urls.map(addressOf)
     const host = yield* SubscriptionRef.make(addresses[0]!.host)
     const inUse = { index: 0 }

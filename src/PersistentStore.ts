@@ -13,6 +13,7 @@ import * as Persistable from "effect/persistence/Persistable"
 import * as Persistence from "effect/persistence/Persistence"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as Settings from "./Settings.ts"
 import * as Store from "./Store.ts"
 
 class Stored extends Persistable.Class<{ payload: { readonly id: Ids.MessageId } }>()("effect-blaze/Store/Stored", {
@@ -41,9 +42,9 @@ export const layer = (options: {
   Layer.effect(
     Store.Store,
     Effect.gen(function* () {
-      const { age } = yield* Store.checkedMemory
+      const { rememberedFor } = yield* Settings.checked
       const persistence = yield* Persistence.Persistence
-      const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => age })
+      const store = yield* persistence.make({ storeId: options.storeId, timeToLive: () => rememberedFor })
       return Store.persevering({
         load: (ids) =>
           Arr.isReadonlyArrayNonEmpty(ids)

@@ -15,26 +15,7 @@ import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as BlazeError from "./BlazeError.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
-import * as Setting from "./internal/Setting.ts"
-
-/**
- * The limit as a token bucket, and the share of it that only answers may use: 9 000 in 6 seconds, a fifth.
- *
- * **Details**
- *
- * A bucket of 9 000 that fills in 6 seconds lets at most 99 000 through in any 60: the burst and 54 seconds' worth. A window of
- * 100 000 a minute would let up to 200 000 through around its edge.
- *
- * @category references
- * @since 0.1.0
- */
-export const Limit = Context.Reference<{
-  readonly messages: number
-  readonly window: Duration.Input
-  readonly answerShare: number
-}>("effect-blaze/Quota/Limit", {
-  defaultValue: () => ({ messages: 9000, window: "6 seconds", answerShare: 0.2 })
-})
+import * as Settings from "./Settings.ts"
 
 /**
  * What a message is: the answer to one that came in, or anything else.
@@ -59,10 +40,7 @@ export class Quota extends Context.Service<
 const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
 
 const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
-  const { answerShare, messages, window: given } = yield* Limit
-  yield* Setting.count("Quota.Limit.messages", messages)
-  yield* Setting.share("Quota.Limit.answerShare", answerShare)
-  const window = yield* Setting.duration("Quota.Limit.window", given, "positive")
+  const { answerShare, quotaMessages: messages, quotaWindow: window } = yield* Settings.checked
   const consume = (key: string, limit: number) =>
     limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
       Effect.mapError(() => unavailable),

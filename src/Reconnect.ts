@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -48,15 +47,3 @@ export const jittered = <Output, Input>(schedule: Schedule.Schedule<Output, Inpu
   Schedule.modifyDelay(schedule, ({ duration }) =>
     Effect.map(Random.next, (fraction) => Duration.millis(Duration.toMillis(duration) * fraction))
   )
-
-/**
- * What a bot does when its connection ends: `jittered(backoff)` for ever, started afresh after a connection that was up for
- * `stableAfter`.
- *
- * @category references
- * @since 0.1.0
- */
-export const Policy = Context.Reference<{ readonly schedule: Reconnect; readonly stableAfter: Duration.Input }>(
-  "effect-blaze/Reconnect/Policy",
-  { defaultValue: () => ({ schedule: jittered(backoff), stableAfter: "60 seconds" }) }
-)

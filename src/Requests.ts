@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -16,34 +15,8 @@ import * as BlazeError from "./BlazeError.ts"
 import type * as BlazeSocket from "./BlazeSocket.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Inbox from "./Inbox.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 import * as Signal from "./internal/Signal.ts"
-
-/**
- * How long an answer may take: 5 seconds. Source: the official Node and Flutter clients.
- *
- * **Details**
- *
- * An answer travels behind the messages that the server wrote before it. While more than a megabyte comes in within that time, it
- * starts anew, twelve times at most.
- *
- * @category references
- * @since 0.1.0
- */
-export const Timeout = Context.Reference<Duration.Input>("effect-blaze/Requests/Timeout", {
-  defaultValue: () => "5 seconds"
-})
-
-/**
- * The setting, if it can work.
- *
- * @category references
- * @since 0.1.0
- */
-export const checkedTimeout: Effect.Effect<Duration.Duration, BlazeError.BlazeError> = Effect.flatMap(
-  Timeout,
-  (timeout) => Setting.duration("Requests.Timeout", timeout, "positive")
-)
 
 /**
  * How a request is waited for.
@@ -117,7 +90,7 @@ export const make = Effect.fnUntraced(function* (
   inbox: Pick<Inbox.Inbox, "waitBehind">,
   random: SecureRandom.SecureRandom["Service"]
 ): Effect.fn.Return<Requests, BlazeError.BlazeError, Scope.Scope> {
-  const timeout = Duration.toMillis(yield* checkedTimeout)
+  const timeout = Duration.toMillis((yield* Settings.checked).requestTimeout)
   const now = yield* Elapsed.now
   const received = { bytes: 0, messages: 0 }
   const table = makeTable(timeout, now, inbox, received)

@@ -23,22 +23,9 @@ import * as Ids from "./Ids.ts"
 import type * as Message from "./Message.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
-import * as Reconnect from "./Reconnect.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
-
-/**
- * When a send that may be tried again is: full jitter up to 250 ms, doubled up to 10 s, ten times.
- *
- * @category references
- * @since 0.1.0
- */
-export const Retry = Context.Reference<Schedule.Schedule<unknown>>("effect-blaze/Sender/Retry", {
-  defaultValue: () =>
-    Reconnect.jittered(Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("10 seconds")])).pipe(
-      Schedule.upTo({ times: 10 })
-    )
-})
 
 /**
  * The port to the way a message travels.
@@ -144,7 +131,7 @@ const persistently = (
  */
 export const make: Effect.Effect<
   Sender,
-  never,
+  BlazeError.BlazeError,
   Transport | Quota.Quota | Signer.Signer | Telemetry.Telemetry | Digest.Digest | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const { ready, sendNow } = yield* Transport
@@ -153,7 +140,7 @@ export const make: Effect.Effect<
   const telemetry = yield* Telemetry.Telemetry
   const randomId = yield* Ids.makeRandom
   const digest = yield* Digest.Digest
-  const retry = yield* Retry
+  const { sendRetry: retry } = yield* Settings.checked
   const observer = yield* Delivery.Observer
   const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)

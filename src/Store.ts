@@ -14,7 +14,7 @@ import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
-import * as Setting from "./internal/Setting.ts"
+import * as Settings from "./Settings.ts"
 
 /**
  * What became of a message: it is handled, or it was put aside, for the `tries`th time, until a date in milliseconds since 1970.
@@ -118,25 +118,6 @@ export const persevering = (store: Operations<unknown>): Store["Service"] => ({
   confirm: (ids) => persevere(store.confirm(ids), undefined, "written")
 })
 
-/**
- * How much is remembered of what was handled, whichever limit comes first: 100 000 ids, 7 days. After 7 days the server itself
- * forgets an unacknowledged message.
- *
- * @category references
- * @since 0.1.0
- */
-export const Memory = Context.Reference<{ readonly size: number; readonly age: Duration.Input }>(
-  "effect-blaze/Store/Memory",
-  { defaultValue: () => ({ size: 100_000, age: "7 days" }) }
-)
-
-/** `Memory`, looked at. */
-export const checkedMemory = Effect.gen(function* () {
-  const memory = yield* Memory
-  const size = yield* Setting.count("Store.Memory.size", memory.size, 0)
-  return { size, age: yield* Setting.duration("Store.Memory.age", memory.age, "positive") }
-})
-
 /** What a store without claims says of all it is given. */
 export const committed = (changes: ReadonlyArray<Change>): ReadonlyArray<Claim> => changes.map(() => "Committed")
 
@@ -160,8 +141,8 @@ const slack = 10_000
 export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effect(
   Store,
   Effect.gen(function* () {
-    const { age, size } = yield* checkedMemory
-    const remembered = makeRemembered(size, Duration.toMillis(age), yield* Elapsed.now)
+    const { rememberedFor, rememberedMessages } = yield* Settings.checked
+    const remembered = makeRemembered(rememberedMessages, Duration.toMillis(rememberedFor), yield* Elapsed.now)
     return Store.of({
       load: (ids) => Effect.sync(() => ids.map((id) => (remembered.has(id) ? Handled : undefined))),
       // What is not confirmed is remembered by who commits it, for as long as the process lives.

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Acks, BlazeError, Connection, Ids, Store, Telemetry } from "effect-blaze"
+import { Acks, BlazeError, Connection, Ids, Settings, Store, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import * as States from "../src/internal/States.ts"
 
@@ -59,9 +59,11 @@ const scene = Effect.fnUntraced(function* (options?: {
     Layer.provideMerge(options?.states ?? memory),
     Layer.provide([BlazeTest.layerSocket, Telemetry.layer(me)]),
     Layer.provide([
-      Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
-      Layer.succeed(Acks.FlushTimeout, options?.flushTimeout ?? 10_000),
-      Layer.succeed(Acks.Retry, options?.retry ?? Schedule.spaced("1 second")),
+      Settings.layer({
+        awaitClock: options?.awaitClock ?? false,
+        flushTimeout: options?.flushTimeout ?? 10_000,
+        acknowledgeRetry: options?.retry ?? Schedule.spaced("1 second")
+      }),
       Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
     ])
   )
@@ -511,7 +513,7 @@ describe("Acks", () => {
           Layer.provide(Acks.layerSocket),
           Layer.provide(Connection.layer),
           Layer.provide([memory, BlazeTest.layerSocket, Telemetry.layer(me)]),
-          Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+          Layer.provide(Settings.layer({ flushTimeout: 0 }))
         ),
         scope
       )

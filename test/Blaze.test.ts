@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Result, Schedule, Stream } from "effect"
 import {
-  Acks,
   Base64,
   Blaze,
   Bot,
@@ -12,8 +11,7 @@ import {
   Outgoing,
   PortableGzip,
   Quota,
-  Reconnect,
-  Sender,
+  Settings,
   Store
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
@@ -22,8 +20,11 @@ import { clientWith, lines, pass, textOf } from "./support.ts"
 const client = (ports: Blaze.Ports<never, never>) =>
   clientWith(ports).pipe(
     Layer.provide([
-      Layer.succeed(Sender.Retry, Schedule.spaced("1 second")),
-      Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("3 seconds"), stableAfter: "1 minute" })
+      Settings.layer({
+        sendRetry: Schedule.spaced("1 second"),
+        reconnect: Schedule.spaced("3 seconds"),
+        stableAfter: "1 minute"
+      })
     ])
   )
 
@@ -166,7 +167,7 @@ describe("bots and consumers", () => {
         Layer.mergeAll(layerOf(bots[0]!), layerOf(bots[1]!)).pipe(
           Layer.provide([
             BlazeTest.layerPlatform,
-            Layer.succeed(Acks.FlushTimeout, 0),
+            Settings.layer({ flushTimeout: 0 }),
             Layer.succeed(BlazeServer.BlazeServer, server)
           ])
         )

@@ -1,7 +1,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, type Scope, Stream } from "effect"
-import { BlazeError, BlazeSocket, type Envelope, Frame, MixinApi, PortableGzip, Signer } from "effect-blaze"
+import { BlazeError, BlazeSocket, type Envelope, Frame, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
@@ -162,7 +162,7 @@ describe("several addresses", () => {
         ? Effect.void
         : Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
     })
-    return { hosts, peer, layer: layer.pipe(Layer.provide(Layer.succeed(BlazeSocket.Url, urls))) }
+    return { hosts, peer, layer: layer.pipe(Layer.provide(Settings.layer({ url: urls }))) }
   }
 
   it.effect("one that cannot be reached is followed by the next, which stays in use", () => {
@@ -223,11 +223,7 @@ describe("addresses", () => {
 const against = (url: string, keystore: string, timeout: Duration.Input = "1 minute") =>
   BlazeSocket.layer.pipe(
     Layer.provide([Signer.layerString(keystore), Frame.layer]),
-    Layer.provide([
-      NodeBlaze.layerPlatform,
-      Layer.succeed(BlazeSocket.Url, url),
-      Layer.succeed(BlazeSocket.HandshakeTimeout, timeout)
-    ])
+    Layer.provide([NodeBlaze.layerPlatform, Settings.layer({ url, handshakeTimeout: timeout })])
   )
 
 /** The dialer of Node by itself, whose state a test can look at. */

@@ -22,15 +22,14 @@ import {
   Blaze,
   BlazeSocket,
   Bot,
-  Deferral,
   Delivery,
   Gzip,
   Ids,
-  Inbox,
   Keyed,
   Message,
   Outgoing,
-  PortableGzip
+  PortableGzip,
+  Settings
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -173,7 +172,7 @@ describe("Bot", () => {
         Effect.provide(
           client.pipe(
             Layer.provide(
-              Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("30 seconds"), messages: 1, bytes: 1_000_000 })
+              Settings.layer({ defer: Schedule.spaced("30 seconds"), deferredMessages: 1, deferredBytes: 1_000_000 })
             )
           )
         )
@@ -375,7 +374,7 @@ describe("Bot", () => {
         Effect.provide(
           client.pipe(
             Layer.provide(
-              Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 minute"), messages: 1, bytes: 1_000_000 })
+              Settings.layer({ defer: Schedule.spaced("1 minute"), deferredMessages: 1, deferredBytes: 1_000_000 })
             )
           )
         )
@@ -389,7 +388,7 @@ describe("Bot", () => {
       const bot = yield* BlazeTest.Account
       const seen: Array<string> = []
       const texts = Array.from({ length: 3000 }, (_, n) => `${n}`)
-      const small = client.pipe(Layer.provide(Layer.succeed(Inbox.Size, { messages: 100, bytes: 1_000_000 })))
+      const small = client.pipe(Layer.provide(Settings.layer({ inboxMessages: 100, inboxBytes: 1_000_000 })))
       yield* Effect.gen(function* () {
         yield* Effect.forkChild(
           Bot.run(

@@ -21,10 +21,9 @@ import {
   Connection,
   type Envelope,
   Ids,
-  Inbox,
   Message,
   MixinApi,
-  Reconnect,
+  Settings,
   Telemetry
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
@@ -36,7 +35,7 @@ const { pass } = BlazeTest
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 
-const every = { schedule: Schedule.spaced("1 second"), stableAfter: "1 minute" } as const
+const every = { reconnect: Schedule.spaced("1 second"), stableAfter: "1 minute" } as const
 
 const request =
   ({ session }: Connection.Connection["Service"]) =>
@@ -45,11 +44,9 @@ const request =
 
 /** A connection with the statuses it has had, written short. */
 const scene = Effect.fnUntraced(function* (options?: {
-  readonly inbox?: { readonly messages: number; readonly bytes: number }
-  readonly policy?: typeof Reconnect.Policy.Service
+  readonly settings?: Partial<Settings.Settings>
   readonly open?: Effect.Effect<BlazeSocket.Wire, BlazeError.BlazeError>
   readonly api?: Partial<MixinApi.MixinApi["Service"]>
-  readonly awaitClock?: boolean
   readonly logs?: Array<string>
 }) {
   const scope = yield* Scope.make()
@@ -69,12 +66,10 @@ const scene = Effect.fnUntraced(function* (options?: {
       ),
       Layer.provide([
         Telemetry.layer(me),
-        Layer.succeed(Connection.AwaitClock, options?.awaitClock ?? false),
+        Settings.layer({ ...every, ...options?.settings }),
         ...(options?.logs === undefined
           ? []
-          : [Logger.layer([Logger.make(({ message }) => void options.logs!.push(String(message)))])]),
-        Layer.succeed(Reconnect.Policy, options?.policy ?? every),
-        Layer.succeed(Inbox.Size, options?.inbox ?? { messages: 1000, bytes: 8 * 1024 * 1024 })
+          : [Logger.layer([Logger.make(({ message }) => void options.logs!.push(String(message)))])])
       ])
     ),
     scope
@@ -453,7 +448,7 @@ describe("what a refusal comes to", () => {
     Effect.gen(function* () {
       const logs: Array<string> = []
       const { open, opened } = refusals([clock, clock, clock])
-      const { connection, statuses } = yield* scene({ open, logs, awaitClock: true })
+      const { connection, statuses } = yield* scene({ open, logs, settings: { awaitClock: true } })
       for (let minute = 0; minute < 3; minute++) {
         const status = yield* SubscriptionRef.get(connection.status)
         assert(status._tag === "Waiting" && status.reason.isClockWrong)
@@ -470,7 +465,7 @@ describe("what a refusal comes to", () => {
     "a clock that is waited for excuses no refusal of which it is not the cause",
     Effect.gen(function* () {
       const { open } = refusals([clock, unauthorized])
-      const { statuses } = yield* scene({ open, awaitClock: true })
+      const { statuses } = yield* scene({ open, settings: { awaitClock: true } })
       yield* pass(60_000)
       assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
     })
@@ -674,15 +669,15 @@ describe("the inbox", () => {
     })
   )
 
-  for (const [name, inbox] of [
-    ["messages", { messages: 2, bytes: Infinity }],
-    ["bytes", { messages: Infinity, bytes: text(1).size + 1 }]
+  for (const [name, settings] of [
+    ["messages", { inboxMessages: 2, inboxBytes: Infinity }],
+    ["bytes", { inboxMessages: Infinity, inboxBytes: text(1).size + 1 }]
   ] as const) {
     test(
       `reading pauses when there are too many ${name}, and goes on when they are taken`,
       Effect.gen(function* () {
         const { frames, push, wire } = yield* numbers
-        const { texts } = yield* scene({ inbox, open: Effect.succeed(wire) })
+        const { texts } = yield* scene({ settings, open: Effect.succeed(wire) })
         yield* push(1)
         yield* push(2)
         assert.strictEqual(yield* Queue.size(frames), 0)
@@ -705,7 +700,7 @@ describe("the inbox", () => {
       for (let operations = 2030; operations < 2050; operations++) {
         const { frames, push, wire } = yield* numbers
         const { close, connection } = yield* scene({
-          inbox: { messages: 1, bytes: Infinity },
+          settings: { inboxMessages: 1, inboxBytes: Infinity },
           open: Effect.succeed(wire)
         })
         yield* Fiber.interrupt(yield* after(operations, connection.inbox.urgently(Effect.never)))

@@ -1,24 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
-import { Acks, Blaze, Bot, Deferral, Delivery, Keyed } from "effect-blaze"
+import { Blaze, Bot, Delivery, Keyed, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
-const client = (bounds: { readonly messages: number; readonly bytes: number }) =>
+const client = (bounds: Pick<Settings.Settings, "deferredMessages" | "deferredBytes">) =>
   Blaze.layer.pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide([
       BlazeTest.layerPlatform,
-      Layer.succeed(Acks.FlushTimeout, 0),
-      Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("10 seconds"), ...bounds })
+      Settings.layer({ flushTimeout: 0, defer: Schedule.spaced("10 seconds"), ...bounds })
     ])
   )
 
 describe("Deferral", () => {
   // What is not given back when a message wakes up, or is done with, is gone for ever.
   for (const [name, bounds] of [
-    ["more bytes than are kept", { messages: 1000, bytes: 8000 }],
-    ["more than twice as many messages as are kept", { messages: 2, bytes: 1_000_000 }]
+    ["more bytes than are kept", { deferredMessages: 1000, deferredBytes: 8000 }],
+    ["more than twice as many messages as are kept", { deferredMessages: 2, deferredBytes: 1_000_000 }]
   ] as const) {
     it.effect(`${name} can be deferred over time: each is offered again by the schedule`, () =>
       Effect.gen(function* () {

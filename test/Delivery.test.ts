@@ -1,11 +1,11 @@
 // What can be done with deliveries on their way through a pipeline of one's own.
 import { assert, describe, it } from "@effect/vitest"
 import { type Cause, Context, Effect, Exit, Fiber, Filter, Layer, References, Schedule, Scope, Stream } from "effect"
-import { Blaze, Deferral, Delivery, Keyed, Message } from "effect-blaze"
+import { Blaze, Delivery, Keyed, Message, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client as bareClient, pass, textOf } from "./support.ts"
 
-const quickly = Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("10 seconds"), messages: 10, bytes: 1e6 })
+const quickly = Settings.layer({ defer: Schedule.spaced("10 seconds"), deferredMessages: 10, deferredBytes: 1e6 })
 const client = Layer.provideMerge(bareClient, BlazeTest.layerServer).pipe(Layer.provide(quickly))
 
 const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) =>

@@ -1,7 +1,7 @@
 // What is left open is seen at once: a delivery that an operator of Stream has dropped.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Metric, Schedule, Stream } from "effect"
-import { Blaze, Bot, Delivery, Keyed, Ledger } from "effect-blaze"
+import { Blaze, Bot, Delivery, Keyed, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass, textOf } from "./support.ts"
 
@@ -156,7 +156,7 @@ describe("a delivery that was dropped", () => {
           for (let n = 0; n < 10; n++) yield* pass(1)
           assert.deepStrictEqual(yield* account.pending, [])
         }),
-      Layer.succeed(Ledger.MaximumOpen, 3)
+      Settings.layer({ maximumOpen: 3 })
     )
   )
 
@@ -185,7 +185,7 @@ describe("a delivery that was dropped", () => {
             assert.deepStrictEqual(texts(), ["0", "1", "2", "3", "4"])
             for (const delivery of taken) yield* delivery.ack
           }),
-        Layer.succeed(Ledger.MaximumOpen, 3)
+        Settings.layer({ maximumOpen: 3 })
       )
   )
 
@@ -206,7 +206,7 @@ describe("a delivery that was dropped", () => {
           const error = yield* Effect.flip(Fiber.join(consumer))
           assert.isTrue(error.isFatal)
         }),
-      Layer.succeed(Ledger.MaximumOpen, 1)
+      Settings.layer({ maximumOpen: 1 })
     )
   )
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, BlazeSocket, Bot, type Connection, Reconnect } from "effect-blaze"
+import { Blaze, Bot, type Connection, Settings } from "effect-blaze"
 import { NodeBlaze, WebSocketDialer } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { Agent } from "node:http"
@@ -86,10 +86,12 @@ const socksProxy = proxy((socket, data, asked) => {
   join(socket, "127.0.0.1", port, Uint8Array.of(5, 0, 0, 1, 127, 0, 0, 1, 0, 0))
 })
 
-const soon = Layer.merge(
-  Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("20 millis"), stableAfter: "1 minute" }),
-  Layer.succeed(Acks.Batch, { size: 100, within: "20 millis" })
-)
+const soon = Settings.layer({
+  reconnect: Schedule.spaced("20 millis"),
+  stableAfter: "1 minute",
+  acknowledgeBatch: 100,
+  acknowledgeWithin: "20 millis"
+})
 
 const client = (environment: Readonly<Record<string, string>>) =>
   NodeBlaze.layerConfig.pipe(Layer.provide([ConfigProvider.layer(ConfigProvider.fromUnknown(environment)), soon]))
@@ -177,7 +179,7 @@ describe("the proxy of the environment", () => {
     }).pipe(
       Effect.provide(
         client({ ...settings, BLAZE_URL: url, BLAZE_API_URL: url.replace("wss", "https") }).pipe(
-          Layer.provide(Layer.succeed(BlazeSocket.HandshakeTimeout, "1 second"))
+          Layer.provide(Settings.layer({ handshakeTimeout: "1 second" }))
         )
       )
     )

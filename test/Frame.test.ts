@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result } from "effect"
-import { Frame, Gzip, PortableGzip } from "effect-blaze"
+import { Frame, Gzip, PortableGzip, Settings } from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { gzipSync } from "node:zlib"
 import { bytes, vectors } from "./support.ts"
@@ -12,7 +12,7 @@ for (const [codec, layer] of Object.entries(codecs)) {
     Effect.map(Gzip.Gzip, (gzip) => gzip.gunzip(frame, maximumSize)).pipe(Effect.provide(layer), Effect.runSync)
   const withFrame = <A>(f: (frame: Frame.Frame["Service"]) => A, maximumSize = 8 * 1024 * 1024) =>
     Effect.map(Frame.Frame, f).pipe(
-      Effect.provide(Frame.layer.pipe(Layer.provide([layer, Layer.succeed(Frame.MaximumSize, maximumSize)]))),
+      Effect.provide(Frame.layer.pipe(Layer.provide([layer, Settings.layer({ maximumFrameSize: maximumSize })]))),
       Effect.runSync
     )
 

@@ -1,7 +1,7 @@
 import { NodeCrypto, NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Logger, Result, SubscriptionRef } from "effect"
-import { BlazeError, Endpoint, MixinApi, Signer } from "effect-blaze"
+import { BlazeError, Endpoint, MixinApi, Settings, Signer } from "effect-blaze"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientResponse, type HttpClientRequest } from "effect/http"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -266,7 +266,7 @@ describe("MixinApi", () => {
         const error = yield* Effect.flip(acknowledge).pipe(
           Effect.provide(
             MixinApi.layer.pipe(
-              Layer.provide([Signer.layerString(keystore), transport, Layer.succeed(MixinApi.BaseUrl, source)]),
+              Layer.provide([Signer.layerString(keystore), transport, Settings.layer({ apiUrl: source })]),
               Layer.provide(NodeCrypto.layer)
             )
           )
@@ -335,7 +335,7 @@ describe("MixinApi", () => {
   })
 
   describe("several addresses", () => {
-    const addresses = Layer.succeed(MixinApi.BaseUrl, ["https://one.example", "https://two.example/api/"])
+    const addresses = Settings.layer({ apiUrl: ["https://one.example", "https://two.example/api/"] })
 
     const asked = (reachable: (host: string) => boolean) => {
       const hosts: Array<string> = []
@@ -388,7 +388,7 @@ describe("MixinApi", () => {
       Effect.gen(function* () {
         for (const list of [[], ["https://one.example", "http://two.example"]]) {
           const error = yield* acknowledge.pipe(
-            Effect.provide(withAnswer(() => Effect.never).pipe(Layer.provide(Layer.succeed(MixinApi.BaseUrl, list)))),
+            Effect.provide(withAnswer(() => Effect.never).pipe(Layer.provide(Settings.layer({ apiUrl: list })))),
             Effect.flip
           )
           assert.strictEqual(error.reason._tag, "InvalidSetting")

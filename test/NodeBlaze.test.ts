@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { BlazeSocket, Bot, MixinApi, Signer } from "effect-blaze"
+import { Bot, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { eventually } from "./support.ts"
@@ -10,10 +10,7 @@ it.live("two bots in one application have a connection, a name and acknowledgeme
     const server = yield* BlazeServer.BlazeServer
     const local = yield* LocalServer.LocalServer
     const bots = [yield* server.makeBot, yield* server.makeBot] as const
-    const addresses = Layer.mergeAll(
-      Layer.succeed(BlazeSocket.Url, local.url),
-      Layer.succeed(MixinApi.BaseUrl, local.apiUrl)
-    )
+    const addresses = Layer.mergeAll(Settings.layer({ url: local.url, apiUrl: local.apiUrl }))
     const echo = Bot.match({
       Text: (delivery) => delivery.reply(`${delivery.message.text} to you`),
       orElse: () => Effect.void

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import { Ids, Quota } from "effect-blaze"
+import { Ids, Quota, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 
@@ -46,7 +46,7 @@ const mostIn = (times: ReadonlyArray<number>, window: number) => {
 
 // The limit of Mixin in small, so that a test can count it: 100 a minute.
 const small = Quota.layerMemory.pipe(
-  Layer.provide(Layer.succeed(Quota.Limit, { messages: 9, window: "6 seconds", answerShare: 0.34 }))
+  Layer.provide(Settings.layer({ quotaMessages: 9, quotaWindow: "6 seconds", answerShare: 0.34 }))
 )
 
 describe("Quota", () => {
@@ -58,13 +58,11 @@ describe("Quota", () => {
     }).pipe(Effect.provide(small))
   )
 
-  it.effect("the default is 9 000 in 6 seconds: at most 99 000 a minute", () =>
-    Effect.gen(function* () {
-      const { messages, window } = yield* Quota.Limit
-      assert.deepStrictEqual([messages, window], [9000, "6 seconds"])
-      assert.isAtMost(messages + (messages / 6) * 60, 100_000)
-    })
-  )
+  it("the default is 9 000 in 6 seconds: at most 99 000 a minute", () => {
+    const { quotaMessages, quotaWindow } = Settings.defaults
+    assert.deepStrictEqual([quotaMessages, quotaWindow], [9000, "6 seconds"])
+    assert.isAtMost(quotaMessages + (quotaMessages / 6) * 60, 100_000)
+  })
 
   it.effect("keeps a share free for answers while an announcement uses up the rest", () =>
     Effect.gen(function* () {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schedule, Stream, SubscriptionRef } from "effect"
-import { Blaze, type Connection, Reconnect } from "effect-blaze"
+import { Blaze, type Connection, Reconnect, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 
 const delays = (schedule: Reconnect.Reconnect, count: number) =>
@@ -15,7 +15,7 @@ const delays = (schedule: Reconnect.Reconnect, count: number) =>
   })
 
 const client = Blaze.layer.pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform))
-const exact = Layer.succeed(Reconnect.Policy, { schedule: Reconnect.backoff, stableAfter: "1 minute" })
+const exact = Settings.layer({ reconnect: Reconnect.backoff, stableAfter: "1 minute" })
 
 /** The delays that a bot tells in its status. */
 const watch = Effect.gen(function* () {
@@ -99,8 +99,8 @@ describe("Reconnect", () => {
       const server = yield* BlazeServer.BlazeServer
       const bot = yield* BlazeTest.Account
       yield* server.inject({ _tag: "RefuseHandshake", status: 503 }, Infinity)
-      const twice = Layer.succeed(Reconnect.Policy, {
-        schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 })),
+      const twice = Settings.layer({
+        reconnect: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 })),
         stableAfter: "1 minute"
       })
       const error = yield* Effect.gen(function* () {

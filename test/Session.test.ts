@@ -52,7 +52,11 @@ const scene = Effect.fnUntraced(function* (options?: {
   const spans: Array<string> = []
   const passedOver: Array<BlazeError.BlazeError> = []
   const receipts: Array<number> = []
-  const size = { messages: options?.room ?? Infinity, bytes: options?.bytes ?? Infinity }
+  const size = {
+    inboxMessages: options?.room ?? Infinity,
+    inboxBytes: options?.bytes ?? Infinity,
+    overflowBytes: options?.overflow ?? 1_000_000
+  }
   const knobs = {
     onReceipts: () => {},
     listings: options?.listings ?? "answered",
@@ -84,11 +88,7 @@ const scene = Effect.fnUntraced(function* (options?: {
     isSaturated: () => knobs.send !== Effect.void
   }
   const telemetry = yield* Telemetry.make(me)
-  const inbox = yield* Inbox.make.pipe(
-    Effect.provideService(Telemetry.Telemetry, telemetry),
-    Effect.provideService(Inbox.Size, size),
-    Effect.provideService(Inbox.OverflowSize, options?.overflow ?? 1_000_000)
-  )
+  const inbox = yield* Effect.provideService(Inbox.makeWith(size), Telemetry.Telemetry, telemetry)
   const session = yield* Session.make({
     wire,
     userId: me,
@@ -593,7 +593,7 @@ describe("room", () => {
       yield* request("ONE")
       yield* arrive(push(0))
       yield* arrive(...Array.from({ length: 300 }, (_, n) => push(n + 1)))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [0])
       assert.strictEqual(messages().length, 256)
       yield* arrive(push(301))
@@ -644,7 +644,7 @@ describe("overflow", () => {
   test("up to its size pushes are kept, and nothing is listed again", () =>
     Effect.gen(function* () {
       const { listings, messages, size, takeSettled } = yield* full
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.deepStrictEqual(messages(), [2, 3])
       assert.strictEqual(listings(), 1)
@@ -792,7 +792,7 @@ describe("overflow", () => {
       // Full again, so that there is no sense in a listing yet.
       assert.strictEqual(listings(), 1)
       yield* arrive(push(6))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       assert.deepStrictEqual(yield* takeSettled, [2, 3])
       assert.strictEqual(listings(), 2)
       const again = sent.at(-1)!
@@ -812,16 +812,16 @@ describe("overflow", () => {
     Effect.gen(function* () {
       const { arrive, listings, messages, request, size, takeSettled } = yield* full
       yield* arrive(push(4))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       yield* takeSettled
       assert.strictEqual(listings(), 2)
       yield* arrive(push(4))
       assert.deepStrictEqual(messages(), [2, 3, 4])
-      size.messages = 1
+      size.inboxMessages = 1
       yield* request("TWO")
       yield* arrive(push(5), push(6))
       yield* arrive(push(7))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       yield* takeSettled
       assert.strictEqual(listings(), 3)
       yield* arrive(push(7))
@@ -833,14 +833,14 @@ describe("overflow", () => {
       const { arrive, knobs, listings, sent, size, take, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       yield* takeSettled
       yield* takeSettled
       assert.strictEqual(listings(), 2)
-      size.messages = 0
+      size.inboxMessages = 0
       // There is room again before anybody but the reader has had a turn.
       knobs.onReceipts = () => {
-        size.messages = Infinity
+        size.inboxMessages = Infinity
         take()
       }
       yield* arrive(
@@ -856,7 +856,7 @@ describe("overflow", () => {
       const { arrive, ended, knobs, messages, sent, size, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       yield* takeSettled
       yield* takeSettled
       yield* arrive(frame({ id: sent.at(-1)!.id, action: list, error: { code: 7000 } }))
@@ -870,7 +870,7 @@ describe("overflow", () => {
       const { arrive, ended, knobs, size, takeSettled } = yield* full
       knobs.listings = "ignored"
       yield* arrive(push(4))
-      size.messages = Infinity
+      size.inboxMessages = Infinity
       yield* takeSettled
       const end = yield* Effect.forkChild(ended)
       yield* pass(5000)

@@ -1,21 +1,7 @@
 // Numbers and times that cannot work are refused where they are given, in one sentence: they do not make a bot that is deaf.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Stream } from "effect"
-import {
-  Acks,
-  Blaze,
-  BlazeSocket,
-  Bot,
-  Deferral,
-  Frame,
-  Inbox,
-  Keyed,
-  Outgoing,
-  Quota,
-  Reconnect,
-  Requests,
-  Store
-} from "effect-blaze"
+import { Blaze, Bot, Keyed, Outgoing, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import * as Setting from "../src/internal/Setting.ts"
@@ -49,54 +35,50 @@ const outcome = (settings: Layer.Layer<never>, options?: Bot.Options<never, neve
     return Exit.isFailure(inner) ? (Cause.squash(inner.cause) as Error).message : "ended"
   })
 
-const settings: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Layer<never>, good: unknown]> = [
-  ["Inbox.Size.messages", (messages) => Layer.succeed(Inbox.Size, untyped({ messages, bytes: 1000 })), 10],
-  ["Inbox.Size.bytes", (bytes) => Layer.succeed(Inbox.Size, untyped({ messages: 10, bytes })), 1000],
-  ["Acks.Batch.size", (size) => Layer.succeed(Acks.Batch, untyped({ size, within: "1 second" })), 100],
-  [
-    "Deferral.Policy.messages",
-    (messages) => Layer.succeed(Deferral.Policy, untyped({ schedule: undefined, messages, bytes: 1 })),
-    10
-  ],
-  ["Frame.MaximumSize", (size) => Layer.succeed(Frame.MaximumSize, untyped(size)), 100_000],
-  [
-    "Quota.Limit.messages",
-    (messages) => Layer.succeed(Quota.Limit, untyped({ messages, window: "6 seconds", answerShare: 0.2 })),
-    10
-  ]
+const given = (name: keyof Settings.Settings) => (value: unknown) => Settings.layer({ [name]: untyped(value) })
+
+const counts: ReadonlyArray<readonly [name: keyof Settings.Settings, minimum: 0 | 1]> = [
+  ["badFrameTolerance", 0],
+  ["maximumFrameSize", 1],
+  ["inboxMessages", 1],
+  ["inboxBytes", 1],
+  ["overflowBytes", 0],
+  ["maximumOpen", 1],
+  ["maximumGivenUp", 0],
+  ["rememberedMessages", 0],
+  ["deferredMessages", 0],
+  ["deferredBytes", 0],
+  ["acknowledgeBatch", 1],
+  ["quotaMessages", 1]
 ]
 const times: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Layer<never>, positive: boolean]> = [
-  ["Acks.Batch.within", (within) => Layer.succeed(Acks.Batch, untyped({ size: 100, within })), false],
-  ["Acks.FlushTimeout", (time) => Layer.succeed(Acks.FlushTimeout, untyped(time)), false],
-  ["Blaze.DrainTimeout", (time) => Layer.succeed(Blaze.DrainTimeout, untyped(time)), false],
-  ["Keyed.Grace", (time) => Layer.succeed(Keyed.Grace, untyped(time)), false],
-  [
-    "Reconnect.Policy.stableAfter",
-    (stableAfter) => Layer.succeed(Reconnect.Policy, untyped({ schedule: Reconnect.backoff, stableAfter })),
-    false
-  ],
-  ["BlazeSocket.PingPeriod", (time) => Layer.succeed(BlazeSocket.PingPeriod, untyped(time)), true],
-  ["BlazeSocket.HandshakeTimeout", (time) => Layer.succeed(BlazeSocket.HandshakeTimeout, untyped(time)), true],
-  ["Requests.Timeout", (time) => Layer.succeed(Requests.Timeout, untyped(time)), true],
-  ["Store.Memory.age", (age) => Layer.succeed(Store.Memory, untyped({ size: 100, age })), true],
-  [
-    "Quota.Limit.window",
-    (window) => Layer.succeed(Quota.Limit, untyped({ messages: 10, window, answerShare: 0 })),
-    true
-  ]
+  ...(
+    [
+      ["acknowledgeWithin", false],
+      ["flushTimeout", false],
+      ["drainTimeout", false],
+      ["stableAfter", false],
+      ["pingPeriod", true],
+      ["handshakeTimeout", true],
+      ["requestTimeout", true],
+      ["rememberedFor", true],
+      ["quotaWindow", true]
+    ] as const
+  ).map(([name, positive]) => [`Settings.${name}`, given(name), positive] as const),
+  ["Keyed.Grace", (time) => Layer.succeed(Keyed.Grace, untyped(time)), false]
 ]
 
 describe("a setting that cannot work ends the bot at the start, and its sentence names it", () => {
-  for (const [name, layer, good] of settings) {
+  for (const [name, minimum] of counts) {
     it.effect(name, () =>
       Effect.gen(function* () {
-        for (const value of [-1, NaN, 1.5, "10", ...(name.startsWith("Deferral") ? [] : [0])]) {
+        for (const value of [-1, NaN, 1.5, "10", ...(minimum === 0 ? [] : [0])]) {
           assert.match(
-            yield* outcome(layer(value)),
-            new RegExp(`^The option cannot be used: ${name} must be a whole number`)
+            yield* outcome(given(name)(value)),
+            new RegExp(`^The option cannot be used: Settings.${name} must be a whole number`)
           )
         }
-        assert.strictEqual(yield* outcome(layer(good)), "runs")
+        assert.strictEqual(yield* outcome(given(name)(1)), "runs")
       })
     )
   }

@@ -12,7 +12,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Blaze, Bot, Deferral, Delivery, Ids, Keyed, PersistentStore, Store } from "effect-blaze"
+import { Blaze, Bot, Delivery, Ids, Keyed, PersistentStore, Settings, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
@@ -99,7 +99,9 @@ describe("Store", () => {
         verdicts.slice(3),
         Array.from({ length: 7 }, () => "Handled")
       )
-    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 3, age: "7 days" })))))
+    }).pipe(
+      Effect.provide(memory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 3, rememberedFor: "7 days" }))))
+    )
   )
 
   it.effect("what is confirmed while the store is read is still handled", () =>
@@ -171,14 +173,14 @@ describe("Store", () => {
     Effect.gen(function* () {
       const life = Effect.fnUntraced(function* (use: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) {
         const bot = yield* Layer.build(clientWith({ store: PersistentStore.layer({ storeId: "test" }) })).pipe(
-          Effect.provideService(Deferral.Policy, policy)
+          Effect.provide(Settings.layer(policy))
         )
         yield* Effect.provideContext(use, bot)
       }, Effect.scoped)
       const policy = {
-        schedule: Schedule.spaced("1 minute").pipe(Schedule.upTo({ times: 3 })),
-        messages: 10,
-        bytes: 1_000_000
+        defer: Schedule.spaced("1 minute").pipe(Schedule.upTo({ times: 3 })),
+        deferredMessages: 10,
+        deferredBytes: 1_000_000
       }
       const alice = yield* BlazeTest.user("alice")
       const runs: Array<string> = []
@@ -247,11 +249,9 @@ describe("Store", () => {
           confirm: () => Effect.void
         })
         const context = yield* Layer.build(clientWith({ store })).pipe(
-          Effect.provideService(Deferral.Policy, {
-            schedule: Schedule.spaced("1 second"),
-            messages: 10,
-            bytes: 1_000_000
-          })
+          Effect.provide(
+            Settings.layer({ defer: Schedule.spaced("1 second"), deferredMessages: 10, deferredBytes: 1_000_000 })
+          )
         )
         const alice = yield* BlazeTest.user("alice")
         yield* alice.say("hi")
@@ -313,11 +313,9 @@ describe("Store", () => {
         })
       )
       const context = yield* Layer.build(clientWith({ store })).pipe(
-        Effect.provideService(Deferral.Policy, {
-          schedule: Schedule.spaced("1 minute"),
-          messages: 10,
-          bytes: 1_000_000
-        })
+        Effect.provide(
+          Settings.layer({ defer: Schedule.spaced("1 minute"), deferredMessages: 10, deferredBytes: 1_000_000 })
+        )
       )
       const alice = yield* BlazeTest.user("alice")
       yield* alice.say("hi")
@@ -344,7 +342,9 @@ describe("Store", () => {
       yield* states.confirm([id(1)])
       yield* states.confirm([id(3)])
       assert.deepStrictEqual(yield* states.admit([id(3), id(1), id(2)]), ["Handled", "Handled", "New"])
-    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 2, age: "7 days" })))))
+    }).pipe(
+      Effect.provide(memory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 2, rememberedFor: "7 days" }))))
+    )
   )
 
   it.live("what is confirmed again and again takes no more memory each time", () =>
@@ -381,7 +381,9 @@ describe("Store", () => {
       yield* Effect.sleep(0)
       collect()
       assert.isBelow(lists.filter((list) => list.deref() !== undefined).length, 20)
-    }).pipe(Effect.provide(memory.pipe(Layer.provide(Layer.succeed(Store.Memory, { size: 100, age: "7 days" })))))
+    }).pipe(
+      Effect.provide(memory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 100, rememberedFor: "7 days" }))))
+    )
   )
 
   const failure = Effect.fail(new Persistence.PersistenceError({ message: "no store" }))

@@ -1,7 +1,7 @@
 // Who consumes the messages, one after the other and behind any operator: nothing is lost, handled beside itself, or dropped in silence.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Blaze, Bot, Deferral, Delivery, Keyed } from "effect-blaze"
+import { Blaze, Bot, Delivery, Keyed, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass, textOf } from "./support.ts"
 
@@ -393,7 +393,7 @@ describe("what is offered again", () => {
       Effect.provide(
         BlazeTest.layer.pipe(
           Layer.provide(
-            Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("10 seconds"), messages: 100, bytes: 1_000_000 })
+            Settings.layer({ defer: Schedule.spaced("10 seconds"), deferredMessages: 100, deferredBytes: 1_000_000 })
           )
         )
       )

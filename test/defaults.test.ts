@@ -1,26 +1,27 @@
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Schedule } from "effect"
-import { Acks, Connection, Frame, Inbox, Keyed, Reconnect, Requests, Signer, Store } from "effect-blaze"
+import { Keyed, Settings, Signer } from "effect-blaze"
 
 const millis = (input: Duration.Input) => Duration.toMillis(input)
 
 it.effect("the defaults are what the documentation says", () =>
   Effect.gen(function* () {
-    const batch = yield* Acks.Batch
-    assert.deepStrictEqual([batch.size, millis(batch.within)], [100, 1000])
-    assert.strictEqual(millis(yield* Acks.FlushTimeout), 10_000)
+    const settings = yield* Settings.checked
+    assert.deepStrictEqual([settings.acknowledgeBatch, millis(settings.acknowledgeWithin)], [100, 1000])
+    assert.strictEqual(millis(settings.flushTimeout), 10_000)
     assert.strictEqual(millis(yield* Keyed.Grace), 30_000)
-    const memory = yield* Store.Memory
-    assert.deepStrictEqual([memory.size, millis(memory.age)], [100_000, 7 * 24 * 3600 * 1000])
-    assert.strictEqual(millis(yield* Requests.Timeout), 5000)
-    assert.strictEqual(yield* Inbox.OverflowSize, 64 * 2 ** 20)
-    assert.deepStrictEqual(yield* Inbox.Size, { messages: 1000, bytes: 8 * 2 ** 20 })
-    assert.strictEqual(yield* Connection.BadFrameTolerance, 3)
-    assert.strictEqual(yield* Frame.MaximumSize, 16 * 2 ** 20)
+    assert.deepStrictEqual(
+      [settings.rememberedMessages, millis(settings.rememberedFor)],
+      [100_000, 7 * 24 * 3600 * 1000]
+    )
+    assert.strictEqual(millis(settings.requestTimeout), 5000)
+    assert.strictEqual(settings.overflowBytes, 64 * 2 ** 20)
+    assert.deepStrictEqual([settings.inboxMessages, settings.inboxBytes], [1000, 8 * 2 ** 20])
+    assert.strictEqual(settings.badFrameTolerance, 3)
+    assert.strictEqual(settings.maximumFrameSize, 16 * 2 ** 20)
     assert.strictEqual(Signer.lifetime, 3600)
-    const { schedule, stableAfter } = yield* Reconnect.Policy
-    assert.strictEqual(millis(stableAfter), 60_000)
-    const step = yield* Schedule.toStep(schedule)
+    assert.strictEqual(millis(settings.stableAfter), 60_000)
+    const step = yield* Schedule.toStep(settings.reconnect)
     const [, delay] = yield* Effect.orDie(step(0, undefined as never))
     assert.isAtMost(millis(delay), 1000)
   })
@@ -28,7 +29,7 @@ it.effect("the defaults are what the documentation says", () =>
 
 it.effect("a batch of acknowledgements that failed is sent again after 0.5 to 30 seconds, for ever", () =>
   Effect.gen(function* () {
-    const step = yield* Schedule.toStep(yield* Acks.Retry)
+    const step = yield* Schedule.toStep(Settings.defaults.acknowledgeRetry)
     const delays: Array<number> = []
     for (let attempt = 0; attempt < 9; attempt++) {
       const [, delay] = yield* Effect.orDie(step(0, undefined))

@@ -1,7 +1,7 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, Bot, Deferral, Delivery, Ids, Keyed, Quota, Reconnect, Sender, Store } from "effect-blaze"
+import { Blaze, Bot, Delivery, Ids, Keyed, Quota, Reconnect, Settings, Store } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass, setWall, textOf } from "./support.ts"
 import * as Elapsed from "../src/internal/Elapsed.ts"
@@ -90,7 +90,7 @@ const cases: Array<
       for (let n = 0; n < 4; n++) yield* pass(10)
       assert.strictEqual(yield* listings, 2)
     }),
-    Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 day"), messages: 1, bytes: 1_000_000 })
+    Settings.layer({ defer: Schedule.spaced("1 day"), deferredMessages: 1, deferredBytes: 1_000_000 })
   ],
   [
     "when a deferred message is offered again, and for how long",
@@ -111,10 +111,10 @@ const cases: Array<
       for (let n = 0; n < 20; n++) yield* pass(10)
       assert.deepStrictEqual(runs, [0, 20, 40, 60])
     }),
-    Layer.succeed(Deferral.Policy, {
-      schedule: Schedule.spaced("20 seconds").pipe(Schedule.upTo({ duration: "50 seconds" })),
-      messages: 100,
-      bytes: 1_000_000
+    Settings.layer({
+      defer: Schedule.spaced("20 seconds").pipe(Schedule.upTo({ duration: "50 seconds" })),
+      deferredMessages: 100,
+      deferredBytes: 1_000_000
     })
   ],
   [
@@ -152,7 +152,7 @@ const cases: Array<
       const sends = (yield* bot.requests).flat().filter((action) => action === "CREATE_MESSAGE")
       assert.strictEqual(sends.length, 4)
     }),
-    Layer.succeed(Sender.Retry, Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "25 seconds" })))
+    Settings.layer({ sendRetry: Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "25 seconds" })) })
   ],
   [
     "the tries of an acknowledgement",
@@ -171,7 +171,7 @@ const cases: Array<
       for (let n = 0; n < 6; n++) yield* pass(5)
       assert.strictEqual((yield* bot.pending).length, 0)
     }),
-    Layer.succeed(Acks.Retry, Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "15 seconds" })))
+    Settings.layer({ acknowledgeRetry: Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "15 seconds" })) })
   ],
   [
     "the age of a handled message in memory",
@@ -196,7 +196,7 @@ const cases: Array<
       yield* states.confirm([ids[1]!])
       assert.strictEqual(yield* verdict(ids[0]!), "New")
     }),
-    Layer.succeed(Store.Memory, { size: 100, age: "10 minutes" })
+    Settings.layer({ rememberedMessages: 100, rememberedFor: "10 minutes" })
   ],
   [
     "how long the server keeps a message, counted from its arrival",
@@ -211,7 +211,7 @@ const cases: Array<
       assert.strictEqual(runs, 6)
       assert.deepStrictEqual(log, [])
     }),
-    Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 hour"), messages: 100, bytes: 1_000_000 })
+    Settings.layer({ defer: Schedule.spaced("1 hour"), deferredMessages: 100, deferredBytes: 1_000_000 })
   ],
   [
     "the quota",
@@ -237,7 +237,7 @@ const cases: Array<
         [1, 2, 3, 4]
       )
     }),
-    Layer.succeed(Quota.Limit, { messages: 4, window: "1 minute", answerShare: 0 })
+    Settings.layer({ quotaMessages: 4, quotaWindow: "1 minute", answerShare: 0 })
   ],
   [
     "after how long a connection is stable",
@@ -263,7 +263,7 @@ const cases: Array<
       yield* pass(40)
       assert.strictEqual(yield* waits(), 1)
     }),
-    Layer.succeed(Reconnect.Policy, { schedule: Reconnect.backoff, stableAfter: "60 seconds" })
+    Settings.layer({ reconnect: Reconnect.backoff, stableAfter: "60 seconds" })
   ]
 ]
 

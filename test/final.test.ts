@@ -1,7 +1,7 @@
 // What no further try can change: it is told once and given up, and nothing is tried for ever.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Effect, Layer, References, Schedule, Stream, SubscriptionRef } from "effect"
-import { Acks, Blaze, BlazeError, Bot, Deferral, Delivery, type Ids, Ledger } from "effect-blaze"
+import { Acks, Blaze, BlazeError, Bot, Delivery, type Ids, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
@@ -231,18 +231,7 @@ describe("a message that can never be handled", () => {
       for (let count = 0; count < 3 * 24 * 12; count++) yield* pass(300)
       assert.strictEqual(runs.size, 6)
       for (const count of runs.values()) assert.isAtMost(count, 31)
-    }).pipe(
-      Effect.provide(
-        BlazeTest.layer.pipe(
-          Layer.provide(
-            Layer.effect(
-              Deferral.Policy,
-              Effect.map(Deferral.Policy, (policy) => ({ ...policy, messages: 2 }))
-            )
-          )
-        )
-      )
-    )
+    }).pipe(Effect.provide(BlazeTest.layer.pipe(Layer.provide(Settings.layer({ deferredMessages: 2 })))))
   )
 
   it.effect("an outcome counts by its tag, as its type says", () =>
@@ -273,7 +262,7 @@ describe("a message that can never be handled", () => {
       Effect.provide(
         BlazeTest.layer.pipe(
           Layer.provide(
-            Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("1 hour"), messages: 100, bytes: 1_000_000 })
+            Settings.layer({ defer: Schedule.spaced("1 hour"), deferredMessages: 100, deferredBytes: 1_000_000 })
           )
         )
       ),
@@ -298,7 +287,7 @@ describe("a message that can never be handled", () => {
         [0, 1]
       )
     }).pipe(
-      Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Ledger.MaximumGivenUp, 3)))),
+      Effect.provide(BlazeTest.layer.pipe(Layer.provide(Settings.layer({ maximumGivenUp: 3 })))),
       Effect.provide(log.layer)
     )
   })

@@ -2,7 +2,7 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { Acks, Blaze, Bot, type Delivery, Gzip, Ids, PortableGzip } from "effect-blaze"
+import { Blaze, Bot, type Delivery, Gzip, Ids, PortableGzip, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { pass } from "./support.ts"
 
@@ -29,7 +29,7 @@ const recipients = Effect.fnUntraced(function* (
   const client = Blaze.layer.pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide(recording),
-    Layer.provide([NodeCrypto.layer, Layer.succeed(Acks.FlushTimeout, 0)])
+    Layer.provide([NodeCrypto.layer, Settings.layer({ flushTimeout: 0 })])
   )
   yield* Effect.gen(function* () {
     const alice = yield* BlazeTest.user("alice")

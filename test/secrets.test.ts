@@ -3,7 +3,7 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Fiber, Layer, Logger, Metric, References, Schedule, Tracer } from "effect"
-import { Acks, Blaze, type BlazeError, Bot, Keystore, Message, Reconnect, Signer, Telemetry } from "effect-blaze"
+import { Blaze, type BlazeError, Bot, Keystore, Message, Settings, Signer, Telemetry } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { PrometheusMetrics } from "effect/observability"
@@ -70,10 +70,14 @@ describe("secrets", () => {
       const client = NodeBlaze.layerConfig.pipe(
         Layer.provide([
           ConfigProvider.layer(ConfigProvider.fromUnknown(environment)),
-          Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("20 millis"), stableAfter: "1 minute" }),
-          Layer.succeed(Acks.Batch, { size: 100, within: "10 millis" }),
-          Layer.succeed(Acks.Retry, Schedule.spaced("10 millis")),
-          Layer.succeed(Acks.FlushTimeout, "50 millis")
+          Settings.layer({
+            reconnect: Schedule.spaced("20 millis"),
+            stableAfter: "1 minute",
+            acknowledgeBatch: 100,
+            acknowledgeWithin: "10 millis",
+            acknowledgeRetry: Schedule.spaced("10 millis"),
+            flushTimeout: "50 millis"
+          })
         ])
       )
       const note = (error: unknown) => Effect.sync(() => void seen.push(see(error)))

@@ -1,7 +1,7 @@
 // Nobody waits for ever, and nothing is asked for only once.
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Blaze, Bot, Deferral, Delivery, Inbox, Message, Reconnect } from "effect-blaze"
+import { Blaze, Bot, Delivery, Message, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { pass } from "./support.ts"
 
@@ -37,7 +37,7 @@ describe("receipts", () => {
         yield* alice.reads
       }
       assert.strictEqual(done, 30)
-    }).pipe(Effect.provide(BlazeTest.layer.pipe(Layer.provide(Layer.succeed(Inbox.Size, { messages: 4, bytes: 1e9 })))))
+    }).pipe(Effect.provide(BlazeTest.layer.pipe(Layer.provide(Settings.layer({ inboxMessages: 4, inboxBytes: 1e9 })))))
   })
 })
 
@@ -60,9 +60,7 @@ describe("a listing", () => {
     }).pipe(
       Effect.provide(
         BlazeTest.layer.pipe(
-          Layer.provide(
-            Layer.succeed(Reconnect.Policy, { schedule: Schedule.spaced("1 second"), stableAfter: "1 minute" })
-          )
+          Layer.provide(Settings.layer({ reconnect: Schedule.spaced("1 second"), stableAfter: "1 minute" }))
         )
       )
     )
@@ -99,7 +97,7 @@ describe("a listing", () => {
       Effect.provide(
         BlazeTest.layer.pipe(
           Layer.provide(
-            Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("30 seconds"), messages: 1, bytes: 1_000_000 })
+            Settings.layer({ defer: Schedule.spaced("30 seconds"), deferredMessages: 1, deferredBytes: 1_000_000 })
           )
         )
       )
@@ -140,9 +138,7 @@ describe("a send", () => {
       assert.isBelow(yield* seconds, 60)
     }).pipe(
       Effect.provide(
-        BlazeTest.layer.pipe(
-          Layer.provide([Layer.succeed(Inbox.Size, { messages: 1, bytes: 1e9 }), Layer.succeed(Inbox.OverflowSize, 0)])
-        )
+        BlazeTest.layer.pipe(Layer.provide([Settings.layer({ inboxMessages: 1, inboxBytes: 1e9, overflowBytes: 0 })]))
       )
     )
   )

@@ -1,5 +1,5 @@
 import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
-import { Acks, Blaze, type Delivery, Message } from "effect-blaze"
+import { Blaze, type Delivery, Message, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
@@ -92,7 +92,7 @@ export const clientWith = <StoreServices = never, QuotaServices = never>(
   Blaze.layerWith(ports).pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide(BlazeTest.layerPlatform),
-    Layer.provide(Layer.succeed(Acks.FlushTimeout, 0))
+    Layer.provide(Settings.layer({ flushTimeout: 0 }))
   )
 
 /** With the usual parts. */

@@ -11,8 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { getProxyForUrl } from "proxy-from-env"
 import * as BlazeError from "../BlazeError.ts"
-import * as BlazeSocket from "../BlazeSocket.ts"
-import * as MixinApi from "../MixinApi.ts"
+import * as Settings from "../Settings.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 
 const isProxy = (address: string) =>
@@ -38,7 +37,8 @@ export const layer: Layer.Layer<never, BlazeError.BlazeError> = Layer.effect(
     const given = yield* WebSocketDialer.ProxyAgent
     if (given !== undefined) return given
     // A WebSocket is asked for over HTTP, and goes where that goes.
-    const proxies = [yield* BlazeSocket.Url, yield* MixinApi.BaseUrl]
+    const { apiUrl, url } = yield* Settings.current
+    const proxies = [url, apiUrl]
       .flat()
       .map((address) => getProxyForUrl(address.replace(/^ws/, "http")))
       .filter((proxy) => proxy !== "")

@@ -8,14 +8,12 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Config from "effect/Config"
 import type * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type { Agent as HttpsAgent } from "node:https"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -23,6 +21,7 @@ import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Frame from "../Frame.ts"
 import type * as Gzip from "../Gzip.ts"
 import * as MixinApi from "../MixinApi.ts"
+import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as BufferBase64 from "./BufferBase64.ts"
 import * as EnvironmentProxy from "./EnvironmentProxy.ts"
@@ -71,7 +70,7 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
  * **Details**
  *
  * The second argument exchanges parts: `{ acks: Acks.layerSocket }`, say. Addresses, times and bounds are references with defaults; give
- * others with `Layer.provide(Layer.succeed(BlazeSocket.Url, "..."))`.
+ * others with `Layer.provide(Settings.layer({ url: "..." }))`.
  *
  * @category layers
  * @since 0.1.0
@@ -89,24 +88,7 @@ export const layer = <StoreServices = never, QuotaServices = never>(
     // Bots share what knows nothing of them.
   ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices>
 
-// BLAZE_URL and BLAZE_API_URL point a program at another server, such as the one that comes with this library.
-const addresses = (name: string) =>
-  Config.option(Config.String(name)).pipe(
-    Config.map(Option.map((value) => value.split(",").map((address) => address.trim())))
-  )
-
-const layerAddresses = Layer.unwrap(
-  Effect.gen(function* () {
-    const url = yield* addresses("BLAZE_URL")
-    const api = yield* addresses("BLAZE_API_URL")
-    return Layer.mergeAll(
-      Option.isSome(url) ? Layer.succeed(BlazeSocket.Url, url.value) : Layer.empty,
-      Option.isSome(api) ? Layer.succeed(MixinApi.BaseUrl, api.value) : Layer.empty
-    )
-  }).pipe(Effect.orDie)
-)
-
-const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(layerAddresses))
+const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings.layerConfig))
 
 /**
  * A bot that is set up from the environment.

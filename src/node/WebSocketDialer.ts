@@ -44,7 +44,7 @@ const sendHighWaterMark = 1024 * 1024
 /** How many bytes are gathered before they are handed to the system. */
 const gatherSize = 4 * 1024
 
-/** The largest compressed frame; what it inflates to is bounded by `Frame.MaximumSize`. */
+/** The largest compressed frame; what it inflates to is bounded by `Settings.maximumFrameSize`. */
 const maximumPayload = 16 * 1024 * 1024
 
 const closeTimeout = "2 seconds"

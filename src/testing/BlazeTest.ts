@@ -15,7 +15,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
-import * as Acks from "../Acks.ts"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
@@ -26,6 +25,7 @@ import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
 import type * as MixinApi from "../MixinApi.ts"
 import * as PortableGzip from "../PortableGzip.ts"
+import * as Settings from "../Settings.ts"
 import type * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
 import * as MemoryTransport from "./MemoryTransport.ts"
@@ -140,7 +140,7 @@ export const layerServer: Layer.Layer<Server> = Layer.effect(
 ).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provide(layerPlatform))
 
 // On a virtual clock a bounded wait for a handler would never end, so nobody waits; the flush is still tried once.
-const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Layer.succeed(Acks.FlushTimeout, 0))
+const noWaiting = Layer.mergeAll(Layer.succeed(Keyed.Grace, 0), Settings.layer({ flushTimeout: 0 }))
 
 /** Remembers what was dropped; what still is at the end of the test fails it. */
 const dropped = Layer.effect(

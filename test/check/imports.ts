@@ -28,7 +28,7 @@ const order = [
   "Session",
   "Requests",
   "Inbox",
-  "Reconnect",
+
   "BlazeSocket",
   "Frame",
   "PortableGzip",
@@ -42,6 +42,8 @@ const order = [
   "Envelope",
   "Signer",
   "Keystore",
+  "Settings",
+  "Reconnect",
   "Setting",
   "Utf8",
   "BlazeError",

@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Stream, SubscriptionRef } from "effect"
-import { Blaze, BlazeSocket, Bot, type Connection, Message } from "effect-blaze"
+import { Blaze, BlazeSocket, Bot, type Connection, Message, Settings } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
 const echo = Bot.match({
@@ -49,7 +49,7 @@ describe("a bot", () => {
         yield* reaches(Effect.map(alice.reads, (texts) => texts.length === 2))
         yield* reaches(acknowledgedAll(bot))
         assert.isAtLeast(yield* bot.handshakes, 2)
-      }).pipe(Effect.provide(client.pipe(Layer.provide(Layer.succeed(BlazeSocket.PingPeriod, "50 millis")))))
+      }).pipe(Effect.provide(client.pipe(Layer.provide(Settings.layer({ pingPeriod: "50 millis" })))))
       // What has not gone wrong yet can be taken back.
       yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
       yield* server.heal

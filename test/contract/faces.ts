@@ -1,7 +1,7 @@
 // The two faces of the built-in server, for suites that must hold for both.
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, References, Schedule, type Scope } from "effect"
-import { Acks, Blaze, type BlazeError, BlazeSocket, Frame, MixinApi, Reconnect, Signer } from "effect-blaze"
+import { Acks, Blaze, type BlazeError, BlazeSocket, Frame, MixinApi, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -26,11 +26,8 @@ export class Face extends Context.Service<
   }
 >()("test/contract/Face") {}
 
-const reconnectSoon = Layer.succeed(Reconnect.Policy, {
-  schedule: Schedule.spaced("20 millis"),
-  stableAfter: "1 minute"
-})
-const batchSoon = Layer.succeed(Acks.Batch, { size: 100, within: "20 millis" })
+const reconnectSoon = Settings.layer({ reconnect: Schedule.spaced("20 millis"), stableAfter: "1 minute" })
+const batchSoon = Settings.layer({ acknowledgeBatch: 100, acknowledgeWithin: "20 millis" })
 const soon = Layer.mergeAll(reconnectSoon, batchSoon)
 
 const memoryClient = (ports: Blaze.Ports<never, never>): Client =>
@@ -62,10 +59,7 @@ const network = Layer.effect(
   Face,
   Effect.gen(function* () {
     const local = yield* LocalServer.LocalServer
-    const addresses = Layer.mergeAll(
-      Layer.succeed(BlazeSocket.Url, local.url),
-      Layer.succeed(MixinApi.BaseUrl, local.apiUrl)
-    )
+    const addresses = Layer.mergeAll(Settings.layer({ url: local.url, apiUrl: local.apiUrl }))
     const signer = Layer.unwrap(Effect.map(BlazeTest.Account, ({ keystore }) => Signer.layerString(keystore)))
     const client = (ports: Blaze.Ports<never, never>): Client =>
       Layer.unwrap(

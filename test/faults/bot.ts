@@ -2,21 +2,7 @@
 // A line is: lifetime, what (A first attempt, S success, U unhandled rejection, H heap in bytes), id or number.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Effect, Layer, Logger, Schedule } from "effect"
-import {
-  Acks,
-  BlazeSocket,
-  Bot,
-  Connection,
-  Deferral,
-  Delivery,
-  Keyed,
-  Message,
-  MixinApi,
-  Reconnect,
-  Requests,
-  Sender,
-  Signer
-} from "effect-blaze"
+import { Acks, Bot, Delivery, Keyed, Message, Reconnect, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { openSync, writeSync } from "node:fs"
 
@@ -76,24 +62,26 @@ const program = Effect.gen(function* () {
     })
 
   const addresses = Layer.mergeAll(
-    Layer.succeed(BlazeSocket.Url, yield* Config.String("BLAZE_URL")),
-    Layer.succeed(MixinApi.BaseUrl, yield* Config.String("BLAZE_API_URL"))
+    Settings.layer({ url: yield* Config.String("BLAZE_URL"), apiUrl: yield* Config.String("BLAZE_API_URL") })
   )
   // The periods of a real bot, shortened through its public settings.
   const soon = Layer.mergeAll(
-    Layer.succeed(BlazeSocket.PingPeriod, "200 millis"),
-    Layer.succeed(BlazeSocket.HandshakeTimeout, "1 second"),
-    Layer.succeed(Requests.Timeout, "1 second"),
-    Layer.succeed(Reconnect.Policy, {
-      schedule: Reconnect.jittered(Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("200 millis")])),
-      stableAfter: "2 seconds"
+    Settings.layer({
+      pingPeriod: "200 millis",
+      handshakeTimeout: "1 second",
+      requestTimeout: "1 second",
+      reconnect: Reconnect.jittered(Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("200 millis")])),
+      stableAfter: "2 seconds",
+      acknowledgeBatch: 100,
+      acknowledgeWithin: "50 millis",
+      acknowledgeRetry: Schedule.spaced("50 millis"),
+      defer: Schedule.spaced("200 millis"),
+      deferredMessages: 50,
+      deferredBytes: 1024 * 1024,
+      sendRetry: Schedule.spaced("50 millis")
     }),
-    Layer.succeed(Acks.Batch, { size: 100, within: "50 millis" }),
-    Layer.succeed(Acks.Retry, Schedule.spaced("50 millis")),
-    Layer.succeed(Deferral.Policy, { schedule: Schedule.spaced("200 millis"), messages: 50, bytes: 1024 * 1024 }),
-    Layer.succeed(Sender.Retry, Schedule.spaced("50 millis")),
     // One damaged frame is never the same twice here, so nothing may be passed over.
-    Layer.succeed(Connection.BadFrameTolerance, Infinity)
+    Settings.layer({ badFrameTolerance: Infinity })
   )
   yield* Bot.run(handler, {
     timeout: "300 millis",

@@ -3,7 +3,17 @@
 // Mutated frames and envelopes through both codecs, the frame and a session: no crash, no hang, no growth. The corpus is the vectors and
 // frames as a real server sends them.
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
-import { BlazeError, type BlazeSocket, Frame, Ids, Inbox, type Message, PortableGzip, Telemetry } from "effect-blaze"
+import {
+  BlazeError,
+  type BlazeSocket,
+  Frame,
+  Ids,
+  Inbox,
+  type Message,
+  PortableGzip,
+  Settings,
+  Telemetry
+} from "effect-blaze"
 import { ZlibGzip } from "effect-blaze/node"
 import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"
@@ -110,7 +120,7 @@ const main = Effect.gen(function* () {
   const random = yield* SecureRandom.SecureRandom
   const telemetry = yield* Telemetry.make(botId)
   const frames = yield* Effect.forEach([PortableGzip.layer, ZlibGzip.layer], (gzip) =>
-    Effect.provide(Frame.Frame, Frame.layer.pipe(Layer.provide([gzip, Layer.succeed(Frame.MaximumSize, limit)])), {
+    Effect.provide(Frame.Frame, Frame.layer.pipe(Layer.provide([gzip, Settings.layer({ maximumFrameSize: limit })])), {
       local: true
     })
   )

@@ -1,7 +1,7 @@
 // A bot that answers a large backlog, in little room. It tells its largest heap, and what went wrong, when it is asked to end.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Logger, Schedule } from "effect"
-import { Acks, BlazeSocket, Bot, Inbox, MixinApi, Quota, Requests, Signer } from "effect-blaze"
+import { Acks, Bot, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 
 const problems: Array<string> = []
@@ -16,20 +16,16 @@ const program = Effect.gen(function* () {
   const work = yield* Config.String("WORK")
   const acks = (yield* Config.String("ACKS")) === "socket" ? Acks.layerSocket : Acks.layerRest
   const addresses = Layer.mergeAll(
-    Layer.succeed(BlazeSocket.Url, yield* Config.String("BLAZE_URL")),
-    Layer.succeed(MixinApi.BaseUrl, yield* Config.String("BLAZE_API_URL"))
+    Settings.layer({ url: yield* Config.String("BLAZE_URL"), apiUrl: yield* Config.String("BLAZE_API_URL") })
   )
   const client = NodeBlaze.layer(Signer.layerConfig, { acks }).pipe(
     Layer.provide([
       addresses,
-      Layer.succeed(Inbox.Size, { messages: bound, bytes: 64 * 1024 * 1024 }),
-      Layer.succeed(Inbox.OverflowSize, overflow),
+      Settings.layer({ inboxMessages: bound, inboxBytes: 64 * 1024 * 1024, overflowBytes: overflow }),
       // A deadlock lasts for longer too; a machine that is slow is none.
-      Layer.succeed(Requests.Timeout, "1 minute"),
-      Layer.succeed(BlazeSocket.HandshakeTimeout, "1 minute"),
-      Layer.succeed(BlazeSocket.PingPeriod, "1 minute"),
+      Settings.layer({ requestTimeout: "1 minute", handshakeTimeout: "1 minute", pingPeriod: "1 minute" }),
       // The quota is another guarantee.
-      Layer.succeed(Quota.Limit, { messages: 100_000, window: "1 second", answerShare: 0 })
+      Settings.layer({ quotaMessages: 100_000, quotaWindow: "1 second", answerShare: 0 })
     ])
   )
   yield* Effect.forkChild(watch)

@@ -1,6 +1,6 @@
 // The library in every weather: bots that do what can go wrong in a handler, small bounds by the seed, and what the guarantees say of them.
 import { Effect, Layer, Schedule, Stream } from "effect"
-import { Acks, Blaze, type BlazeError, Bot, Deferral, Delivery, Inbox, Keyed, Message } from "effect-blaze"
+import { Acks, Blaze, type BlazeError, Bot, Delivery, Keyed, Message, Settings } from "effect-blaze"
 import { Expectation, Plan, Simulation } from "effect-blaze/testing"
 import { seeded } from "../support.ts"
 
@@ -132,20 +132,16 @@ export const library = (seed: number) => {
   const isSmall = () => random() < 0.5
   // Both of them, so that what one does not hold the other does not either.
   const isTight = isSmall()
-  const settings: ReadonlyArray<Layer.Layer<never>> = [
-    isTight || isSmall() ? Layer.succeed(Inbox.Size, { messages: 1 + below(5), bytes: 8 * 2 ** 20 }) : Layer.empty,
-    isTight ? Layer.succeed(Inbox.OverflowSize, below(2000)) : Layer.empty,
-    isSmall() ? Layer.succeed(Acks.Batch, { size: 1 + below(4), within: below(5000) }) : Layer.empty,
-    isSmall()
-      ? Layer.succeed(Deferral.Policy, {
-          schedule: Schedule.spaced("20 seconds"),
-          messages: 1 + below(3),
-          bytes: 2 ** 20
-        })
-      : Layer.empty
-  ]
+  const settings: Partial<Settings.Settings> = {
+    ...(isTight || isSmall() ? { inboxMessages: 1 + below(5) } : {}),
+    ...(isTight ? { overflowBytes: below(2000) } : {}),
+    ...(isSmall() ? { acknowledgeBatch: 1 + below(4), acknowledgeWithin: below(5000) } : {}),
+    ...(isSmall()
+      ? { defer: Schedule.spaced("20 seconds"), deferredMessages: 1 + below(3), deferredBytes: 2 ** 20 }
+      : {})
+  }
   const acks = isSmall() ? Acks.layerSocket : Acks.layerRest
-  return Blaze.layerWith({ acks }).pipe(Layer.provide(settings as [Layer.Layer<never>, ...typeof settings]))
+  return Blaze.layerWith({ acks }).pipe(Layer.provide(Settings.layer(settings)))
 }
 
 /** Ten people for six hours, who now and then say very much at once. */

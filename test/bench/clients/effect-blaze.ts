@@ -1,7 +1,7 @@
 // effect-blaze as a user has it: the default layers, everything on.
 import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Layer, Scope, Stream } from "effect"
-import { Acks, Blaze, BlazeSocket, Bot, type Delivery, Ids, MixinApi, PortableGzip, Quota, Signer } from "effect-blaze"
+import { Acks, Blaze, Bot, type Delivery, Ids, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { type Job, serve } from "../job.ts"
 
@@ -17,11 +17,10 @@ const layer = (job: Job) => {
     : NodeBlaze.layer(signer, ports)
   return blaze.pipe(
     Layer.provide([
-      Layer.succeed(BlazeSocket.Url, job.url),
-      Layer.succeed(MixinApi.BaseUrl, job.apiUrl),
+      Settings.layer({ url: job.url, apiUrl: job.apiUrl }),
       // The quota counts as always, but a benchmark sends more in a minute than Mixin allows.
       job.work === "send"
-        ? Layer.succeed(Quota.Limit, { messages: 1_000_000_000, window: "6 seconds", answerShare: 0.2 })
+        ? Settings.layer({ quotaMessages: 1_000_000_000, quotaWindow: "6 seconds", answerShare: 0.2 })
         : Layer.empty
     ])
   )
