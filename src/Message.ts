@@ -5,6 +5,8 @@
  *
  * @since 0.1.0
  */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Hex from "effect/encoding/Hex"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -223,6 +225,286 @@ export class Location extends Base {
 }
 
 /**
+ * A button: what it is called, and what a tap on it does. `input:TEXT` has the person say the text, an address is opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Button {
+  readonly label: string
+  readonly action: string
+  readonly color: Option.Option<string>
+}
+
+const ButtonPayload = Schema.Struct({
+  label: Schema.String,
+  action: Schema.String,
+  color: Envelope.salvaged(Schema.String)
+})
+
+const toButton = ({ action, color, label }: typeof ButtonPayload.Type): Button => ({
+  label,
+  action,
+  color: Option.fromUndefinedOr(color)
+})
+
+const ButtonsPayload = Schema.Array(ButtonPayload)
+
+/**
+ * Buttons beneath each other. Category `APP_BUTTON_GROUP`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Buttons extends Base {
+  readonly _tag = "Buttons"
+  readonly buttons: ReadonlyArray<Button>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ButtonsPayload.Type) {
+    super(view, decode)
+    this.buttons = payload.map(toButton)
+  }
+}
+
+const CardPayload = Schema.Struct({
+  app_id: Envelope.salvaged(Ids.UserId),
+  title: Schema.String,
+  description: Envelope.salvaged(Schema.String),
+  icon_url: Envelope.salvaged(Schema.String),
+  cover_url: Envelope.salvaged(Schema.String),
+  cover: Envelope.salvaged(Schema.Struct({ url: Schema.String })),
+  action: Envelope.salvaged(Schema.String),
+  actions: Envelope.salvaged(Schema.Array(ButtonPayload)),
+  shareable: Envelope.salvaged(Schema.Boolean)
+})
+
+const filled = (text: string | undefined) => (text ? Option.some(text) : Option.none<string>())
+
+/**
+ * A card: old ones have an icon and one action for the whole, new ones a cover and buttons. Where there is an action, Mixin's apps look at
+ * neither cover nor buttons. Category `APP_CARD`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Card extends Base {
+  readonly _tag = "Card"
+  /** The bot that it is from. */
+  readonly appId: Option.Option<Ids.UserId>
+  readonly title: string
+  readonly description: string
+  readonly iconUrl: Option.Option<string>
+  readonly coverUrl: Option.Option<string>
+  readonly action: Option.Option<string>
+  readonly buttons: ReadonlyArray<Button>
+  readonly isShareable: boolean
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof CardPayload.Type) {
+    super(view, decode)
+    this.appId = Option.fromUndefinedOr(payload.app_id)
+    this.title = payload.title
+    this.description = payload.description ?? ""
+    this.iconUrl = filled(payload.icon_url)
+    this.coverUrl = filled(payload.cover_url ?? payload.cover?.url)
+    this.action = filled(payload.action)
+    this.buttons = (payload.actions ?? []).map(toButton)
+    this.isShareable = payload.shareable ?? true
+  }
+}
+
+// Numbers of such length are nobody's balance, and an exponent would make one that fills the memory.
+const decimal = /^[+-]?\d{1,64}(?:\.\d{1,64})?$/
+
+const SnapshotPayload = Schema.Struct({
+  snapshot_id: Schema.NonEmptyString,
+  asset_id: Schema.NonEmptyString,
+  amount: Schema.String.check(Schema.isPattern(decimal)),
+  opponent_id: Envelope.salvaged(Ids.UserId),
+  counter_user_id: Envelope.salvaged(Ids.UserId),
+  trace_id: Envelope.salvaged(Schema.NonEmptyString),
+  memo: Envelope.salvaged(Schema.String),
+  transaction_hash: Envelope.salvaged(Schema.NonEmptyString),
+  inscription_hash: Envelope.salvaged(Schema.NonEmptyString),
+  created_at: Envelope.salvaged(Schema.String)
+})
+
+const strictDecoder = new TextDecoder("utf-8", { fatal: true })
+
+const readMemo = (memo: string): string => {
+  const bytes = memo.length > 0 ? Result.getSuccess(Hex.decode(memo)) : Option.none()
+  if (Option.isNone(bytes)) return memo
+  try {
+    return strictDecoder.decode(bytes.value)
+  } catch {
+    return memo
+  }
+}
+
+/**
+ * A notice of the system: somebody has paid the bot, or the bot somebody. Categories `SYSTEM_ACCOUNT_SNAPSHOT`, `SYSTEM_SAFE_SNAPSHOT` and
+ * `SYSTEM_SAFE_INSCRIPTION`.
+ *
+ * **Gotchas**
+ *
+ * A notice is not the ledger: it may come late, again, or not at all. Look the transfer up, or poll `GET /safe/snapshots`, before
+ * something is given for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Snapshot extends Base {
+  readonly _tag = "Snapshot"
+  readonly snapshotId: string
+  readonly assetId: string
+  /** How much, exactly as it was written, without its sign. */
+  readonly amount: BigDecimal.BigDecimal
+  /** `Received`: the bot has more than before. */
+  readonly direction: "Received" | "Sent"
+  /** Who paid, or was paid; nobody for a deposit from outside. */
+  readonly opponentId: Option.Option<Ids.UserId>
+  /** What makes the transfer happen once: that of the payment link, say. */
+  readonly traceId: Option.Option<string>
+  /** As it was sent: hexadecimal in Safe, often base64 before. */
+  readonly memo: string
+  /** The memo as text: in Safe what hexadecimal hides, if it hides one; else as it was sent. */
+  readonly memoText: string
+  readonly transactionHash: Option.Option<string>
+  readonly inscriptionHash: Option.Option<string>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof SnapshotPayload.Type) {
+    super(view, decode)
+    const amount = BigDecimal.fromStringUnsafe(payload.amount)
+    this.snapshotId = Ids.toLowerCase(payload.snapshot_id)
+    this.assetId = Ids.toLowerCase(payload.asset_id)
+    this.amount = BigDecimal.abs(amount)
+    this.direction = BigDecimal.isNegative(amount) ? "Sent" : "Received"
+    this.opponentId = Option.fromUndefinedOr(payload.opponent_id ?? payload.counter_user_id)
+    this.traceId = Option.map(Option.fromUndefinedOr(payload.trace_id), Ids.toLowerCase)
+    this.memo = payload.memo ?? ""
+    this.memoText = this.isSafe ? readMemo(this.memo) : this.memo
+    this.transactionHash = Option.fromUndefinedOr(payload.transaction_hash)
+    this.inscriptionHash = Option.fromUndefinedOr(payload.inscription_hash)
+  }
+
+  /** Whether it is a transfer of Safe, as opposed to the API before it. */
+  get isSafe(): boolean {
+    return this.category !== "SYSTEM_ACCOUNT_SNAPSHOT"
+  }
+}
+
+const groupActions = {
+  CREATE: "Created",
+  ADD: "Added",
+  REMOVE: "Removed",
+  JOIN: "Joined",
+  EXIT: "Left",
+  ROLE: "RoleChanged",
+  UPDATE: "Updated",
+  EXPIRE: "ExpirationChanged"
+} as const
+
+const roles = { OWNER: "Owner", ADMIN: "Admin", "": "Member" } as const
+
+const isRole = (role: string): role is keyof typeof roles => Object.hasOwn(roles, role)
+
+/**
+ * What somebody is in a group.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Role = (typeof roles)[keyof typeof roles]
+
+const GroupEventPayload = Schema.Struct({
+  action: Schema.Literals(["CREATE", "ADD", "REMOVE", "JOIN", "EXIT", "ROLE", "UPDATE", "EXPIRE"]),
+  participant_id: Envelope.salvaged(Ids.UserId),
+  user_id: Envelope.salvaged(Ids.UserId),
+  role: Envelope.salvaged(Schema.String),
+  expire_in: Envelope.salvaged(Envelope.FiniteOrText)
+})
+
+/**
+ * A notice of the system: something has changed in a group. Category `SYSTEM_CONVERSATION`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class GroupEvent extends Base {
+  readonly _tag = "GroupEvent"
+  readonly action: (typeof groupActions)[keyof typeof groupActions]
+  /** Who was added or removed, joined, left, or is something else now. */
+  readonly participantId: Option.Option<Ids.UserId>
+  /** Who did it. */
+  readonly actorId: Option.Option<Ids.UserId>
+  /** What the participant is now, where the notice says so. */
+  readonly role: Option.Option<Role>
+  /** After how many seconds messages disappear from now on. */
+  readonly expireIn: Option.Option<number>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof GroupEventPayload.Type) {
+    super(view, decode)
+    this.action = groupActions[payload.action]
+    this.participantId = Option.fromUndefinedOr(payload.participant_id)
+    this.actorId = Option.filter(
+      Option.fromUndefinedOr(payload.user_id ?? (view.user_id as Ids.UserId | undefined)),
+      (id) => id !== "" && id !== nobody
+    )
+    this.role = payload.role !== undefined && isRole(payload.role) ? Option.some(roles[payload.role]) : Option.none()
+    this.expireIn = Option.fromUndefinedOr(payload.expire_in)
+  }
+
+  /** Whether it is about somebody: `delivery.message.isAbout(delivery.botId)` tells that the bot itself was added, say. */
+  isAbout(userId: Ids.UserId): boolean {
+    return Option.contains(this.participantId, userId)
+  }
+}
+
+// As whom the system speaks. Source: the official Flutter app.
+const nobody = "00000000-0000-0000-0000-000000000000"
+
+const RecallPayload = Schema.Struct({ message_id: Ids.MessageId })
+
+/**
+ * Somebody has taken a message back. Category `MESSAGE_RECALL`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Recall extends Base {
+  readonly _tag = "Recall"
+  /** The message that is taken back. */
+  readonly messageId: Ids.MessageId
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof RecallPayload.Type) {
+    super(view, decode)
+    this.messageId = payload.message_id
+  }
+}
+
+const PinPayload = Schema.Struct({
+  action: Schema.Literals(["PIN", "UNPIN"]),
+  message_ids: Schema.Array(Ids.MessageId)
+})
+
+/**
+ * Somebody has pinned messages in a conversation, or unpinned them. Category `MESSAGE_PIN`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Pin extends Base {
+  readonly _tag = "Pin"
+  readonly isPinned: boolean
+  readonly messageIds: ReadonlyArray<Ids.MessageId>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof PinPayload.Type) {
+    super(view, decode)
+    this.isPinned = payload.action === "PIN"
+    this.messageIds = payload.message_ids
+  }
+}
+
+/**
  * A category this version does not know, or a known one whose payload is not what it should be.
  *
  * @category models
@@ -230,29 +512,55 @@ export class Location extends Base {
  */
 export class Unknown extends Base {
   readonly _tag = "Unknown"
+  /** Why it is not of a kind that is known, for a log. */
+  readonly reason: string
+
+  constructor(view: Envelope.MessageView, decode: Decode, reason: string) {
+    super(view, decode)
+    this.reason = reason
+  }
 }
 
 /** @since 0.1.0 */
-export type Message = Text | Post | Sticker | Contact | Location | Encrypted | Unknown
+export type Message =
+  | Text
+  | Post
+  | Sticker
+  | Contact
+  | Location
+  | Buttons
+  | Card
+  | Snapshot
+  | GroupEvent
+  | Recall
+  | Pin
+  | Encrypted
+  | Unknown
+
+/** How much of what a schema says is kept: it may quote all that somebody sent. */
+const maximumReason = 300
 
 type Make = (view: Envelope.MessageView, decode: Decode) => Message
 
-const json =
-  <A>(
-    decodePayload: (payload: unknown) => Result.Result<A, unknown>,
-    Kind: new (view: Envelope.MessageView, decode: Decode, payload: A) => Message
-  ): Make =>
-  (view, decode) => {
-    const unknown = new Unknown(view, decode)
+const json = <A>(
+  schema: Schema.Decoder<A>,
+  Kind: new (view: Envelope.MessageView, decode: Decode, payload: A) => Message
+): Make => {
+  const decodePayload = Schema.decodeUnknownResult(schema)
+  return (view, decode) => {
+    const unread = new Unknown(view, decode, "a payload that is not JSON")
     let payload: unknown
     try {
-      payload = JSON.parse(decoder.decode(unknown.bytes))
+      payload = JSON.parse(decoder.decode(unread.bytes))
     } catch {
-      return unknown
+      return unread
     }
     const decoded = decodePayload(payload)
-    return Result.isSuccess(decoded) ? new Kind(view, decode, decoded.success) : unknown
+    return Result.isSuccess(decoded)
+      ? new Kind(view, decode, decoded.success)
+      : new Unknown(view, decode, `a payload of another form: ${decoded.failure.message.slice(0, maximumReason)}`)
   }
+}
 
 // An empty text has one; a text whose fields are of other types does not, and is not an empty text.
 const hasPayload = ({ data, data_base64 }: Envelope.MessageView) => data_base64 !== undefined || data !== undefined
@@ -260,14 +568,22 @@ const hasPayload = ({ data, data_base64 }: Envelope.MessageView) => data_base64 
 const text =
   (Kind: new (view: Envelope.MessageView, decode: Decode) => Message): Make =>
   (view, decode) =>
-    hasPayload(view) ? new Kind(view, decode) : new Unknown(view, decode)
+    hasPayload(view) ? new Kind(view, decode) : new Unknown(view, decode, "a text without a payload")
 
 const constructors: ReadonlyMap<string, Make> = new Map([
   ["PLAIN_TEXT", text(Text)],
   ["PLAIN_POST", text(Post)],
-  ["PLAIN_STICKER", json(Schema.decodeUnknownResult(StickerPayload), Sticker)],
-  ["PLAIN_CONTACT", json(Schema.decodeUnknownResult(ContactPayload), Contact)],
-  ["PLAIN_LOCATION", json(Schema.decodeUnknownResult(LocationPayload), Location)]
+  ["PLAIN_STICKER", json(StickerPayload, Sticker)],
+  ["PLAIN_CONTACT", json(ContactPayload, Contact)],
+  ["PLAIN_LOCATION", json(LocationPayload, Location)],
+  ["APP_BUTTON_GROUP", json(ButtonsPayload, Buttons)],
+  ["APP_CARD", json(CardPayload, Card)],
+  ["SYSTEM_ACCOUNT_SNAPSHOT", json(SnapshotPayload, Snapshot)],
+  ["SYSTEM_SAFE_SNAPSHOT", json(SnapshotPayload, Snapshot)],
+  ["SYSTEM_SAFE_INSCRIPTION", json(SnapshotPayload, Snapshot)],
+  ["SYSTEM_CONVERSATION", json(GroupEventPayload, GroupEvent)],
+  ["MESSAGE_RECALL", json(RecallPayload, Recall)],
+  ["MESSAGE_PIN", json(PinPayload, Pin)]
 ])
 
 /**
@@ -287,7 +603,9 @@ const constructors: ReadonlyMap<string, Make> = new Map([
  */
 export const fromView = (view: Envelope.MessageView, decode: typeof Base64.Decoder.Service = Base64.decode): Message =>
   constructors.get(view.category ?? "")?.(view, decode) ??
-  (view.category?.startsWith(encrypted) ? new Encrypted(view, decode) : new Unknown(view, decode))
+  (view.category?.startsWith(encrypted)
+    ? new Encrypted(view, decode)
+    : new Unknown(view, decode, `the category ${JSON.stringify(view.category ?? "")}`))
 
 const is =
   <Tag extends Message["_tag"]>(tag: Tag) =>
@@ -304,6 +622,18 @@ export const isSticker: (message: Message) => message is Sticker = is("Sticker")
 export const isContact: (message: Message) => message is Contact = is("Contact")
 /** @since 0.1.0 */
 export const isLocation: (message: Message) => message is Location = is("Location")
+/** @since 0.1.0 */
+export const isButtons: (message: Message) => message is Buttons = is("Buttons")
+/** @since 0.1.0 */
+export const isCard: (message: Message) => message is Card = is("Card")
+/** @since 0.1.0 */
+export const isSnapshot: (message: Message) => message is Snapshot = is("Snapshot")
+/** @since 0.1.0 */
+export const isGroupEvent: (message: Message) => message is GroupEvent = is("GroupEvent")
+/** @since 0.1.0 */
+export const isRecall: (message: Message) => message is Recall = is("Recall")
+/** @since 0.1.0 */
+export const isPin: (message: Message) => message is Pin = is("Pin")
 /** @since 0.1.0 */
 export const isEncrypted: (message: Message) => message is Encrypted = is("Encrypted")
 /** @since 0.1.0 */
