@@ -211,7 +211,7 @@ describe("a message that can never be handled", () => {
       const last = runs.at(-1)!
       assert.isTrue(last > 23 && last < 26, `the last try was after ${last} hours`)
       assert.deepStrictEqual(yield* bot.pending, [id])
-      assert.strictEqual(log.all.filter((line) => /^Error .*given up.*Deferral\.Policy/.test(line)).length, 1)
+      assert.strictEqual(log.all.filter((line) => /^Error .*given up.*setting defer/.test(line)).length, 1)
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
   })
 
