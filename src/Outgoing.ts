@@ -11,7 +11,11 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Base64 from "./Base64.ts"
 import * as BlazeError from "./BlazeError.ts"
+import type * as Button from "./Button.ts"
 import * as Ids from "./Ids.ts"
+import * as Link from "./Link.ts"
+import type * as Message from "./Message.ts"
+import * as Settings from "./Settings.ts"
 
 /**
  * A message to be sent: its category and its payload.
@@ -27,8 +31,37 @@ export interface Outgoing {
   readonly silent: boolean
   /** After how many seconds the message disappears; 0 is never. */
   readonly expireIn: number
-  /** The limit that the content breaks, if it breaks one. */
+  /** Which part of a longer whole it is, see `split`; 0 is no part. */
+  readonly part: number
+  /** Its payload names the bot, which the library fills in. */
+  readonly namesBot: boolean
+  /** How long its parts are, where the settings have a limit. */
+  readonly lengths: ReadonlyArray<Length>
+  /** What is wrong with the content, if something is. */
   readonly problem: BlazeError.InvalidContent | undefined
+}
+
+/**
+ * What can be too long. See `Settings`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Limits = Pick<
+  Settings.Settings,
+  "maximumTextLength" | "maximumButtons" | "maximumLabelLength" | "maximumTitleLength" | "maximumDescriptionLength"
+>
+
+/**
+ * How long a part of the content is: characters are UTF-16 code units.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Length {
+  readonly field: string
+  readonly limit: keyof Limits
+  readonly length: number
 }
 
 /**
@@ -54,9 +87,6 @@ export interface Options {
   readonly expireIn?: Duration.Input | undefined
 }
 
-/** The longest text, in UTF-16 code units. Source: the limit of Mixin's own apps. */
-export const maximumTextLength = 64 * 1024
-
 /** The largest request, in bytes of JSON: 128 KiB. Source: the official documentation. */
 export const maximumRequestSize = 128 * 1024
 
@@ -72,28 +102,42 @@ const secondsOf = (input: Duration.Input | undefined): number | undefined => {
   return Number.isFinite(seconds) && seconds >= 0 && !Number.isNaN(input) ? Math.ceil(seconds) : undefined
 }
 
-const make = (
+interface Parts {
+  readonly part?: number
+  readonly namesBot?: boolean
+  readonly lengths?: ReadonlyArray<Length>
+  readonly problem?: BlazeError.InvalidContent | false | undefined
+}
+
+const make = (category: string, payload: string, options: Options | undefined, parts: Parts = {}): Outgoing =>
+  encoded(category, Base64.encode(payload), options, parts)
+
+const encoded = (
   category: string,
-  payload: string,
+  dataBase64: string,
   options: Options | undefined,
-  problem?: BlazeError.InvalidContent | false
+  { lengths = [], namesBot = false, part = 0, problem }: Parts
 ): Outgoing => {
   const expireIn = secondsOf(options?.expireIn)
   return {
     category,
-    dataBase64: Base64.encode(payload),
+    dataBase64,
     quotedMessageId: options?.quote,
     silent: options?.silent ?? false,
     expireIn: expireIn ?? 0,
+    part,
+    namesBot,
+    lengths,
     problem:
       problem ||
       (expireIn === undefined ? expected("expireIn", 'a time such as "1 hour", zero or more and finite') : undefined)
   }
 }
 
-const textProblem = (content: string) =>
-  (content.length === 0 || content.length > maximumTextLength) &&
-  expected("the text", `1 to ${maximumTextLength} characters long`)
+const ofText = (content: string): Parts => ({
+  lengths: [{ field: "the text", limit: "maximumTextLength", length: content.length }],
+  problem: content.length === 0 && expected("the text", "at least one character long")
+})
 
 /**
  * Plain text. A plain string does the same wherever content is taken.
@@ -111,7 +155,7 @@ const textProblem = (content: string) =>
  * @since 0.1.0
  */
 export const text = (content: string, options?: Options): Outgoing =>
-  make("PLAIN_TEXT", content, options, textProblem(content))
+  make("PLAIN_TEXT", content, options, ofText(content))
 
 /**
  * Markdown, shown as a page of its own.
@@ -120,7 +164,7 @@ export const text = (content: string, options?: Options): Outgoing =>
  * @since 0.1.0
  */
 export const post = (markdown: string, options?: Options): Outgoing =>
-  make("PLAIN_POST", markdown, options, textProblem(markdown))
+  make("PLAIN_POST", markdown, options, ofText(markdown))
 
 const isUserId = Schema.is(Ids.UserId)
 
@@ -132,7 +176,9 @@ const withId = (
   options: Options | undefined
 ): Outgoing => {
   const id = Ids.toLowerCase(value)
-  return make(category, JSON.stringify({ [field]: id }), options, !isUserId(id) && expected(name, "a UUID"))
+  return make(category, JSON.stringify({ [field]: id }), options, {
+    problem: !isUserId(id) && expected(name, "a UUID")
+  })
 }
 
 /**
@@ -170,13 +216,211 @@ export const location = (
 ): Outgoing => {
   const { latitude, longitude } = place
   const valid = Math.abs(longitude) <= 180 && Math.abs(latitude) <= 90 && (longitude !== 0 || latitude !== 0)
-  return make(
-    "PLAIN_LOCATION",
-    JSON.stringify(place),
-    options,
-    !valid && expected("the location", "a longitude within 180 and a latitude within 90 degrees, and not 0, 0")
-  )
+  return make("PLAIN_LOCATION", JSON.stringify(place), options, {
+    problem: !valid && expected("the location", "a longitude within 180 and a latitude within 90 degrees, and not 0, 0")
+  })
 }
+
+const buttonLengths = (buttons: ReadonlyArray<Button.Button>): ReadonlyArray<Length> => [
+  { field: "the buttons", limit: "maximumButtons", length: buttons.length },
+  ...buttons.map(({ label }): Length => ({
+    field: "a button's label",
+    limit: "maximumLabelLength",
+    length: label.length
+  }))
+]
+
+const problemOf = (buttons: ReadonlyArray<Button.Button>) => buttons.find(({ problem }) => problem)?.problem
+
+const toWire = ({ action, color, label }: Button.Button) => ({ label, color, action })
+
+/**
+ * Buttons beneath each other, see `Button`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const buttons = (group: ReadonlyArray<Button.Button>, options?: Options): Outgoing =>
+  make("APP_BUTTON_GROUP", JSON.stringify(group.map(toWire)), options, {
+    lengths: buttonLengths(group),
+    problem: group.length === 0 ? expected("the buttons", "at least one") : problemOf(group)
+  })
+
+/**
+ * What a card shows: an icon, and one action for the whole of it; or a cover, and buttons.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Card = {
+  readonly title: string
+  readonly description: string
+  /** Whether people may pass it on: yes. */
+  readonly shareable?: boolean | undefined
+} & (
+  | { readonly iconUrl: string; readonly action: string; readonly coverUrl?: undefined; readonly buttons?: undefined }
+  | {
+      readonly coverUrl?: string | undefined
+      readonly buttons?: ReadonlyArray<Button.Button> | undefined
+      readonly iconUrl?: undefined
+      readonly action?: undefined
+    }
+)
+
+const isAddress = (address: string | undefined) => address === undefined || /^https?:$/.test(Link.protocolOf(address))
+
+/**
+ * A card. Which bot it is from is filled in.
+ *
+ * **Example** (A card with buttons)
+ *
+ * ```ts
+ * import { Button, Outgoing } from "effect-blaze"
+ *
+ * const card = Outgoing.card({
+ *   title: "Bitcoin",
+ *   description: "97 000 USD",
+ *   coverUrl: "https://example.com/chart.png",
+ *   buttons: [Button.say("Again", "/price BTC")]
+ * })
+ * console.assert(card.category === "APP_CARD" && card.problem === undefined)
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const card = (content: Card, options?: Options): Outgoing => {
+  const { action, buttons = [], coverUrl, description, iconUrl, shareable, title } = content
+  const payload = {
+    title,
+    description,
+    ...(iconUrl === undefined ? {} : { icon_url: iconUrl, action }),
+    ...(coverUrl === undefined ? {} : { cover_url: coverUrl }),
+    ...(buttons.length === 0 ? {} : { actions: buttons.map(toWire) }),
+    ...(shareable === undefined ? {} : { shareable })
+  }
+  return make("APP_CARD", JSON.stringify(payload), options, {
+    namesBot: true,
+    lengths: [
+      { field: "the title", limit: "maximumTitleLength", length: title.length },
+      { field: "the description", limit: "maximumDescriptionLength", length: description.length },
+      ...buttonLengths(buttons)
+    ],
+    problem:
+      (title === "" && expected("the title", "at least one character long")) ||
+      (!isAddress(iconUrl) && expected("the icon's address", "one that begins with https:// or http://")) ||
+      (!isAddress(coverUrl) && expected("the cover's address", "one that begins with https:// or http://")) ||
+      problemOf(buttons)
+  })
+}
+
+// What bots may send; protocol section 5.
+const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
+
+/**
+ * What arrived, passed on as it is: any kind that a bot may send, also one that this version cannot read, with the message that it
+ * quotes. `quote` in the options takes the place of that; `quote: undefined` leaves it out.
+ *
+ * **Example** (A relay)
+ *
+ * ```ts
+ * import { Bot, Ids, Outgoing } from "effect-blaze"
+ *
+ * const staff = Ids.ConversationId.make("11111111-1111-3111-8111-111111111111")
+ * const relay = Bot.match({
+ *   orElse: (delivery) => delivery.send({ conversation: staff }, Outgoing.forward(delivery.message))
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const forward = (message: Message.Message, options?: Options): Outgoing =>
+  encoded(
+    message.category,
+    Base64.encode(message.bytes),
+    options !== undefined && "quote" in options
+      ? options
+      : { ...options, quote: Option.getOrUndefined(message.quotedMessageId) },
+    {
+      problem:
+        !sendable.test(message.category) &&
+        expected("what is passed on", "of a kind that a bot may send, and it is " + JSON.stringify(message.category))
+    }
+  )
+
+/** How many bytes of text fit one request, with what is around them. */
+const maximumTextBytes = 90_000
+
+const encoder = new TextEncoder()
+
+/** Where a text is cut at the latest: as many characters as are allowed and fit, and no half of one. */
+const latestCut = (text: string, maximumLength: number): number => {
+  const { read } = encoder.encodeInto(text.slice(0, maximumLength), new Uint8Array(maximumTextBytes))
+  const code = text.charCodeAt(read - 1)
+  return read < text.length && code >= 0xd800 && code < 0xdc00 ? read - 1 : read
+}
+
+// The best place first: after a paragraph, a line, a sentence, a word.
+const ends = [/\n\s*\n/g, /\n/g, /[.!?\u3002\uff01\uff1f]\s*/g, /\s/g]
+
+const cutOf = (text: string, maximumLength: number): number => {
+  const latest = latestCut(text, maximumLength)
+  if (latest >= text.length) return text.length
+  const head = text.slice(0, latest)
+  for (const end of ends) {
+    const last = [...head.matchAll(end)].at(-1)
+    // A part of a few words, for the sake of a paragraph's end, reads worse than a cut elsewhere.
+    if (last !== undefined && last.index > latest / 4) return last.index + last[0].length
+  }
+  return latest
+}
+
+/**
+ * A text that may be too long for one message, as several: cut after a paragraph, a line, a sentence or a word. Each part has an id of
+ * its own as an answer, so that two equal ones both arrive.
+ *
+ * **Example** (A long answer)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Bot, Outgoing } from "effect-blaze"
+ *
+ * const report = "..."
+ * const bot = Bot.match({
+ *   orElse: (delivery) => Effect.forEach(Outgoing.split(report), (part) => delivery.reply(part))
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const split = (
+  content: string,
+  options?: Options & {
+    /** How long a part may be, in UTF-16 code units: 64 Ki. */
+    readonly maximumLength?: number | undefined
+  }
+): ReadonlyArray<Outgoing> => {
+  const maximumLength = Math.max(2, options?.maximumLength ?? Settings.defaults.maximumTextLength)
+  const parts: Array<Outgoing> = []
+  let rest = content.trim()
+  while (rest !== "") {
+    const cut = cutOf(rest, maximumLength)
+    const part = rest.slice(0, cut).trimEnd()
+    parts.push(make("PLAIN_TEXT", part, options, { ...ofText(part), part: parts.length + 1 }))
+    rest = rest.slice(cut).trimStart()
+  }
+  return parts
+}
+
+/**
+ * A mention, to be written in a text: `@7000` shows the name of the user whose identity number that is.
+ *
+ * @category texts
+ * @since 0.1.0
+ */
+export const mention = (user: { readonly identityNumber: string }): string => `@${user.identityNumber}`
 
 /**
  * @category conversions
@@ -190,8 +434,21 @@ const optional = (outgoing: Outgoing) => ({
   ...(outgoing.expireIn > 0 ? { expire_in: outgoing.expireIn } : {})
 })
 
+/** The limit that the content breaks, if it breaks one. */
+const excess = ({ lengths }: Outgoing, limits: Limits): BlazeError.InvalidContent | undefined => {
+  const broken = lengths.find(({ length, limit }) => length > limits[limit])
+  return broken && expected(broken.field, `at most ${limits[broken.limit]}${unit(broken.limit)}`)
+}
+
+const unit = (limit: keyof Limits) => (limit === "maximumButtons" ? "" : " characters long")
+
+const named = (dataBase64: string, botId: Ids.UserId): string => {
+  const payload = Option.getOrThrow(Base64.decode(dataBase64))
+  return Base64.encode(JSON.stringify({ app_id: botId, ...JSON.parse(new TextDecoder().decode(payload)) }))
+}
+
 /**
- * The parameters of the request that sends the content, or the limit it breaks.
+ * The parameters of the request that sends the content, or what is wrong with it.
  *
  * @category conversions
  * @since 0.1.0
@@ -199,12 +456,15 @@ const optional = (outgoing: Outgoing) => ({
 export const toParams = (
   outgoing: Outgoing,
   address: {
+    readonly botId: Ids.UserId
     readonly conversationId: Ids.ConversationId
     readonly recipientId?: Ids.UserId | undefined
     readonly messageId: Ids.MessageId
-  }
+  },
+  limits: Limits = Settings.defaults
 ): Result.Result<Record<string, unknown>, BlazeError.BlazeError> => {
-  if (outgoing.problem !== undefined) return Result.fail(BlazeError.make(outgoing.problem))
+  const problem = outgoing.problem ?? excess(outgoing, limits)
+  if (problem !== undefined) return Result.fail(BlazeError.make(problem))
   if (outgoing.dataBase64.length > maximumRequestSize - 1024) {
     return Result.fail(BlazeError.make(expected("the content", `at most ${maximumRequestSize / 1024} KiB as sent`)))
   }
@@ -213,7 +473,7 @@ export const toParams = (
     ...(address.recipientId === undefined ? {} : { recipient_id: address.recipientId }),
     message_id: address.messageId,
     category: outgoing.category,
-    data_base64: outgoing.dataBase64,
+    data_base64: outgoing.namesBot ? named(outgoing.dataBase64, address.botId) : outgoing.dataBase64,
     ...optional(outgoing)
   })
 }

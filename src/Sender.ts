@@ -140,7 +140,8 @@ export const make: Effect.Effect<
   const telemetry = yield* Telemetry.Telemetry
   const randomId = yield* Ids.makeRandom
   const digest = yield* Digest.Digest
-  const { sendRetry: retry } = yield* Settings.checked
+  const settings = yield* Settings.checked
+  const { sendRetry: retry } = settings
   const observer = yield* Delivery.Observer
   const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
@@ -163,7 +164,7 @@ export const make: Effect.Effect<
     messageId: Ids.MessageId,
     answers?: Ids.MessageId
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
-    const params = Outgoing.toParams(content, { conversationId, messageId, recipientId })
+    const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
     const attempt = Effect.onExit(post(kind, params.success), (exit) => {
       telemetry.measure(metrics.sends, 1, exit._tag)
@@ -192,6 +193,7 @@ export const make: Effect.Effect<
       Effect.suspend(() => {
         const outgoing = Outgoing.fromContent(content)
         const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
+        if (outgoing.part > 0) said.push(`part ${outgoing.part}`)
         return Effect.flatMap(conversationOf(to), (conversationId) =>
           Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
             Effect.flatMap(recipientOf(message, to), (recipientId) =>

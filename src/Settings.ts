@@ -103,6 +103,16 @@ export interface Settings {
   readonly quotaWindow: Duration.Input
   /** The share of the quota that only answers may use: a fifth. */
   readonly answerShare: number
+  /** How many UTF-16 code units a text may have: 65 536. Source: the limit of Mixin's own apps. */
+  readonly maximumTextLength: number
+  /** How many buttons a group or a card may have: 18. Source: the official Go client; an older page says 6. */
+  readonly maximumButtons: number
+  /** How many UTF-16 code units a button's label may have: 36. Source: the official documentation. */
+  readonly maximumLabelLength: number
+  /** How many UTF-16 code units a card's title may have: 128. Source: the official Android app; the documentation says 36. */
+  readonly maximumTitleLength: number
+  /** How many UTF-16 code units a card's description may have: 1 024. Source: the official documentation. */
+  readonly maximumDescriptionLength: number
   /** How long `drain` waits until nothing is open: 30 seconds. What is not settled then is logged by id. */
   readonly drainTimeout: Duration.Input
 }
@@ -148,6 +158,11 @@ export const defaults: Settings = {
   quotaMessages: 9000,
   quotaWindow: "6 seconds",
   answerShare: 0.2,
+  maximumTextLength: 65_536,
+  maximumButtons: 18,
+  maximumLabelLength: 36,
+  maximumTitleLength: 128,
+  maximumDescriptionLength: 1024,
   drainTimeout: "30 seconds"
 }
 
@@ -225,6 +240,11 @@ const configs = {
   quotaMessages: Config.Number,
   quotaWindow: Config.Duration,
   answerShare: Config.Number,
+  maximumTextLength: Config.Number,
+  maximumButtons: Config.Number,
+  maximumLabelLength: Config.Number,
+  maximumTitleLength: Config.Number,
+  maximumDescriptionLength: Config.Number,
   drainTimeout: Config.Duration
 } satisfies { readonly [Name in keyof Settings]?: (name: string) => Config.Config<unknown> }
 
@@ -269,7 +289,12 @@ const counts = {
   deferredMessages: 0,
   deferredBytes: 0,
   acknowledgeBatch: 1,
-  quotaMessages: 1
+  quotaMessages: 1,
+  maximumTextLength: 1,
+  maximumButtons: 1,
+  maximumLabelLength: 1,
+  maximumTitleLength: 1,
+  maximumDescriptionLength: 1
 } as const
 
 const times = {

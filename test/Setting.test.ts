@@ -49,7 +49,12 @@ const counts: ReadonlyArray<readonly [name: keyof Settings.Settings, minimum: 0 
   ["deferredMessages", 0],
   ["deferredBytes", 0],
   ["acknowledgeBatch", 1],
-  ["quotaMessages", 1]
+  ["quotaMessages", 1],
+  ["maximumTextLength", 1],
+  ["maximumButtons", 1],
+  ["maximumLabelLength", 1],
+  ["maximumTitleLength", 1],
+  ["maximumDescriptionLength", 1]
 ]
 const times: ReadonlyArray<readonly [name: string, (value: unknown) => Layer.Layer<never>, positive: boolean]> = [
   ...(

@@ -1,0 +1,67 @@
+// What a bot sends besides text, as people get it.
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Bot, Button, Outgoing } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+
+const answering = Effect.fnUntraced(function* (handler: Bot.Handler<unknown, never>) {
+  const alice = yield* BlazeTest.user("alice")
+  const bot = yield* BlazeTest.Account
+  const fiber = yield* Effect.forkChild(Bot.run(handler))
+  yield* alice.say("hi")
+  yield* BlazeTest.settle
+  yield* Fiber.interrupt(fiber)
+  return { alice, bot, sent: yield* bot.sent }
+})
+
+it.effect("two equal parts of a long text both arrive, and each of them once when the handler runs again", () =>
+  Effect.gen(function* () {
+    let runs = 0
+    const parts = Outgoing.split("again and\n\nagain and", { maximumLength: 10 })
+    const { sent } = yield* answering((delivery) =>
+      Effect.forEach(
+        [1, 2],
+        () =>
+          Effect.forEach(parts, (part) => delivery.reply(part)).pipe(Effect.tap(() => Effect.sync(() => void runs++))),
+        { discard: true }
+      )
+    )
+    assert.strictEqual(runs, 2)
+    assert.deepStrictEqual(
+      sent.map(({ text }) => text),
+      ["again and", "again and"]
+    )
+    assert.strictEqual(new Set(sent.map(({ messageId }) => messageId)).size, 2)
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("a card names the bot, and buttons arrive as buttons", () =>
+  Effect.gen(function* () {
+    const { bot, sent } = yield* answering(
+      Effect.fnUntraced(function* (delivery) {
+        yield* delivery.reply(Outgoing.card({ title: "t", description: "d" }))
+        yield* delivery.reply(Outgoing.buttons([Button.say("a", "b")]))
+        yield* delivery.reply(Outgoing.forward(delivery.message))
+      })
+    )
+    assert.deepStrictEqual(
+      sent.map(({ category }) => category),
+      ["APP_CARD", "APP_BUTTON_GROUP", "PLAIN_TEXT"]
+    )
+    assert.strictEqual(JSON.parse(sent[0]!.text).app_id, bot.userId)
+    assert.strictEqual(sent[2]!.text, "hi")
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("what is wrong with a message ends its handler with the sentence, and nothing is sent", () =>
+  Effect.gen(function* () {
+    let said = ""
+    const { sent } = yield* answering((delivery) =>
+      delivery
+        .reply(Outgoing.buttons([]))
+        .pipe(Effect.catch((error) => Effect.sync(() => void (said = (error as Error).message))))
+    )
+    assert.strictEqual(said, "Cannot send this: the buttons must be at least one.")
+    assert.deepStrictEqual(sent, [])
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
