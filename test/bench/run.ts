@@ -91,8 +91,10 @@ const add = (table: Table) => {
 console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model})`)
 const server = await openServer()
 for (const name of wanted) {
-  if (name === "bots") add(await bots(server, number("count") ?? 100))
-  else if (name === "start-up") add(await startUp(server, number("rounds") ?? 9))
+  if (name === "bots") {
+    const count = number("count")
+    for (const each of count === undefined ? [100, 500] : [count]) add(await bots(server, each, number("rounds") ?? 3))
+  } else if (name === "start-up") add(await startUp(server, number("rounds") ?? 9))
   else {
     const mode = modes[name]!
     const count =
