@@ -69,7 +69,7 @@ export const openServer = async (): Promise<Server> => {
   }
 }
 
-const keystore = {
+export const keystore = {
   app_id: "82d20bc7-9a97-4a69-bcd0-4da502374f6c",
   session_id: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8",
   session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"

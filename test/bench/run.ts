@@ -10,6 +10,7 @@ import { parseArgs } from "node:util"
 import { type Measurement, measure, openServer } from "./measure.ts"
 import { type Contender, modes, type Mode, referenceOf, references } from "./modes.ts"
 import { bots } from "./bots.ts"
+import { firstMessage } from "./first-message.ts"
 import { startUp } from "./start-up.ts"
 import { comparisons, median, show, type Table } from "./statistics.ts"
 
@@ -32,7 +33,7 @@ const number = (name: "rounds" | "count") => {
   return value
 }
 
-const names = [...Object.keys(modes), "bots", "start-up"]
+const names = [...Object.keys(modes), "bots", "start-up", "first-message"]
 const wanted = list(values.modes) ?? names
 const unknown = wanted.filter((name) => !names.includes(name))
 if (unknown.length > 0) throw new Error(`no such mode: ${unknown.join(", ")}; there are ${names.join(", ")}`)
@@ -94,7 +95,8 @@ for (const name of wanted) {
   if (name === "bots") {
     const count = number("count")
     for (const each of count === undefined ? [100, 500] : [count]) add(await bots(server, each, number("rounds") ?? 3))
-  } else if (name === "start-up") add(await startUp(server, number("rounds") ?? 9))
+  } else if (name === "start-up") add(await startUp(number("rounds") ?? 9))
+  else if (name === "first-message") add(await firstMessage(server, number("rounds") ?? 9))
   else {
     const mode = modes[name]!
     const count =
