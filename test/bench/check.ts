@@ -16,10 +16,10 @@ const tolerance = 1.25
 
 /** In each mode: who is compared with whom. */
 const pairs = [
-  { mode: "receive", ours: "deliveries socket", limit: "bare socket" },
-  { mode: "receive", ours: "bot socket", limit: "bare socket" },
-  { mode: "receive", ours: "bot REST", limit: "bare REST" },
-  { mode: "send", ours: "deliveries", limit: "bare" }
+  { mode: "receive", ours: "deliveries socket", bare: "bare socket" },
+  { mode: "receive", ours: "bot socket", bare: "bare socket" },
+  { mode: "receive", ours: "bot REST", bare: "bare REST" },
+  { mode: "send", ours: "deliveries", bare: "bare" }
 ]
 
 const recorded = new URL("recorded.json", import.meta.url)
@@ -30,12 +30,12 @@ const server = await openServer()
 for (const name of new Set(pairs.map(({ mode }) => mode))) {
   const mode = modes[name]!
   const compared = pairs.filter((pair) => pair.mode === name)
-  const names = new Set(compared.flatMap(({ limit, ours }) => [limit, ours]))
+  const names = new Set(compared.flatMap(({ bare, ours }) => [bare, ours]))
   const contenders = mode.contenders.filter((contender) => names.has(contender.name))
   const results = await measure(server, mode, contenders, count, rounds)
-  for (const { limit, ours } of compared) {
+  for (const { bare, ours } of compared) {
     const ratio = (pick: (measurement: Measurement) => number) =>
-      median(ratios(results.get(ours)!, results.get(limit)!, pick))
+      median(ratios(results.get(ours)!, results.get(bare)!, pick))
     now[`${name}, ${ours}, wall`] = ratio(({ wall }) => wall)
     now[`${name}, ${ours}, CPU`] = ratio(({ cpu }) => cpu)
   }

@@ -46,9 +46,18 @@ export interface Finished {
   readonly serverCpu: number
   /** From the push of a message to the arrival of its answer, sorted. */
   readonly latencies: ReadonlyArray<number>
+  /** The length of the texts that came back as answers. */
+  readonly echoed: number
 }
 
-export type FromServer = Listening | { readonly _tag: "Loaded" } | Finished
+/** The frames are ready. */
+export interface Loaded {
+  readonly _tag: "Loaded"
+  /** The length of all texts that are served. */
+  readonly characters: number
+}
+
+export type FromServer = Listening | Loaded | Finished
 
 export type ToServer = { readonly _tag: "Load"; readonly load: Load } | { readonly _tag: "Begin" }
 
@@ -67,7 +76,16 @@ export type FromClient =
       readonly memory: number
       /** Bytes of heap, after a collection when the process can ask for one. */
       readonly heap: number
+      /** The length of all texts that it has read. */
+      readonly characters: number
     }
+
+let characters = 0
+
+/** What a client does with each text that it receives: who leaves out the decoding comes to another sum than the server. */
+export const read = (text: string) => {
+  characters += text.length
+}
 
 /**
  * Runs a client's program: loaded first, begun at `Go`, measured at `Report`. The program gives a promise when it knows by itself
@@ -89,7 +107,7 @@ export const serve = (prepare: (job: Job) => Promise<() => Promise<void> | void>
         await new Promise((resolve) => setImmediate(resolve))
       }
       const heap = process.memoryUsage().heapUsed
-      tell({ _tag: "Usage", cpu: (user + system) / 1000, memory: maxRSS / 1024, heap })
+      tell({ _tag: "Usage", cpu: (user + system) / 1000, memory: maxRSS / 1024, heap, characters })
     }
     process.on("message", (message: ToClient) => {
       if (message._tag === "Go") {

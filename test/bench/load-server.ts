@@ -67,12 +67,11 @@ const webSocketFrame = (body: Buffer) => {
   return Buffer.concat([header, body])
 }
 
-const push = (load: Load, index: number) =>
+const push = (load: Load, index: number, data: Buffer) =>
   webSocketFrame(
-    Zlib.gzipSync(
-      JSON.stringify({ id: randomUUID(), action: "CREATE_MESSAGE", data: view(load, index, payload(load, index)) }),
-      { level: 3 }
-    )
+    Zlib.gzipSync(JSON.stringify({ id: randomUUID(), action: "CREATE_MESSAGE", data: view(load, index, data) }), {
+      level: 3
+    })
   )
 
 // An answer begins with ids that are not known beforehand, in a stored block; the rest is compressed once.
@@ -114,6 +113,7 @@ let cpu = process.cpuUsage()
 let finished = true
 let pushed: Array<number> = []
 let latencies: Array<number> = []
+let echoed = 0
 
 const begin = () => {
   if (began !== undefined) return
@@ -126,7 +126,8 @@ const finish = () => {
   finished = true
   const wall = performance.now() - began
   const { system, user } = process.cpuUsage(cpu)
-  tell({ _tag: "Finished", wall, serverCpu: (user + system) / 1000, latencies: latencies.toSorted((a, b) => a - b) })
+  const sorted = latencies.toSorted((a, b) => a - b)
+  tell({ _tag: "Finished", wall, serverCpu: (user + system) / 1000, latencies: sorted, echoed })
 }
 
 const acknowledge = (id: string) => {
@@ -180,7 +181,9 @@ const receive = (socket: Duplex, data: Buffer, send: (frame: Buffer) => void) =>
     case "CREATE_MESSAGE": {
       begin()
       if (load?.work === "echo") {
-        const index = Number.parseInt(Buffer.from(params.data_base64 ?? params.data, "base64").toString("latin1"))
+        const text = Buffer.from(params.data_base64 ?? params.data, "base64").toString("latin1")
+        echoed += text.length
+        const index = Number.parseInt(text)
         if (index >= load.warmUp) latencies.push(performance.now() - pushed[index]!)
       }
       send(answerOwn(`{"id":"${id}","action":"${action}","data":{"message_id":"${params.message_id}",`))
@@ -246,10 +249,14 @@ const prepare = (next: Load) => {
   const joined: Array<Buffer> = []
   const starts: Array<number> = []
   let size = 0
+  // Every text is ASCII, so that its bytes are its characters.
+  let characters = 0
   if (next.work !== "send" && next.work !== "idle") {
     for (let index = 0; index < next.count; index++) {
       if (size === 0) starts.push(index)
-      const frame = push(next, index)
+      const data = payload(next, index)
+      characters += data.length
+      const frame = push(next, index, data)
       frames.push(frame)
       size += frame.length
       if (next.rate > 0 || size >= chunkSize || index === next.count - 1) {
@@ -260,7 +267,7 @@ const prepare = (next: Load) => {
   }
   chunks = joined
   firsts = starts
-  tell({ _tag: "Loaded" })
+  tell({ _tag: "Loaded", characters })
 }
 
 process.on("message", (message: ToServer) => {
@@ -271,6 +278,7 @@ process.on("message", (message: ToServer) => {
   finished = false
   pushed = []
   latencies = []
+  echoed = 0
 })
 
 http.listen(0, "127.0.0.1", () => {

@@ -25,10 +25,16 @@ export interface Server {
 
 /** A run that takes longer has come to a halt. */
 const deadline = 2 * 60_000
+/** So long a million messages may take until they are compressed. */
+const loadDeadline = 10 * 60_000
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-const next = <M extends { readonly _tag: string }, Tag extends M["_tag"]>(child: ChildProcess, tag: Tag) =>
+const next = <M extends { readonly _tag: string }, Tag extends M["_tag"]>(
+  child: ChildProcess,
+  tag: Tag,
+  millis = deadline
+) =>
   new Promise<Extract<M, { readonly _tag: Tag }>>((resolve, reject) => {
     const end = () => {
       clearTimeout(timer)
@@ -46,8 +52,8 @@ const next = <M extends { readonly _tag: string }, Tag extends M["_tag"]>(child:
     }
     const timer = setTimeout(() => {
       end()
-      reject(new Error(`${child.spawnargs.join(" ")}: no ${tag} within ${deadline / 60_000} minutes`))
-    }, deadline)
+      reject(new Error(`${child.spawnargs.join(" ")}: no ${tag} within ${millis / 60_000} minutes`))
+    }, millis)
     child.on("message", onMessage)
     child.on("exit", onExit)
   })
@@ -58,12 +64,12 @@ export const openServer = async (): Promise<Server> => {
   return {
     listening,
     ask: (message) => void child.send(message),
-    next: (tag) => next<FromServer, typeof tag>(child, tag),
+    next: (tag) => next<FromServer, typeof tag>(child, tag, tag === "Loaded" ? loadDeadline : deadline),
     close: () => child.disconnect()
   }
 }
 
-const keystore = {
+export const keystore = {
   app_id: "82d20bc7-9a97-4a69-bcd0-4da502374f6c",
   session_id: "c87ff6c9-c33a-4bc3-98d7-3d449f4adfe8",
   session_private_key: "be53769cb1306c6bed402d2d3e71a1d128852f5051a2180e032efc1faa79b7b2"
@@ -94,18 +100,31 @@ export const start = async (program: string, job: Job) => {
   }
 }
 
-const once = async (server: Server, contender: Contender, mode: Mode, count: number): Promise<Measurement> => {
+/** Has every text been read that was served, and given back where it was to be? */
+const verify = (what: string, characters: number, served: number) => {
+  if (characters !== served) throw new Error(`${what} ${characters} characters of ${served} that were served`)
+}
+
+const once = async (
+  server: Server,
+  contender: Contender,
+  mode: Mode,
+  count: number,
+  served: number
+): Promise<Measurement> => {
   const client = await start(contender.program, jobFor(server, contender, mode, count))
   server.ask({ _tag: "Begin" })
   const finished: Promise<Finished> = server.next("Finished")
   // Whoever waits for the answers to what it sends is done when they are there.
   const done = mode.load.work === "send" && contender.client !== "discard" ? client.next("Done") : undefined
   client.ask({ _tag: "Go" })
-  const { latencies, serverCpu, wall } = await finished
+  const { echoed, latencies, serverCpu, wall } = await finished
   await done
   client.ask({ _tag: "Report" })
-  const { cpu, heap, memory } = await client.next("Usage")
+  const { characters, cpu, heap, memory } = await client.next("Usage")
   await client.close()
+  if (mode.load.work !== "discard") verify(`${contender.name} has read`, characters, served)
+  if (mode.load.work === "echo") verify(`${contender.name} has echoed`, echoed, served)
   return { wall, cpu, memory, heap, serverCpu, p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
 }
 
@@ -118,13 +137,15 @@ export const measure = async (
   rounds: number
 ): Promise<ReadonlyMap<string, ReadonlyArray<Measurement>>> => {
   const loaded = server.next("Loaded")
-  server.ask({ _tag: "Load", load: { ...mode.load, count } })
-  await loaded
+  // A short run has a short warm-up, so that something is left to be measured.
+  const warmUp = Math.min(mode.load.warmUp, Math.floor(count / 5))
+  server.ask({ _tag: "Load", load: { ...mode.load, warmUp, count } })
+  const { characters } = await loaded
   const results = new Map<string, Array<Measurement>>(contenders.map(({ name }) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     for (let place = 0; place < contenders.length; place++) {
       const contender = contenders[(place + round) % contenders.length]!
-      results.get(contender.name)!.push(await once(server, contender, mode, count))
+      results.get(contender.name)!.push(await once(server, contender, mode, count, characters))
     }
   }
   return results

@@ -1,4 +1,5 @@
-// effect-blaze beside a bare socket loop and the official client: the same load, in turn, several rounds, one table.
+// effect-blaze beside a bare socket loop, as people write it and with the tricks that there are, and the official client: the same
+// load, in turn, several rounds, one table. Everybody reads the text of every message, which is checked.
 //
 //   npm run bench -- --modes receive,send --rounds 5 --count 100000 --json result.json
 //
@@ -7,10 +8,11 @@ import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
 import { type Measurement, measure, openServer } from "./measure.ts"
-import { modes, type Mode } from "./modes.ts"
+import { type Contender, modes, type Mode, referenceOf, references } from "./modes.ts"
 import { bots } from "./bots.ts"
+import { firstMessage } from "./first-message.ts"
 import { startUp } from "./start-up.ts"
-import { median, ratios, type Table } from "./statistics.ts"
+import { comparisons, median, show, type Table } from "./statistics.ts"
 
 const { values } = parseArgs({
   options: {
@@ -31,73 +33,54 @@ const number = (name: "rounds" | "count") => {
   return value
 }
 
-const names = [...Object.keys(modes), "bots", "start-up"]
+const names = [...Object.keys(modes), "bots", "start-up", "first-message"]
 const wanted = list(values.modes) ?? names
 const unknown = wanted.filter((name) => !names.includes(name))
 if (unknown.length > 0) throw new Error(`no such mode: ${unknown.join(", ")}; there are ${names.join(", ")}`)
-
-const show = (value: number | undefined, digits = 2) =>
-  value === undefined || Number.isNaN(value) ? "" : value.toFixed(digits)
 
 const print = (table: Table) => {
   console.log(`\n${table.title}`)
   console.table(Object.fromEntries(table.rows.map(({ name, values }) => [name, values])))
 }
 
-const report = (
-  name: string,
-  mode: Mode,
-  count: number,
-  results: ReadonlyMap<string, ReadonlyArray<Measurement>>
-): Table => ({
-  title: `${name}: ${mode.what}, ${count} messages, ${[...results.values()][0]?.length} rounds, medians; x is the ratio to ${mode.limit.join(" or ")}, round by round`,
-  rows: [...results].map(([contender, measurements]) => {
-    const against = results.get(
-      mode.limit.find((limit) => limit.split(" ").at(-1) === contender.split(" ").at(-1)) ?? mode.limit[0]!
-    )
-    const of = (pick: (measurement: Measurement) => number) => median(measurements.map(pick))
-    const to = (pick: (measurement: Measurement) => number) =>
-      against === undefined ? Number.NaN : median(ratios(measurements, against, pick))
-    return {
-      name: contender,
-      values: {
-        "wall us": show(of((m) => (m.wall * 1000) / count)),
-        "wall x": show(to((m) => m.wall)),
-        "CPU us": show(of((m) => (m.cpu * 1000) / count)),
-        "CPU x": show(to((m) => m.cpu)),
-        "per second": show(
-          of((m) => (count * 1000) / m.wall),
-          0
-        ),
-        "heap after MiB": show(
-          of((m) => m.heap / 1024 / 1024),
-          1
-        ),
-        "memory MiB": show(
-          of((m) => m.memory),
-          0
-        ),
-        "server busy %": show(
-          of((m) => (m.serverCpu * 100) / m.wall),
-          0
-        ),
-        ...(mode.load.rate > 0
-          ? {
-              "p50 us": show(
-                of((m) => m.p50 * 1000),
-                0
-              ),
-              "p50 x": show(to((m) => m.p50)),
-              "p99 us": show(
-                of((m) => m.p99 * 1000),
-                0
-              ),
-              "p99 x": show(to((m) => m.p99))
-            }
-          : {})
-      }
-    }
+type Results = ReadonlyMap<string, ReadonlyArray<Measurement>>
+
+const row = (mode: Mode, count: number, results: Results, contender: Contender): Table["rows"][number] => {
+  const measurements = results.get(contender.name)!
+  const present = mode.contenders.filter(({ name }) => results.has(name))
+  const theirs = references.map((name) => ({
+    name,
+    results: results.get(referenceOf(present, name, contender.acks)?.name ?? "")
+  }))
+  const of = (pick: (measurement: Measurement) => number, digits = 2) => show(median(measurements.map(pick)), digits)
+  const to = (what: string, pick: (measurement: Measurement) => number) => comparisons(measurements, theirs, what, pick)
+  const latencies = () => ({
+    "p50 us": of((m) => m.p50 * 1000, 0),
+    ...to("p50", (m) => m.p50),
+    "p99 us": of((m) => m.p99 * 1000, 0),
+    ...to("p99", (m) => m.p99)
   })
+  return {
+    name: contender.name,
+    values: {
+      "wall us": of((m) => (m.wall * 1000) / count),
+      ...to("wall", (m) => m.wall),
+      "CPU us": of((m) => (m.cpu * 1000) / count),
+      ...to("CPU", (m) => m.cpu),
+      ...(mode.load.rate > 0 ? latencies() : {}),
+      "per second": of((m) => (count * 1000) / m.wall, 0),
+      "heap after MiB": of((m) => m.heap / 1024 / 1024, 1),
+      "memory MiB": of((m) => m.memory, 0),
+      "server busy %": of((m) => (m.serverCpu * 100) / m.wall, 0)
+    }
+  }
+}
+
+const report = (name: string, mode: Mode, count: number, results: Results): Table => ({
+  title: `${name}: ${mode.what}, ${count} messages, ${[...results.values()][0]?.length} rounds, medians; ratios round by round, to those that acknowledge in the same way`,
+  rows: mode.contenders
+    .filter((contender) => results.has(contender.name))
+    .map((contender) => row(mode, count, results, contender))
 })
 
 const tables: Array<Table> = []
@@ -109,8 +92,11 @@ const add = (table: Table) => {
 console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model})`)
 const server = await openServer()
 for (const name of wanted) {
-  if (name === "bots") add(await bots(server, number("count") ?? 100))
-  else if (name === "start-up") add(await startUp(server, number("rounds") ?? 9))
+  if (name === "bots") {
+    const count = number("count")
+    for (const each of count === undefined ? [100, 500] : [count]) add(await bots(server, each, number("rounds") ?? 3))
+  } else if (name === "start-up") add(await startUp(number("rounds") ?? 9))
+  else if (name === "first-message") add(await firstMessage(server, number("rounds") ?? 9))
   else {
     const mode = modes[name]!
     const count =

@@ -1,10 +1,8 @@
-// What it takes to load the library, beside loading just the modules of its dependencies that it uses; and until a message is handled.
+// What it takes to load the library, beside loading just the modules of its dependencies that it uses.
 import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { jobFor, type Server, start } from "./measure.ts"
-import { modes } from "./modes.ts"
 import { median, ratios, type Table } from "./statistics.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -59,7 +57,7 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, wall: performance.now(
   })
 }
 
-export const startUp = async (server: Server, rounds: number): Promise<Table> => {
+export const startUp = async (rounds: number): Promise<Table> => {
   const used = dependencies()
   const nothing: Array<Loaded> = []
   const theirs: Array<Loaded> = []
@@ -79,36 +77,8 @@ export const startUp = async (server: Server, rounds: number): Promise<Table> =>
     }
   })
 
-  const mode = modes["receive"]!
-  const loaded = server.next("Loaded")
-  server.ask({ _tag: "Load", load: { ...mode.load, count: 1 } })
-  await loaded
-  const first: Array<{ readonly name: string; readonly values: Record<string, string> }> = []
-  for (const contender of mode.contenders.filter(({ name }) => name === "bare socket" || name === "bot socket")) {
-    const walls: Array<number> = []
-    for (let round = 0; round < rounds; round++) {
-      const begun = performance.now()
-      const client = await start(contender.program, jobFor(server, contender, mode, 1))
-      server.ask({ _tag: "Begin" })
-      const received = server.next("Finished")
-      client.ask({ _tag: "Go" })
-      await received
-      // The acknowledgement of a single message leaves a second after it.
-      walls.push(performance.now() - begun - 1000)
-      await client.close()
-    }
-    first.push({
-      name: `${contender.client}: process begun to first message`,
-      values: { "wall ms": median(walls).toFixed(0) }
-    })
-  }
   return {
-    title: `start-up: ${rounds} rounds, medians; x is the ratio to the modules of effect, @effect/platform-node and ws that are used (${used.length})`,
-    rows: [
-      row("node alone", nothing),
-      row("those modules", theirs),
-      row("effect-blaze with its Node layers", ours),
-      ...first
-    ]
+    title: `start-up: ${rounds} rounds, medians; x is the ratio to the modules of other packages that are used (${used.length})`,
+    rows: [row("node alone", nothing), row("those modules", theirs), row("effect-blaze with its Node layers", ours)]
   }
 }

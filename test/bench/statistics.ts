@@ -16,3 +16,19 @@ export const median = (values: ReadonlyArray<number>) => {
 /** Round by round, so that a machine whose speed drifts does not decide. */
 export const ratios = <A>(ours: ReadonlyArray<A>, theirs: ReadonlyArray<A>, pick: (value: A) => number) =>
   ours.map((value, round) => pick(value) / pick(theirs[round]!))
+
+export const show = (value: number, digits = 2) => (Number.isNaN(value) ? "" : value.toFixed(digits))
+
+/** A column for each of those that somebody is compared with; empty where one does not take part. */
+export const comparisons = <A>(
+  ours: ReadonlyArray<A>,
+  theirs: ReadonlyArray<{ readonly name: string; readonly results: ReadonlyArray<A> | undefined }>,
+  what: string,
+  pick: (value: A) => number
+): Record<string, string> =>
+  Object.fromEntries(
+    theirs.map(({ name, results }) => [
+      `${what} / ${name}`,
+      results === undefined ? "" : show(median(ratios(ours, results, pick)))
+    ])
+  )

@@ -1,9 +1,9 @@
 // effect-blaze as a user has it: the default layers, everything on.
 import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Layer, Scope, Stream } from "effect"
-import { Acks, Blaze, Bot, type Delivery, Ids, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
+import { Acks, Blaze, Bot, type Delivery, Ids, Message, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
-import { type Job, serve } from "../job.ts"
+import { type Job, read, serve } from "../job.ts"
 
 const layer = (job: Job) => {
   const signer = Signer.layerString(JSON.stringify(job.keystore))
@@ -29,11 +29,22 @@ const layer = (job: Job) => {
 const conversation = Ids.ConversationId.make("8d7f6e5c-1a2b-4c3d-9e8f-000000000000")
 
 const echo = Bot.match({
-  Text: (delivery) => delivery.reply(delivery.message.text),
+  Text: (delivery) => {
+    read(delivery.message.text)
+    return delivery.reply(delivery.message.text)
+  },
   orElse: () => Effect.void
 })
 
-const acknowledge = (delivery: Delivery.Delivery) => delivery.ack
+const listen = Bot.match({
+  Text: (delivery) => Effect.sync(() => read(delivery.message.text)),
+  orElse: () => Effect.void
+})
+
+const readAndAcknowledge = (delivery: Delivery.Delivery) => {
+  if (Message.isText(delivery.message)) read(delivery.message.text)
+  return delivery.ack
+}
 
 const program = (job: Job) =>
   Effect.gen(function* () {
@@ -49,8 +60,8 @@ const program = (job: Job) =>
       )
     }
     if (job.work === "echo") return yield* Bot.run(echo)
-    if (job.client.startsWith("bot")) return yield* Bot.run(() => Effect.void)
-    return yield* Stream.runForEach(blaze.deliveries, acknowledge)
+    if (job.client.startsWith("bot")) return yield* Bot.run(listen)
+    return yield* Stream.runForEach(blaze.deliveries, readAndAcknowledge)
   })
 
 /** Bots that nobody talks to, in one application. */

@@ -4,7 +4,7 @@
 // adds: LIST_PENDING_MESSAGES once the connection is open.
 import { sendRaw, websocket } from "@mixin.dev/mixin-node-sdk/blaze"
 import { randomUUID } from "node:crypto"
-import { serve } from "../job.ts"
+import { read, serve } from "../job.ts"
 
 serve(async (job) => () => {
   const create = (conversation_id: string, text: string) =>
@@ -23,9 +23,11 @@ serve(async (job) => () => {
     job.url,
     {
       onMessage: async (message) => {
-        if (job.work === "echo" && message.category === "PLAIN_TEXT") {
-          await create(message.conversation_id, String(message.data))
-        }
+        // The answers to its own requests come here, too.
+        if (message.category !== "PLAIN_TEXT") return
+        const text = String(message.data)
+        read(text)
+        if (job.work === "echo") await create(message.conversation_id, text)
       }
     },
     { parse: true, syncAck: job.work !== "send" }
