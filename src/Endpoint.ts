@@ -95,22 +95,98 @@ export const decode = <Data>(
     ? Effect.succeed(undefined as Data)
     : Effect.mapError(Schema.decodeUnknownEffect(endpoint.data)(data), unexpected("an answer of an unexpected form"))
 
+const text = Envelope.salvaged(Schema.String)
+const flag = Envelope.salvaged(Schema.Boolean)
+const count = Envelope.salvaged(Envelope.FiniteOrText)
+
 /**
- * A user as the API shows it, as far as this library reads it.
+ * A user as the API shows it, a person or a bot. What some source leaves out, or has as `null` or of another type, may be absent.
  *
  * @category models
  * @since 0.1.0
  */
 export const User = Schema.Struct({
   user_id: Ids.UserId,
-  full_name: Schema.optional(Schema.NullOr(Schema.String)),
-  identity_number: Schema.optional(Schema.NullOr(Schema.String))
+  identity_number: text,
+  full_name: text,
+  biography: text,
+  avatar_url: text,
+  relationship: text,
+  is_verified: flag,
+  is_scam: flag,
+  is_deactivated: flag,
+  created_at: text
 })
 /** @since 0.1.0 */
 export type User = typeof User.Type
 
+/**
+ * A participant of a conversation. `role` is `OWNER`, `ADMIN` or empty.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Participant = Schema.Struct({ user_id: Ids.UserId, role: text, created_at: text })
+/** @since 0.1.0 */
+export type Participant = typeof Participant.Type
+
+/**
+ * A conversation as the API shows it; protocol section 10.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Conversation = Schema.Struct({
+  conversation_id: Ids.ConversationId,
+  category: Schema.String,
+  creator_id: text,
+  name: text,
+  icon_url: text,
+  announcement: text,
+  code_id: text,
+  code_url: text,
+  mute_until: text,
+  expire_in: count,
+  created_at: text,
+  participants: Envelope.salvaged(Schema.Array(Participant))
+})
+/** @since 0.1.0 */
+export type Conversation = typeof Conversation.Type
+
+/**
+ * What is asked of a participant: `role` is `ADMIN` or empty.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ParticipantRequest = Schema.Struct({
+  user_id: Ids.UserId,
+  role: Schema.optionalKey(Schema.Literals(["ADMIN", ""]))
+})
+
+/**
+ * A conversation to be created; for a contact its one other participant, and the id that the two have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ConversationRequest = Schema.Struct({
+  category: Schema.Literals(["CONTACT", "GROUP"]),
+  conversation_id: Ids.ConversationId,
+  name: Schema.optionalKey(Schema.String),
+  announcement: Schema.optionalKey(Schema.String),
+  random_id: Schema.optionalKey(Schema.String),
+  participants: Schema.Array(ParticipantRequest)
+})
+
 /** How many messages one request may acknowledge. Source: the official documentation. */
 export const maximumAcknowledgements = 100
+
+/** How many messages one request may send. Source: the official documentation. */
+export const maximumMessages = 100
+
+/** How many users are asked for in one request. */
+export const maximumUsers = 100
 
 /**
  * `POST /acknowledgements`: marks up to 100 messages as read.
@@ -121,9 +197,89 @@ export const maximumAcknowledgements = 100
 export const acknowledge = post("/acknowledgements", Schema.Array(Envelope.Acknowledgement))
 
 /**
+ * `POST /messages`: sends up to 100 messages, of 128 KiB together.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const messages = post("/messages", Schema.Array(Schema.Record(Schema.String, Schema.Unknown)))
+
+/**
  * `GET /me`: the bot itself.
  *
  * @category endpoints
  * @since 0.1.0
  */
 export const me = get("/me", User)
+
+/**
+ * `GET /users/:id`.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const user = get("/users/:id", User)
+
+/**
+ * `POST /users/fetch`: the users of some ids; those that are unknown are left out.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const users = post("/users/fetch", Schema.Array(Ids.UserId), Schema.Array(User))
+
+/**
+ * `GET /search/:query`: a user by identity number or telephone number. Strictly limited by Mixin.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const search = get("/search/:query", User)
+
+/**
+ * `GET /friends`: who has the bot among the contacts.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const friends = get("/friends", Schema.Array(User))
+
+/**
+ * `GET /conversations/:id`.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const conversation = get("/conversations/:id", Conversation)
+
+/**
+ * `POST /conversations`: makes a conversation, or gives the one that is there.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const createConversation = post("/conversations", ConversationRequest, Conversation)
+
+/**
+ * `POST /conversations/:id`: the name and the announcement of a group.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const updateConversation = post(
+  "/conversations/:id",
+  Schema.Struct({ name: Schema.optionalKey(Schema.String), announcement: Schema.optionalKey(Schema.String) }),
+  Conversation
+)
+
+/**
+ * `POST /conversations/:id/participants/:action`, where the action is `ADD`, `REMOVE` or `ROLE`.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const participants = post(
+  "/conversations/:id/participants/:action",
+  Schema.Array(ParticipantRequest),
+  Conversation
+)

@@ -32,6 +32,8 @@ import * as Gzip from "../Gzip.ts"
 import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
 import * as Keystore from "../Keystore.ts"
+import * as Directory from "./Directory.ts"
+import * as RestApi from "./RestApi.ts"
 import * as RestRules from "./RestRules.ts"
 
 /**
@@ -131,6 +133,8 @@ export interface BotAccount {
   readonly publicKey: Signature.PublicKey
   /** The keystore in JSON. */
   readonly keystore: string
+  /** By which people find and mention it. */
+  readonly identityNumber: string
   /** What the bot sent, without the repetitions. */
   readonly sent: Effect.Effect<ReadonlyArray<Sent>>
   /** The message ids of every acknowledgement request, in the order they came. */
@@ -156,6 +160,20 @@ export interface BotAccount {
 }
 
 /**
+ * A message that a person has got from the bot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Received {
+  readonly messageId: Ids.MessageId
+  readonly conversationId: Ids.ConversationId
+  readonly category: string
+  /** The payload as text. */
+  readonly text: string
+}
+
+/**
  * A person with a phone: it takes what the bot sends at once, and the person reads when asked.
  *
  * @category models
@@ -178,7 +196,50 @@ export interface Person {
   readonly addBot: Effect.Effect<Ids.MessageId>
   /** Everything the bot has written to this person, which is read thereby. */
   readonly reads: Effect.Effect<ReadonlyArray<string>>
+  /** By which others find and mention this person. */
+  readonly identityNumber: string
+  /** Everything the bot has sent to this person, of whatever kind. */
+  readonly received: Effect.Effect<ReadonlyArray<Received>>
+  /** Writes text that quotes a message. */
+  readonly quote: (
+    messageId: Ids.MessageId,
+    text: string,
+    conversation?: Ids.ConversationId
+  ) => Effect.Effect<Ids.MessageId>
+  /** Takes a message back. */
+  readonly recall: (messageId: Ids.MessageId, conversation?: Ids.ConversationId) => Effect.Effect<Ids.MessageId>
+  /**
+   * Taps the button of this label, the newest that the bot has shown: says what it says, and gives its action. Dies when there is no such
+   * button.
+   */
+  readonly tap: (label: string) => Effect.Effect<string>
+  /** Pays the bot, which is told so. */
+  readonly pay: (payment: {
+    readonly asset: string
+    readonly amount: string
+    readonly memo?: string | undefined
+    readonly trace?: string | undefined
+  }) => Effect.Effect<Ids.MessageId>
+  /** Enters a group, or leaves one; the bot in it is told so. */
+  readonly join: (group: Ids.ConversationId) => Effect.Effect<void>
+  readonly leave: (group: Ids.ConversationId) => Effect.Effect<void>
+  /** Blocks the bot: what it writes is refused with 403 from then on. */
+  readonly block: Effect.Effect<void>
+  readonly unblock: Effect.Effect<void>
+  /** While the phone is off nothing arrives on it; when it is on again, all of it does. */
+  readonly turnOff: Effect.Effect<void>
+  readonly turnOn: Effect.Effect<void>
 }
+
+/**
+ * What is said in a group reaches a bot that is in it: all of it, or what begins with a mention of the bot or quotes one of its messages.
+ * Which of the two Mixin does is not known for certain: the official documentation says the latter, and quotes are seen to be lost now
+ * and then.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GroupRule = "everything" | "mentions"
 
 /**
  * The key of a bot: a new one for an algorithm, or that of a keystore of one's own, in any shape that `Keystore` reads.
@@ -255,6 +316,8 @@ export class BlazeServer extends Context.Service<
     readonly group: (bot: BotAccount, people: ReadonlyArray<Person>) => Effect.Effect<Ids.ConversationId>
     /** Has Mixin itself tell a bot something: of a transfer, or of what became of a group. */
     readonly notify: (bot: BotAccount, notice: Notice) => Effect.Effect<Ids.MessageId>
+    /** Sets what a bot gets of what is said in its groups: everything by default. */
+    readonly setGroupRule: (rule: GroupRule) => Effect.Effect<void>
     /** Makes something go wrong, `times` times (once). */
     readonly inject: (fault: Fault, times?: number) => Effect.Effect<void>
     /** Takes back what was injected and has not gone wrong yet. */
@@ -400,6 +463,13 @@ interface BotState {
   notices: number
 }
 
+/** A message on its way to a phone. */
+interface Arriving {
+  readonly message: Received
+  /** What is done when it arrives. */
+  delivered: () => void
+}
+
 interface PersonState {
   readonly name: string
   readonly userId: Ids.UserId
@@ -407,7 +477,11 @@ interface PersonState {
   readonly bot: BotState
   /** How many messages. */
   said: number
-  readonly received: Array<{ readonly messageId: Ids.MessageId; readonly text: string }>
+  /** Has blocked the bot. */
+  blocks: boolean
+  /** What waits until the phone is on again. */
+  off: Array<Arriving> | undefined
+  readonly received: Array<Received>
 }
 
 interface Session {
@@ -540,10 +614,12 @@ const makeRegistry = () => {
     stateOf: ({ userId }: Pick<BotAccount, "userId">) => bots.get(userId)!,
     /** By the bot's id and the name. */
     people: new Map<string, PersonState>(),
-    conversations: new Map<string, { readonly bot: BotState; readonly members: Set<PersonState> }>()
+    /** The same people, by their ids. */
+    users: new Map<string, PersonState>()
   }
 }
 type Registry = ReturnType<typeof makeRegistry>
+type Conversations = Directory.Directory<BotState, PersonState>
 
 const makeNewIds = Effect.gen(function* () {
   const digest = yield* Digest.Digest
@@ -553,11 +629,15 @@ const makeNewIds = Effect.gen(function* () {
   // Those of people and messages follow from who and which: leaving one out changes no other.
   const derive = (...parts: ReadonlyArray<string>) => Ids.deriveWith(digest, [nonce, ...parts])
   const groups = new Map<string, number>()
+  const nextMessage = (who: string, count: number) =>
+    Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+  const contact = (bot: BotAccount, person: PersonState) =>
+    Ids.contactConversation(bot.userId, person.userId).pipe(Effect.provideService(Digest.Digest, digest))
   return {
     uuid,
     derive,
-    contact: (bot: BotAccount, person: PersonState) =>
-      Ids.contactConversation(bot.userId, person.userId).pipe(Effect.provideService(Digest.Digest, digest)),
+    contact,
+    contactUnsafe: (bot: BotAccount, person: PersonState) => Effect.runSync(contact(bot, person)),
     nextGroup: (account: BotAccount, members: ReadonlyArray<Person>) =>
       Effect.suspend(() => {
         const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
@@ -565,8 +645,8 @@ const makeNewIds = Effect.gen(function* () {
         groups.set(key, count + 1)
         return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
       }),
-    nextMessage: (who: string, count: number) =>
-      Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+    nextMessage,
+    nextMessageUnsafe: (who: string, count: number) => Effect.runSync(nextMessage(who, count))
   }
 })
 type NewIds = Effect.Success<typeof makeNewIds>
@@ -611,7 +691,8 @@ type PushView = ReturnType<typeof makePushView>
 /** A message for a bot. */
 interface Incoming {
   readonly by: string
-  readonly from: Pick<View, "conversation_id" | "user_id" | "session_id" | "category">
+  readonly from: Pick<View, "conversation_id" | "user_id" | "session_id" | "category"> &
+    Partial<Pick<View, "quote_message_id">>
   readonly payload: string | Uint8Array
   readonly messageId: Ids.MessageId
 }
@@ -649,8 +730,13 @@ const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView)
       if (outgoing.answered) return
       outgoing.answered = true
       for (const person of outgoing.recipients) {
-        receipt(bot, outgoing.sent.messageId, "DELIVERED")
-        if (outgoing.readers.has(person)) receipt(bot, outgoing.sent.messageId, "READ")
+        const delivered = () => {
+          receipt(bot, outgoing.sent.messageId, "DELIVERED")
+          if (outgoing.readers.has(person)) receipt(bot, outgoing.sent.messageId, "READ")
+        }
+        const waiting = person.off?.find(({ message }) => message.messageId === outgoing.sent.messageId)
+        if (waiting === undefined) delivered()
+        else waiting.delivered = delivered
       }
     },
     read: (person: PersonState, messageId: Ids.MessageId) => {
@@ -670,31 +756,53 @@ const makeAcknowledge = (publish: Publish) => (bot: BotState, messages: Readonly
   publish({ _tag: "Acknowledged", messageIds })
 }
 
-/** Whether a bot may send one more message now, which counts if so. */
-const maySend = (bot: BotState, at: number): boolean => {
+/** Whether a bot may send so many more messages now, which count if so. */
+const maySend = (bot: BotState, at: number, count: number): boolean => {
   while (bot.sendTimes.length > 0 && at - bot.sendTimes[0]! >= 60_000) bot.sendTimes.shift()
-  if (bot.sendTimes.length >= sendsPerMinute) return false
-  bot.sendTimes.push(at)
+  if (bot.sendTimes.length + count > sendsPerMinute) return false
+  for (let n = 0; n < count; n++) bot.sendTimes.push(at)
   return true
 }
 
-const makeCreateMessage =
-  ({ conversations }: Registry, { now, timestamp }: Time, publish: Publish, { answered }: Receipts) =>
-  (bot: BotState, params: unknown): Answer => {
-    const decoded = decodeCreateMessage(params)
-    if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
-    const request = decoded.success
-    if (!/^(PLAIN_|ENCRYPTED_|APP_|MESSAGE_)/.test(request.category)) return Result.fail(invalid("category"))
-    const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
-    if (bytes === undefined) return Result.fail(invalid("data"))
-    const conversation = conversations.get(request.conversation_id)
-    if (conversation === undefined || conversation.bot !== bot) return Result.fail(failure(403))
-    if (!maySend(bot, now())) return Result.fail(failure(429))
+/** A message of a bot that the server would take. */
+interface Sendable {
+  readonly request: typeof CreateMessage.Type
+  readonly bytes: Uint8Array
+  readonly recipients: ReadonlyArray<PersonState>
+}
 
+const checkMessage = (
+  conversations: Conversations,
+  bot: BotState,
+  params: unknown
+): Result.Result<Sendable, Envelope.ErrorBody> => {
+  const decoded = decodeCreateMessage(params)
+  if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
+  const request = decoded.success
+  if (!/^(PLAIN_|ENCRYPTED_|APP_|MESSAGE_)/.test(request.category)) return Result.fail(invalid("category"))
+  const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
+  if (bytes === undefined) return Result.fail(invalid("data"))
+  const conversation = conversations.get(request.conversation_id)
+  if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
+    return Result.fail(failure(403))
+  }
+  const recipients = [...conversation.members.keys()]
+  if (conversation.category === "CONTACT" && recipients.some(({ blocks }) => blocks)) return Result.fail(failure(403))
+  return Result.succeed({ request, bytes, recipients })
+}
+
+/** What a bot sends: over the socket one message, over REST several, all of them or none. */
+const makeSending = (
+  conversations: Conversations,
+  { now, timestamp }: Time,
+  publish: Publish,
+  { answered }: Receipts
+) => {
+  const accept = (bot: BotState, { bytes, recipients, request }: Sendable): Outgoing => {
     const known = bot.sent.get(request.message_id)
     if (known !== undefined) {
       known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
-      return Result.succeed({ data: known.answer, afterwards: () => answered(bot, known) })
+      return known
     }
     const sent: Sent = {
       messageId: request.message_id,
@@ -714,18 +822,39 @@ const makeCreateMessage =
         created_at: time,
         updated_at: time
       },
-      recipients: [...conversation.members],
+      recipients,
       readers: new Set(),
       answered: false
     }
     bot.sent.set(sent.messageId, outgoing)
-    for (const person of outgoing.recipients) {
-      person.received.push({ messageId: sent.messageId, text: sent.text })
+    for (const person of recipients) {
       const { category, conversationId, messageId, text } = sent
+      const message: Received = { messageId, conversationId, category, text }
+      if (person.off === undefined) person.received.push(message)
+      else person.off.push({ message, delivered: () => {} })
       publish({ _tag: "Replied", to: person.name, conversationId, category, text, messageId })
     }
-    return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
+    return outgoing
   }
+
+  return {
+    one: (bot: BotState, params: unknown): Answer => {
+      const checked = checkMessage(conversations, bot, params)
+      if (Result.isFailure(checked)) return Result.fail(checked.failure)
+      if (!maySend(bot, now(), 1)) return Result.fail(failure(429))
+      const outgoing = accept(bot, checked.success)
+      return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
+    },
+    all: (bot: BotState, messages: ReadonlyArray<unknown>): Result.Result<void, Envelope.ErrorBody> => {
+      const checked = Result.all(messages.map((params) => checkMessage(conversations, bot, params)))
+      if (Result.isFailure(checked)) return Result.fail(checked.failure)
+      if (!maySend(bot, now(), messages.length)) return Result.fail(failure(429))
+      for (const sendable of checked.success) answered(bot, accept(bot, sendable))
+      return Result.void
+    }
+  }
+}
+type Sending = ReturnType<typeof makeSending>
 
 const makeListPending = ({ now }: Time, fork: Fork, pushView: PushView) => {
   const expire = (bot: BotState) => {
@@ -754,7 +883,7 @@ type GiveAnswer = (bot: BotState, session: Session, request: Envelope.Request) =
 const makeGiveAnswer =
   (
     listPending: ReturnType<typeof makeListPending>,
-    createMessage: ReturnType<typeof makeCreateMessage>,
+    sending: Sending,
     acknowledge: ReturnType<typeof makeAcknowledge>
   ): GiveAnswer =>
   (bot, session, request) => {
@@ -762,7 +891,7 @@ const makeGiveAnswer =
       case Envelope.Action.listPendingMessages:
         return Result.succeed({ afterwards: () => listPending(bot, session) })
       case Envelope.Action.createMessage:
-        return createMessage(bot, request.params)
+        return sending.one(bot, request.params)
       case Envelope.Action.acknowledgeReceipt: {
         const single = decodeAcknowledgement(request.params)
         if (Result.isFailure(single)) return Result.fail(invalid(RestRules.fieldOf(single.failure.message)))
@@ -887,6 +1016,7 @@ const accountOf = (
   const each = (f: (session: Session) => void) => read((bot) => [...bot.sessions].forEach(f))
   return {
     ...identity,
+    identityNumber: RestApi.identityNumber(identity.userId, true),
     sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
     acknowledged: read((bot) => bot.acknowledged.slice()),
     pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
@@ -939,8 +1069,128 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
   })
 })
 
-const makeUser = (registry: Registry, ids: NewIds, enqueue: Enqueue, { read }: Receipts) => {
-  const { conversations, people } = registry
+/** The newest button of a label among what somebody has got, and where it is. */
+const findButton = (received: ReadonlyArray<Received>, label: string) => {
+  for (const { category, conversationId, text } of received.toReversed()) {
+    if (category !== "APP_BUTTON_GROUP" && category !== "APP_CARD") continue
+    const payload = JSON.parse(text) as ButtonsPayload | { readonly actions?: ButtonsPayload }
+    const buttons = "actions" in payload ? (payload.actions ?? []) : Array.isArray(payload) ? payload : []
+    const button = buttons.find((button) => button.label === label)
+    if (button !== undefined) return { action: button.action, conversationId }
+  }
+}
+type ButtonsPayload = ReadonlyArray<{ readonly label: string; readonly action: string }>
+
+/** What a person does besides speaking. */
+const makeDoings = (
+  person: PersonState,
+  contact: Ids.ConversationId,
+  say: Person["say"],
+  conversations: Conversations,
+  notify: BlazeServer["Service"]["notify"],
+  derive: NewIds["derive"]
+): Pick<Person, "tap" | "pay" | "join" | "leave" | "block" | "unblock" | "turnOff" | "turnOn"> => {
+  const inGroup = (group: Ids.ConversationId, act: (group: NonNullable<ReturnType<Conversations["get"]>>) => void) =>
+    Effect.suspend(() => {
+      const conversation = conversations.get(group)
+      return conversation === undefined
+        ? Effect.die(new Error(`There is no group ${group}.`))
+        : Effect.sync(() => act(conversation))
+    })
+  return {
+    tap: Effect.fnUntraced(function* (label) {
+      const button = findButton(person.received, label)
+      if (button === undefined) return yield* Effect.die(new Error(`${person.name} sees no button "${label}".`))
+      const { action, conversationId } = button
+      if (action.startsWith("input:")) yield* say(action.slice("input:".length), conversationId)
+      return action
+    }),
+    pay: Effect.fnUntraced(function* ({ amount, asset, memo = "", trace }) {
+      const id = yield* derive("payment", person.userId, String(person.said++))
+      const payload = {
+        type: "snapshot",
+        snapshot_id: id,
+        user_id: person.bot.account.userId,
+        opponent_id: person.userId,
+        transaction_hash: "",
+        asset_id: asset,
+        amount,
+        trace_id: trace ?? id,
+        memo: Hex.encode(memo)
+      }
+      return yield* notify(person.bot.account, {
+        category: "SYSTEM_SAFE_SNAPSHOT",
+        conversationId: contact,
+        payload: JSON.stringify(payload)
+      })
+    }),
+    join: (group) => inGroup(group, (conversation) => conversations.enter(conversation, person, "JOIN", person.userId)),
+    leave: (group) =>
+      inGroup(group, (conversation) => conversations.leave(conversation, person, "EXIT", person.userId)),
+    block: Effect.sync(() => void (person.blocks = true)),
+    unblock: Effect.sync(() => void (person.blocks = false)),
+    turnOff: Effect.sync(() => void (person.off ??= [])),
+    turnOn: Effect.sync(() => {
+      const arriving = person.off ?? []
+      person.off = undefined
+      for (const { delivered, message } of arriving) {
+        person.received.push(message)
+        delivered()
+      }
+    })
+  }
+}
+
+/** Whether a bot gets what is said in a group. */
+const makeReaches =
+  (conversations: Conversations, rule: () => GroupRule) =>
+  (bot: BotState, conversation: string, category: string, payload: string | Uint8Array, quoted: string): boolean => {
+    if (rule() === "everything" || conversations.get(conversation)?.category !== "GROUP") return true
+    if (bot.sent.has(quoted)) return true
+    return (
+      category.endsWith("_TEXT") && text(payload).startsWith(`@${RestApi.identityNumber(bot.account.userId, true)}`)
+    )
+  }
+
+/** Somebody who speaks, to the bot and in groups. */
+const makeSpeak =
+  (
+    person: PersonState,
+    key: string,
+    contact: Ids.ConversationId,
+    conversations: Conversations,
+    ids: NewIds,
+    enqueue: Enqueue,
+    reaches: ReturnType<typeof makeReaches>
+  ) =>
+  (category: string, payload: string | Uint8Array, conversation = contact, quoted = "") =>
+    Effect.suspend(() =>
+      Effect.map(ids.nextMessage(key, person.said++), (messageId) => {
+        const { bot, name, sessionId, userId } = person
+        if (conversation === contact) conversations.open(contact, bot, "CONTACT", userId, [person])
+        if (!reaches(bot, conversation, category, payload, quoted)) return messageId
+        const from = {
+          conversation_id: conversation,
+          user_id: userId,
+          session_id: sessionId,
+          category,
+          ...(quoted === "" ? {} : { quote_message_id: quoted })
+        }
+        enqueue(bot, { by: name, from, payload, messageId })
+        return messageId
+      })
+    )
+
+const makeUser = (
+  registry: Registry,
+  conversations: Conversations,
+  ids: NewIds,
+  enqueue: Enqueue,
+  { read }: Receipts,
+  reaches: ReturnType<typeof makeReaches>
+) => {
+  const { people, users } = registry
+  const notify = makeNotify(registry, ids, enqueue)
   return Effect.fnUntraced(function* (account: BotAccount, name: string) {
     const bot = registry.stateOf(account)
     const key = `${account.userId} ${name}`
@@ -950,49 +1200,58 @@ const makeUser = (registry: Registry, ids: NewIds, enqueue: Enqueue, { read }: R
       sessionId: yield* ids.derive("session", key),
       bot,
       said: 0,
+      blocks: false,
+      off: undefined,
       received: []
     }
     people.set(key, person)
+    users.set(person.userId, person)
     const contact = yield* ids.contact(account, person)
-    const send = (category: string, payload: string | Uint8Array, conversation = contact) =>
-      Effect.suspend(() =>
-        Effect.map(ids.nextMessage(key, person.said++), (messageId) => {
-          if (conversation === contact && !conversations.has(contact)) {
-            conversations.set(contact, { bot, members: new Set([person]) })
-          }
-          const from = {
-            conversation_id: conversation,
-            user_id: person.userId,
-            session_id: person.sessionId,
-            category
-          }
-          enqueue(bot, { by: name, from, payload, messageId })
-          return messageId
-        })
-      )
+    const speak = makeSpeak(person, key, contact, conversations, ids, enqueue, reaches)
+    const say: Person["say"] = (content, conversation) => speak("PLAIN_TEXT", content, conversation)
     const result: Person = {
       name,
       userId: person.userId,
+      identityNumber: RestApi.identityNumber(person.userId, false),
       conversationId: contact,
-      say: (content, conversation) => send("PLAIN_TEXT", content, conversation),
-      send,
-      addBot: Effect.suspend(() => send("PLAIN_TEXT", "你好")),
+      say,
+      send: (category, payload, conversation) => speak(category, payload, conversation),
+      quote: (messageId, content, conversation) => speak("PLAIN_TEXT", content, conversation, messageId),
+      recall: (message_id, conversation) => speak("MESSAGE_RECALL", JSON.stringify({ message_id }), conversation),
+      addBot: Effect.suspend(() => say("你好")),
+      received: Effect.sync(() => person.received.slice()),
       reads: Effect.sync(() => {
         for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
-      })
+      }),
+      ...makeDoings(person, contact, say, conversations, notify, ids.derive)
     }
     return result
   })
 }
 
 const makeGroup =
-  ({ conversations, people, stateOf }: Registry, { nextGroup }: NewIds): BlazeServer["Service"]["group"] =>
+  (
+    { people, stateOf }: Registry,
+    conversations: Conversations,
+    { nextGroup }: NewIds
+  ): BlazeServer["Service"]["group"] =>
   (account, members) =>
     Effect.map(nextGroup(account, members), (id) => {
       const states = members.map(({ name }) => people.get(`${account.userId} ${name}`)!)
-      conversations.set(id, { bot: stateOf(account), members: new Set(states) })
+      conversations.open(id, stateOf(account), "GROUP", states[0]?.userId ?? account.userId, states)
       return id
+    })
+
+/** Tells a bot what has changed in a group that it is in. */
+const makeTell =
+  ({ nextMessageUnsafe }: NewIds, enqueue: Enqueue) =>
+  ({ bot, id }: Directory.Conversation<BotState, PersonState>, change: Directory.Change): void =>
+    enqueue(bot, {
+      by: "Mixin",
+      from: { conversation_id: id, user_id: nilId, session_id: "", category: "SYSTEM_CONVERSATION" },
+      payload: JSON.stringify(change),
+      messageId: nextMessageUnsafe(bot.account.userId, bot.notices++)
     })
 
 const makeNotify =
@@ -1011,16 +1270,99 @@ const makeNotify =
       })
     )
 
+const userOf = (userId: Ids.UserId, name: string, isBot: boolean): Endpoint.User => ({
+  user_id: userId,
+  identity_number: RestApi.identityNumber(userId, isBot),
+  full_name: name,
+  biography: "",
+  avatar_url: "",
+  relationship: "STRANGER",
+  is_verified: false,
+  is_scam: false,
+  is_deactivated: false,
+  created_at: noTime
+})
+
+const personOf = ({ name, userId }: PersonState) => userOf(userId, name, false)
+const botOf = ({ account }: BotState) => userOf(account.userId, "bot", true)
+
+const refusal = ({ code, field }: { readonly code: number; readonly field?: string }) => failure(code, field)
+
+/** What the REST API does to conversations. */
+const makeConversationRules = (
+  { users }: Registry,
+  conversations: Conversations,
+  contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId
+): Pick<RestApi.Server<BotState>, "conversation" | "create" | "update" | "change"> => {
+  type Asked = ReadonlyArray<typeof Endpoint.ParticipantRequest.Type>
+  const peopleOf = (asked: Asked) => {
+    const people = asked.flatMap(({ role = "", user_id }) => {
+      const person = users.get(user_id)
+      return person === undefined ? [] : [{ person, role }]
+    })
+    return people.length === asked.length ? Result.succeed(people) : Result.fail(invalid("participants"))
+  }
+  const known = (bot: BotState, id: string) => Result.fromOption(conversations.of(bot, id), () => failure(404))
+  return {
+    conversation: (bot, id) => Option.map(conversations.of(bot, id), conversations.view),
+    create: (bot, { category, conversation_id, participants, ...names }) =>
+      Result.flatMap(peopleOf(participants), (asked) => {
+        const people = asked.map(({ person }) => person)
+        const { userId } = bot.account
+        if (category === "GROUP") {
+          return Result.succeed(
+            conversations.view(conversations.open(conversation_id, bot, "GROUP", userId, people, names))
+          )
+        }
+        const [person] = people
+        if (person === undefined || people.length > 1) return Result.fail(invalid("participants"))
+        if (conversation_id !== contactOf(bot.account, person)) return Result.fail(invalid("conversation_id"))
+        if (person.blocks) return Result.fail(failure(403))
+        return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
+      }),
+    update: (bot, id, changes) =>
+      Result.flatMap(known(bot, id), (conversation) =>
+        Result.mapBoth(conversations.update(conversation, changes), {
+          onFailure: refusal,
+          onSuccess: conversations.view
+        })
+      ),
+    change: (bot, id, action, asked) =>
+      Result.flatMap(known(bot, id), (conversation) =>
+        Result.flatMap(peopleOf(asked), (people) =>
+          Result.mapBoth(conversations.change(conversation, action, people), {
+            onFailure: refusal,
+            onSuccess: conversations.view
+          })
+        )
+      )
+  }
+}
+
 /** What the REST API does. */
-const makeRules = (acknowledge: ReturnType<typeof makeAcknowledge>): ReadonlyArray<RestRules.Rule<BotState>> => [
-  RestRules.make(Endpoint.acknowledge, invalid, (bot, { payload }) => {
-    if (payload.length > Endpoint.maximumAcknowledgements) return Result.fail(invalid("messages"))
-    return Result.succeed(acknowledge(bot, payload))
-  }),
-  RestRules.make(Endpoint.me, invalid, ({ account }) =>
-    Result.succeed({ user_id: account.userId, full_name: "bot", identity_number: "7000" })
-  )
-]
+const makeRules = (
+  registry: Registry,
+  conversations: Conversations,
+  contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId,
+  acknowledge: ReturnType<typeof makeAcknowledge>,
+  sending: Sending
+): ReadonlyArray<RestRules.Rule<BotState>> => {
+  const everybody = () => [...[...registry.users.values()].map(personOf), ...[...registry.bots.values()].map(botOf)]
+  return RestApi.makeRules<BotState>({
+    ...makeConversationRules(registry, conversations, contactOf),
+    failure,
+    acknowledge,
+    send: sending.all,
+    me: botOf,
+    user: (_, id) => {
+      const person = registry.users.get(id)
+      const bot = registry.bots.get(id)
+      return person !== undefined ? Option.some(personOf(person)) : Option.map(Option.fromUndefinedOr(bot), botOf)
+    },
+    search: (_, query) => Option.fromUndefinedOr(everybody().find(({ identity_number }) => identity_number === query)),
+    friends: (bot) => [...registry.users.values()].filter((person) => person.bot === bot).map(personOf)
+  })
+}
 
 const make = Effect.gen(function* () {
   const time = makeTime(yield* Clock.Clock)
@@ -1035,25 +1377,33 @@ const make = Effect.gen(function* () {
   const pushView = makePushView(codec, faults, ids.uuid)
   const receipts = makeReceipts(time, publish, pushView)
   const acknowledge = makeAcknowledge(publish)
-  const giveAnswer = makeGiveAnswer(
-    makeListPending(time, fork, pushView),
-    makeCreateMessage(registry, time, publish, receipts),
-    acknowledge
-  )
+  const enqueue = makeEnqueue(time, publish, pushView)
+  const conversations: Conversations = Directory.make(time.timestamp, makeTell(ids, enqueue))
+  const sending = makeSending(conversations, time, publish, receipts)
+  const giveAnswer = makeGiveAnswer(makeListPending(time, fork, pushView), sending, acknowledge)
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
 
-  const rules = makeRules(acknowledge)
+  const rules = makeRules(registry, conversations, ids.contactUnsafe, acknowledge, sending)
+
+  let groupRule: GroupRule = "everything"
 
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
-  const enqueue = makeEnqueue(time, publish, pushView)
 
   return BlazeServer.of({
     makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
     makeBotWith,
     botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
-    user: makeUser(registry, ids, enqueue, receipts),
-    group: makeGroup(registry, ids),
+    user: makeUser(
+      registry,
+      conversations,
+      ids,
+      enqueue,
+      receipts,
+      makeReaches(conversations, () => groupRule)
+    ),
+    group: makeGroup(registry, conversations, ids),
     notify: makeNotify(registry, ids, enqueue),
+    setGroupRule: (rule) => Effect.sync(() => void (groupRule = rule)),
     inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
     heal: Effect.sync(faults.heal),
     setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),

@@ -38,6 +38,8 @@ const order = [
   "Link",
   "Recording",
   "Message",
+  "Users",
+  "Conversations",
   "MixinApi",
   "Endpoint",
   "Answer",

@@ -1,0 +1,215 @@
+// Users, conversations and messages over REST, as the built-in server plays them: in memory and over the network.
+import { assert, describe, it } from "@effect/vitest"
+import { NodeCrypto } from "@effect/platform-node"
+import { Duration, Effect, Layer, Option, Result } from "effect"
+import { BlazeError, Conversations, Endpoint, Ids, MixinApi, Signer, Users } from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+import { both, scene } from "./faces.ts"
+
+const stranger = Ids.UserId.make("99999999-9999-4999-8999-999999999999")
+
+const people = Effect.gen(function* () {
+  const found = yield* scene
+  const signer = Layer.effect(
+    Signer.Signer,
+    Effect.map(BlazeTest.Account, ({ userId }) => ({ userId, token: () => Effect.die("nothing is signed here") }))
+  )
+  const layer = Layer.mergeAll(Users.layer, Conversations.layer).pipe(
+    Layer.provide([signer, NodeCrypto.layer]),
+    Layer.provideMerge(found.api)
+  )
+  const context = yield* Layer.build(layer)
+  return {
+    ...found,
+    users: yield* Effect.provideContext(Users.Users, context),
+    conversations: yield* Effect.provideContext(Conversations.Conversations, context),
+    rest: yield* Effect.provideContext(MixinApi.MixinApi, context)
+  }
+})
+
+const message = (conversationId: string, text = "hi") => ({
+  conversation_id: conversationId,
+  message_id: crypto.randomUUID(),
+  category: "PLAIN_TEXT",
+  data_base64: Buffer.from(text).toString("base64url")
+})
+
+const codeOf = (error: BlazeError.BlazeError) =>
+  error.reason._tag === "ApiFailure" ? error.reason.code : error.message
+
+describe("people over REST", () => {
+  both(
+    "finds users by id and number, and nobody where nobody is",
+    Effect.gen(function* () {
+      const { alice, bot, server, users } = yield* people
+      const bob = yield* server.user(bot, "bob")
+      const found = Option.getOrThrow(yield* users.get(alice.userId))
+      assert.deepInclude(found, { userId: alice.userId, fullName: "alice" })
+      assert.match(found.identityNumber, /^3\d+$/)
+      assert.deepStrictEqual(yield* users.get(stranger), Option.none())
+      const all = yield* users.getAll([bob.userId, stranger, alice.userId, bot.userId])
+      assert.deepStrictEqual(
+        all.map(({ fullName }) => fullName),
+        ["bob", "alice", "bot"]
+      )
+      const me = yield* users.me
+      assert.strictEqual(me.userId, bot.userId)
+      assert.match(me.identityNumber, /^7000/)
+      assert.deepStrictEqual(yield* users.search(found.identityNumber), Option.some(found))
+      assert.deepStrictEqual(yield* users.search("no such/number?"), Option.none())
+    })
+  )
+
+  both(
+    "makes the conversation with a person once, and refuses who has blocked the bot",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, rest, server } = yield* people
+      const send = rest.request(Endpoint.messages, { payload: [message(alice.conversationId)] })
+      assert.strictEqual(codeOf(yield* Effect.flip(send)), 403)
+      assert.strictEqual(yield* conversations.createContact(alice.userId), alice.conversationId)
+      yield* send
+      assert.deepStrictEqual(yield* alice.reads, ["hi"])
+      const found = Option.getOrThrow(yield* conversations.get(alice.conversationId))
+      assert.strictEqual(found.category, "Contact")
+      assert.deepStrictEqual(
+        found.members.map(({ userId }) => userId).toSorted(),
+        [bot.userId, alice.userId].toSorted()
+      )
+      const bob = yield* server.user(bot, "bob")
+      yield* bob.block
+      assert.strictEqual(codeOf(yield* Effect.flip(conversations.createContact(bob.userId))), 403)
+      assert.strictEqual(codeOf(yield* Effect.flip(conversations.createContact(stranger))), 10002)
+      assert.deepStrictEqual(yield* conversations.get(bob.conversationId), Option.none())
+    })
+  )
+
+  both(
+    "makes a group, the same one with the same key, changes who is in it, and checks its limits",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, rest, server } = yield* people
+      const bob = yield* server.user(bot, "bob")
+      const group = { name: "team", announcement: "hello", members: [alice.userId], key: "order 7" }
+      const made = yield* conversations.createGroup(group)
+      assert.deepInclude(made, { category: "Group", name: "team", announcement: "hello" })
+      assert.deepStrictEqual(made.members[0], { userId: bot.userId, role: "Owner" })
+      assert.strictEqual((yield* conversations.createGroup(group)).conversationId, made.conversationId)
+      const other = yield* conversations.createGroup({ name: "team", members: [alice.userId] })
+      assert.notStrictEqual(other.conversationId, made.conversationId)
+
+      const change = (action: string, user: Ids.UserId, role?: "ADMIN" | "") =>
+        rest.request(Endpoint.participants, {
+          path: { id: made.conversationId, action },
+          payload: [{ user_id: user, ...(role === undefined ? {} : { role }) }]
+        })
+      const rolesOf = ({ participants = [] }: Endpoint.Conversation) => participants.map(({ role }) => role)
+      assert.deepStrictEqual(rolesOf(yield* change("ADD", bob.userId)), ["OWNER", "", ""])
+      assert.deepStrictEqual(rolesOf(yield* change("ROLE", bob.userId, "ADMIN")), ["OWNER", "", "ADMIN"])
+      assert.deepStrictEqual(rolesOf(yield* change("REMOVE", bob.userId)), ["OWNER", ""])
+      assert.strictEqual(codeOf(yield* Effect.flip(change("ADD", stranger))), 10002)
+      assert.strictEqual(codeOf(yield* Effect.flip(change("EAT", bob.userId))), 404)
+      const renamed = yield* rest.request(Endpoint.updateConversation, {
+        path: { id: made.conversationId },
+        payload: { name: "crew" }
+      })
+      assert.deepStrictEqual([renamed.name, renamed.announcement], ["crew", "hello"])
+      assert.strictEqual((yield* bot.pending).length, 4)
+
+      for (const wrong of [
+        { name: "", members: [] },
+        { name: "x".repeat(513), members: [] },
+        { name: "x", announcement: "x".repeat(1025), members: [] },
+        { name: "x", members: Array.from({ length: 256 }, () => alice.userId) }
+      ]) {
+        const error = yield* Effect.flip(conversations.createGroup(wrong))
+        assert.strictEqual(error.reason._tag, "InvalidContent")
+      }
+      const theirs = yield* server.group(bot, [alice])
+      const refused = rest.request(Endpoint.updateConversation, { path: { id: theirs }, payload: { name: "mine" } })
+      assert.strictEqual(codeOf(yield* Effect.flip(refused)), 403)
+    })
+  )
+
+  both(
+    "takes up to 100 messages in one request, all of them or none",
+    Effect.gen(function* () {
+      const { alice, bot, rest } = yield* people
+      yield* alice.addBot
+      const post = (payload: ReadonlyArray<ReturnType<typeof message>>) => rest.request(Endpoint.messages, { payload })
+      const hundred = Array.from({ length: 100 }, (_, n) => message(alice.conversationId, String(n)))
+      yield* post(hundred)
+      yield* post(hundred)
+      assert.strictEqual((yield* bot.sent).length, 100)
+      const bad = [message(alice.conversationId), message(crypto.randomUUID())]
+      assert.strictEqual(codeOf(yield* Effect.flip(post(bad))), 403)
+      assert.strictEqual(codeOf(yield* Effect.flip(post([...hundred, ...bad]))), 10002)
+      assert.strictEqual((yield* bot.sent).length, 100)
+    })
+  )
+})
+
+describe("Users", () => {
+  // A server that counts what it is asked for.
+  const counting = Effect.gen(function* () {
+    const requests: Array<ReadonlyArray<string>> = []
+    const knobs = { fails: false }
+    const api = Layer.effect(
+      MixinApi.MixinApi,
+      Effect.map(MixinApi.MixinApi, (api): MixinApi.MixinApi["Service"] => ({
+        ...api,
+        request: (endpoint, input) => {
+          requests.push([endpoint.path, ...((input.payload as ReadonlyArray<string> | undefined) ?? [])])
+          return knobs.fails
+            ? Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: "asking" })))
+            : api.request(endpoint, input)
+        }
+      }))
+    ).pipe(Layer.provide(BlazeTest.layerSocket))
+    const users = yield* Effect.provideContext(Users.Users, yield* Layer.build(Users.layer.pipe(Layer.provide(api))))
+    const bot = yield* BlazeTest.Account
+    const server = yield* BlazeServer.BlazeServer
+    const alice = yield* server.user(bot, "alice")
+    return { alice, bot, knobs, requests, server, users }
+  })
+
+  it.effect("what is asked in one turn is one request, each id once, a hundred at most in each", () =>
+    Effect.gen(function* () {
+      const { alice, bot, requests, server, users } = yield* counting
+      const many = yield* Effect.forEach(Array.from({ length: 149 }), (_, n) => server.user(bot, `person ${n}`))
+      const ids = [...many.map(({ userId }) => userId), alice.userId, alice.userId]
+      assert.strictEqual((yield* users.getAll(ids)).length, 151)
+      assert.deepStrictEqual(
+        requests.map((request) => request.length - 1),
+        [100, 50]
+      )
+      yield* users.get(alice.userId)
+      assert.strictEqual(requests.length, 2)
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
+  it.effect("remembers somebody for an hour, nobody for a minute, and a failure not at all", () =>
+    Effect.gen(function* () {
+      const { alice, knobs, requests, users } = yield* counting
+      knobs.fails = true
+      assert.isTrue(Result.isFailure(yield* Effect.result(users.get(alice.userId))))
+      assert.isTrue(Result.isFailure(yield* Effect.result(users.me)))
+      knobs.fails = false
+      yield* users.me
+      yield* users.me
+      yield* users.get(alice.userId)
+      yield* users.get(stranger)
+      const asked = requests.length
+      assert.strictEqual(asked, 5)
+      const after = Effect.fnUntraced(function* (time: Duration.Input) {
+        yield* TestClock.adjust(time)
+        yield* users.get(alice.userId)
+        yield* users.get(stranger)
+        yield* users.me
+        return requests.length - asked
+      })
+      assert.strictEqual(yield* after("30 seconds"), 0)
+      assert.strictEqual(yield* after("31 seconds"), 1)
+      assert.strictEqual(yield* after("1 hour"), 3)
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+})
