@@ -23,21 +23,21 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
+import * as Acknowledgements from "./internal/Acknowledgements.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
-import * as Connection from "./Connection.ts"
+import * as Connection from "./internal/Connection.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Dropped from "./internal/Dropped.ts"
 import * as Envelope from "./Envelope.ts"
-import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as Keyed from "./Keyed.ts"
-import * as Ledger from "./Ledger.ts"
+import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
-import * as Sender from "./Sender.ts"
+import * as Sender from "./internal/Sender.ts"
 import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
@@ -45,6 +45,8 @@ import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as Underway from "./internal/Underway.ts"
 import * as Unread from "./internal/Unread.ts"
+
+export { Status } from "./internal/Connection.ts"
 
 /**
  * The news about a message that the bot sent.
@@ -326,7 +328,7 @@ const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "
 
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const ledger = yield* Ledger.make
   const sender = yield* Sender.make
   const unread = yield* Unread.make
@@ -432,7 +434,7 @@ export type Platform =
  * @since 0.1.0
  */
 export interface Ports<StoreServices, QuotaServices> {
-  readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
+  readonly acks?: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi> | undefined
   readonly store?: Layer.Layer<Store.Store, BlazeError.BlazeError, StoreServices> | undefined
   readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
@@ -449,13 +451,13 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
   const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
     Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
-  const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
+  const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
   const telemetry = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Telemetry.layer(userId)))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
       Layer.provide(Sender.layerSocket),
-      Layer.provide(Acks.layer.pipe(Layer.provide(acks))),
+      Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
       Layer.provide(Layer.merge(own, telemetry))
     )

@@ -18,7 +18,7 @@ import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import * as Ids from "./Ids.ts"
 import * as Restart from "./internal/Restart.ts"
-import type * as Ledger from "./Ledger.ts"
+import type * as Ledger from "./internal/Ledger.ts"
 import type * as Message from "./Message.ts"
 import type * as Outgoing from "./Outgoing.ts"
 

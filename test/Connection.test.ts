@@ -15,17 +15,8 @@ import {
   SubscriptionRef,
   Stream
 } from "effect"
-import {
-  BlazeError,
-  BlazeSocket,
-  Connection,
-  type Envelope,
-  Ids,
-  Message,
-  MixinApi,
-  Settings,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, BlazeSocket, type Envelope, Ids, Message, MixinApi, Settings, Telemetry } from "effect-blaze"
+import * as Connection from "../src/internal/Connection.ts"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { gzipSync } from "node:zlib"
 import { setWall } from "./support.ts"

@@ -2,17 +2,9 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Queue } from "effect"
-import {
-  BlazeError,
-  type BlazeSocket,
-  type Envelope,
-  Frame,
-  Ids,
-  Inbox,
-  Message,
-  PortableGzip,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Message, PortableGzip, Telemetry } from "effect-blaze"
+import * as Frame from "../src/internal/Frame.ts"
+import * as Inbox from "../src/internal/Inbox.ts"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { gzipSync } from "node:zlib"

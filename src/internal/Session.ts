@@ -18,8 +18,8 @@ import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "../Envelope.ts"
 import type * as Ids from "../Ids.ts"
-import type * as Inbox from "../Inbox.ts"
-import * as Requests from "../Requests.ts"
+import type * as Inbox from "./Inbox.ts"
+import * as Requests from "./Requests.ts"
 import * as Telemetry from "../Telemetry.ts"
 
 /**

@@ -19,7 +19,6 @@ import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Dropped from "../internal/Dropped.ts"
-import * as Frame from "../Frame.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
@@ -122,11 +121,7 @@ export const layerSocket: Layer.Layer<
   BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom,
   BlazeError.BlazeError,
   Server
-> = BlazeSocket.layer.pipe(
-  Layer.provide(Frame.layer),
-  Layer.provideMerge(layerTransport),
-  Layer.provideMerge(layerPlatform)
-)
+> = BlazeSocket.layer.pipe(Layer.provideMerge(layerTransport), Layer.provideMerge(layerPlatform))
 
 /**
  * A server with one bot on it, and no client yet.

@@ -5,19 +5,10 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import {
-  Acks,
-  Connection,
-  Envelope,
-  Frame,
-  Gzip,
-  Ids,
-  Keyed,
-  Message,
-  PortableGzip,
-  Store,
-  Telemetry
-} from "effect-blaze"
+import { Acks, Envelope, Gzip, Ids, Keyed, Message, PortableGzip, Store, Telemetry } from "effect-blaze"
+import * as Frame from "../../src/internal/Frame.ts"
+import * as Acknowledgements from "../../src/internal/Acknowledgements.ts"
+import * as Connection from "../../src/internal/Connection.ts"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
@@ -108,7 +99,7 @@ const pipeline = (conversations: number, f: (n: number) => Effect.Effect<unknown
 
 // Acknowledgements with a transport that answers at once.
 const acks = Effect.gen(function* () {
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   for (const batch of batches.slice(0, (10 * count) / 100)) {
     for (const id of batch) acks.offer(id)
     yield* acks.room
@@ -117,13 +108,12 @@ const acks = Effect.gen(function* () {
   yield* acks.flush
 }).pipe(
   Effect.provide(
-    Acks.layer.pipe(
-      Layer.provide(
-        Layer.succeed(
-          Acks.Transport,
-          Acks.Transport.of({ maximum: 100, atOnce: 16, behindMessages: false, acknowledge: () => Effect.void })
-        )
-      ),
+    Acknowledgements.layer(
+      Layer.succeed(
+        Acks.Transport,
+        Acks.Transport.of({ maximum: 100, atOnce: 16, behindMessages: false, acknowledge: () => Effect.void })
+      )
+    ).pipe(
       Layer.provide(Connection.layer),
       Layer.provide([
         memory,

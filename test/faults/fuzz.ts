@@ -3,17 +3,9 @@
 // Mutated frames and envelopes through both codecs, the frame and a session: no crash, no hang, no growth. The corpus is the vectors and
 // frames as a real server sends them.
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
-import {
-  BlazeError,
-  type BlazeSocket,
-  Frame,
-  Ids,
-  Inbox,
-  type Message,
-  PortableGzip,
-  Settings,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, type BlazeSocket, Ids, type Message, PortableGzip, Settings, Telemetry } from "effect-blaze"
+import * as Frame from "../../src/internal/Frame.ts"
+import * as Inbox from "../../src/internal/Inbox.ts"
 import { ZlibGzip } from "effect-blaze/node"
 import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"

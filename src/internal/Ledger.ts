@@ -11,21 +11,21 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import * as Acks from "./Acks.ts"
-import type * as BlazeError from "./BlazeError.ts"
+import * as Acknowledgements from "./Acknowledgements.ts"
+import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Deferral from "./Deferral.ts"
-import * as Dropped from "./internal/Dropped.ts"
-import type * as Ids from "./Ids.ts"
+import * as Dropped from "./Dropped.ts"
+import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
-import type * as Message from "./Message.ts"
-import * as Signal from "./internal/Signal.ts"
-import * as States from "./internal/States.ts"
-import * as Settings from "./Settings.ts"
-import * as Signer from "./Signer.ts"
-import type * as Store from "./Store.ts"
-import * as Telemetry from "./Telemetry.ts"
-import * as Underway from "./internal/Underway.ts"
+import type * as Message from "../Message.ts"
+import * as Signal from "./Signal.ts"
+import * as States from "./States.ts"
+import * as Settings from "../Settings.ts"
+import * as Signer from "../Signer.ts"
+import type * as Store from "../Store.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Underway from "./Underway.ts"
 
 /**
  * A message that was handed out and is not settled.
@@ -76,7 +76,7 @@ const gaveUp = {
 /** Gives messages up, and forgets the oldest of too many. */
 const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => Effect.Effect<void>) {
   const { tell } = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const telemetry = yield* Telemetry.Telemetry
   const { maximumGivenUp } = yield* Settings.checked
@@ -145,7 +145,7 @@ const makeAdmit = Effect.fnUntraced(function* (
   open: ReturnType<typeof makeOpen>,
   aside: Pick<PutAside, "knows" | "resume">
 ) {
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const { userId } = yield* Signer.Signer
   const telemetry = yield* Telemetry.Telemetry
@@ -250,10 +250,15 @@ const makeLook = Effect.fnUntraced(function* (
 export const make: Effect.Effect<
   Ledger,
   BlazeError.BlazeError,
-  Connection.Connection | Acks.Acks | States.States | Signer.Signer | Telemetry.Telemetry | Scope.Scope
+  | Connection.Connection
+  | Acknowledgements.Acknowledgements
+  | States.States
+  | Signer.Signer
+  | Telemetry.Telemetry
+  | Scope.Scope
 > = Effect.gen(function* () {
   const { inbox } = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
