@@ -32,6 +32,7 @@ import * as Dropped from "./internal/Dropped.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
+import * as Branded from "./internal/Branded.ts"
 import * as Keyed from "./Keyed.ts"
 import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
@@ -42,7 +43,7 @@ import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
-import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 import * as Underway from "./internal/Underway.ts"
 import * as Unread from "./internal/Unread.ts"
 
@@ -168,7 +169,7 @@ export interface SendAllOptions {
  *       Effect.map(Ids.derive("spring sale", user), (id) => ({
  *         to: { user },
  *         content: "The sale begins.",
- *         id: id as Ids.MessageId
+ *         id
  *       }))
  *     ),
  *     Blaze.sendAll(),
@@ -360,7 +361,7 @@ const make = Effect.gen(function* () {
     deliveries,
     receipts: connection.receipts.pipe(
       Stream.map((view) => ({
-        messageId: Ids.toLowerCase(view.message_id) as Ids.MessageId,
+        messageId: Branded.messageId(Ids.toLowerCase(view.message_id)),
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),
@@ -452,14 +453,14 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
     Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
-  const telemetry = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Telemetry.layer(userId)))
+  const meter = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
       Layer.provide(Sender.layerSocket),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
-      Layer.provide(Layer.merge(own, telemetry))
+      Layer.provide(Layer.merge(own, meter))
     )
   )
 }

@@ -24,6 +24,7 @@ import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
+import * as SecureAddress from "./internal/SecureAddress.ts"
 import type * as Envelope from "./Envelope.ts"
 import * as Frame from "./internal/Frame.ts"
 import type * as Gzip from "./Gzip.ts"
@@ -31,6 +32,7 @@ import * as Answer from "./internal/Answer.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 
 /** The WebSocket subprotocol. Source: the official documentation and the Go, Node and Flutter clients. */
 export const subprotocol = "Mixin-Blaze-1"
@@ -203,9 +205,9 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
     const { dial } = yield* Dialer
     const signer = yield* Signer.Signer
     const frame = yield* Frame.Frame
-    const telemetry = yield* Telemetry.make(signer.userId)
+    const meter = yield* Meter.make(signer.userId)
     const { handshakeTimeout, pingPeriod, url: given } = yield* Settings.checked
-    const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(given, "ws"))
+    const urls = yield* Effect.fromResult(SecureAddress.all(given, "ws"))
     let inUse = 0
 
     const openAt = Effect.fnUntraced(function* (url: URL) {
@@ -254,8 +256,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
         send: (envelope) =>
           Effect.suspend(() => {
             const bytes = frame.encode(envelope)
-            telemetry.measure(Telemetry.metrics.framesSent, 1)
-            telemetry.measure(Telemetry.metrics.bytesSent, bytes.length)
+            meter.measure(Telemetry.metrics.framesSent, 1)
+            meter.measure(Telemetry.metrics.bytesSent, bytes.length)
             return Effect.catch(writer.write(bytes), fail)
           }),
         isSaturated: dialed.isSaturated

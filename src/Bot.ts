@@ -26,6 +26,7 @@ import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 import * as Underway from "./internal/Underway.ts"
 
 /**
@@ -157,7 +158,7 @@ interface Handling<E> extends Running {
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
 const makeSweeper = Effect.fnUntraced(function* (
-  telemetry: Telemetry.Telemetry["Service"],
+  meter: Meter.Meter["Service"],
   timeout: Duration.Duration | undefined
 ) {
   const { metrics } = Telemetry
@@ -165,10 +166,10 @@ const makeSweeper = Effect.fnUntraced(function* (
   const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
 
   const sweep = Effect.gen(function* () {
-    const now = telemetry.now()
+    const now = meter.now()
     const oldest = running.oldest()
-    telemetry.measure(metrics.handlersRunning, running.size())
-    telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+    meter.measure(metrics.handlersRunning, running.size())
+    meter.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     const slow: Array<Ids.MessageId> = []
     for (const entry of running.entries()) {
       const handling = entry.value!
@@ -195,7 +196,7 @@ const makeSweeper = Effect.fnUntraced(function* (
   return {
     ...running,
     begin: (handling: Running) => {
-      handling.entry = running.begin(handling, telemetry.now())
+      handling.entry = running.begin(handling, meter.now())
       signal.notify()
     }
   }
@@ -244,7 +245,7 @@ const makeTries = <E, R, R2>(
         })
 
   const spanned = (handling: Handling<E>) =>
-    Telemetry.withSpan(
+    Meter.withSpan(
       Effect.suspend(() => once(handling)),
       Telemetry.span.handle,
       { messageId: handling.delivery.message.id }
@@ -274,11 +275,11 @@ const makeTries = <E, R, R2>(
 }
 
 /** Tells at the end whose handlers did not finish. */
-const makeInterrupted = Effect.fnUntraced(function* (telemetry: Telemetry.Telemetry["Service"]) {
+const makeInterrupted = Effect.fnUntraced(function* (meter: Meter.Meter["Service"]) {
   const interrupted: Array<Ids.MessageId> = []
   yield* Effect.addFinalizer(() => {
-    telemetry.measure(Telemetry.metrics.handlersRunning, 0)
-    telemetry.measure(Telemetry.metrics.oldestHandler, 0)
+    meter.measure(Telemetry.metrics.handlersRunning, 0)
+    meter.measure(Telemetry.metrics.oldestHandler, 0)
     return interrupted.length === 0
       ? Effect.void
       : Effect.logWarning(
@@ -296,10 +297,10 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
   settings: Settings<E, R2>,
   userId: Ids.UserId
 ) {
-  const telemetry = yield* Telemetry.make(userId)
-  const tries = makeTries(handler, settings, yield* Telemetry.Traced, telemetry.now)
-  const interrupted = yield* makeInterrupted(telemetry)
-  const running = yield* makeSweeper(telemetry, settings.timeout)
+  const meter = yield* Meter.make(userId)
+  const tries = makeTries(handler, settings, yield* Telemetry.Traced, meter.now)
+  const interrupted = yield* makeInterrupted(meter)
+  const running = yield* makeSweeper(meter, settings.timeout)
 
   const begin = (handling: Handling<E>): Settling<E, R | R2> => {
     Delivery.hold(handling.delivery)
@@ -313,7 +314,7 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     handling.stage = "settling"
     running.end(entry)
     const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
-    telemetry.measure(Telemetry.metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
+    meter.measure(Telemetry.metrics.handlerTime, (meter.now() - entry.since) / 1000, outcome)
     return Delivery.settleUnsafe(
       delivery,
       exit,

@@ -123,7 +123,7 @@ export interface Actions {
     content: Outgoing.Content,
     options: AnswerOptions | undefined
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-  readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
+  readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
   /** Has something done that nobody waits for. */
   readonly later: (effect: Effect.Effect<void>) => void
 }
@@ -324,8 +324,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return this.#actions.answer(this.message, to, content, options)
   }
 
-  /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, say. */
-  derive(name: string): Effect.Effect<string> {
+  /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, the id of a message to somebody. */
+  derive(name: string): Effect.Effect<Ids.MessageId> {
     return this.#actions.derive(this.message, name)
   }
 

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Acks, BlazeError, Ids, Settings, Store, Telemetry } from "effect-blaze"
+import { Acks, BlazeError, Ids, Settings, Store } from "effect-blaze"
 import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
 import * as Connection from "../src/internal/Connection.ts"
 import { BlazeTest } from "effect-blaze/testing"
 import * as States from "../src/internal/States.ts"
+import * as Meter from "../src/internal/Meter.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -58,7 +59,7 @@ const scene = Effect.fnUntraced(function* (options?: {
       ).pipe(Layer.provide(Connection.layer))
     ),
     Layer.provideMerge(options?.states ?? memory),
-    Layer.provide([BlazeTest.layerSocket, Telemetry.layer(me)]),
+    Layer.provide([BlazeTest.layerSocket, Meter.layer(me)]),
     Layer.provide([
       Settings.layer({
         awaitClock: options?.awaitClock ?? false,
@@ -516,7 +517,7 @@ describe("Acks", () => {
       const context = yield* Layer.buildWithScope(
         Acknowledgements.layer(Acks.layerSocket).pipe(
           Layer.provide(Connection.layer),
-          Layer.provide([memory, BlazeTest.layerSocket, Telemetry.layer(me)]),
+          Layer.provide([memory, BlazeTest.layerSocket, Meter.layer(me)]),
           Layer.provide(Settings.layer({ flushTimeout: 0 }))
         ),
         scope

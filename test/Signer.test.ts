@@ -9,6 +9,7 @@ import type { BlazeServer } from "effect-blaze/testing"
 import { Signature } from "effect/crypto"
 import { inspect } from "node:util"
 import { pem, vectors } from "./support.ts"
+import * as Claims from "../src/internal/Claims.ts"
 
 interface TokenInput {
   readonly keystore: Record<string, string>
@@ -45,7 +46,7 @@ describe("Signer", () => {
           const keystore = yield* Keystore.fromUnknown(
             authorization_id ? { ...shape, session_id: authorization_id } : shape
           )
-          const sign = yield* Signer.claimsSigner(keystore.key)
+          const sign = yield* Claims.signer(keystore.key)
           const claims: Record<string, string | number> = {
             uid: keystore.userId,
             sid: keystore.sessionId,

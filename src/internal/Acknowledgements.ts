@@ -28,6 +28,7 @@ import * as States from "./States.ts"
 import * as Signal from "./Signal.ts"
 import * as Store from "../Store.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * @category services
@@ -60,11 +61,11 @@ const restartDelay = Duration.seconds(30)
 const turns = 100
 
 /** What was offered and is not confirmed, bounded for whoever hands out messages. */
-const makeUnconfirmed = (telemetry: Telemetry.Telemetry["Service"], closing: Deferred.Deferred<void>) => {
+const makeUnconfirmed = (meter: Meter.Meter["Service"], closing: Deferred.Deferred<void>) => {
   const ids = new Set<Ids.MessageId>()
   const signal = Signal.make()
   const hasRoom = () => ids.size < Acks.maximumUnderWay || Deferred.isDoneUnsafe(closing)
-  const measure = () => telemetry.measure(Telemetry.metrics.acksPending, ids.size)
+  const measure = () => meter.measure(Telemetry.metrics.acksPending, ids.size)
   return {
     ids,
     measure,
@@ -144,7 +145,7 @@ const makeSend = Effect.fnUntraced(function* (
   const connection = yield* Connection.Connection
   const states = yield* States.States
   const { awaitClock } = yield* Settings.checked
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const { metrics } = Telemetry
 
   // Only a clock that is waited for can be set.
@@ -154,7 +155,7 @@ const makeSend = Effect.fnUntraced(function* (
   let warnedAt = -Infinity
   const warn = (error: BlazeError.BlazeError) =>
     Effect.suspend(() => {
-      const now = telemetry.now()
+      const now = meter.now()
       if (now - warnedAt < warningPeriod) return Effect.void
       warnedAt = now
       return Effect.logWarning(`${unconfirmed.ids.size} messages are not acknowledged yet. ${error.message}`)
@@ -182,7 +183,7 @@ const makeSend = Effect.fnUntraced(function* (
       yield* acknowledge(ids.slice(0, middle))
       return yield* acknowledge(ids.slice(middle))
     }
-    telemetry.measure(metrics.acksDropped, 1)
+    meter.measure(metrics.acksDropped, 1)
     yield* Effect.logError(`The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`)
     yield* done(ids)
   })
@@ -198,24 +199,24 @@ const makeSend = Effect.fnUntraced(function* (
 
   return (ids: ReadonlyArray<Ids.MessageId>) => {
     const sending = Effect.suspend(() => {
-      const began = telemetry.now()
-      telemetry.measure(metrics.ackBatch, ids.length)
+      const began = meter.now()
+      meter.measure(metrics.ackBatch, ids.length)
       unconfirmed.measure()
       return Effect.ensuring(
         Effect.flatMap(states.commit(ids, Store.Handled), (own) =>
           own.length === ids.length ? acknowledge(ids) : Effect.andThen(leave(ids, own), acknowledge(own))
         ),
-        Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
+        Effect.sync(() => meter.measure(metrics.ackTime, (meter.now() - began) / 1000))
       )
     })
-    return Telemetry.withSpan(sending, Telemetry.span.acknowledge, { size: ids.length })
+    return Meter.withSpan(sending, Telemetry.span.acknowledge, { size: ids.length })
   }
 })
 
 const layerOver: Layer.Layer<
   Acknowledgements,
   BlazeError.BlazeError,
-  Acks.Transport | Connection.Connection | States.States | Telemetry.Telemetry
+  Acks.Transport | Connection.Connection | States.States | Meter.Meter
 > = Layer.effect(
   Acknowledgements,
   Effect.gen(function* () {
@@ -224,7 +225,7 @@ const layerOver: Layer.Layer<
     const { acknowledgeBatch, acknowledgeWithin, flushTimeout } = yield* Settings.checked
     const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
     const closing = yield* Deferred.make<void>()
-    const unconfirmed = makeUnconfirmed(yield* Telemetry.Telemetry, closing)
+    const unconfirmed = makeUnconfirmed(yield* Meter.Meter, closing)
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     const late = makeLate(fork)
     const send = yield* makeSend(unconfirmed, closing, flushTimeout)
@@ -292,5 +293,5 @@ export const layer = (
 ): Layer.Layer<
   Acknowledgements,
   BlazeError.BlazeError,
-  Connection.Connection | MixinApi.MixinApi | States.States | Telemetry.Telemetry
+  Connection.Connection | MixinApi.MixinApi | States.States | Meter.Meter
 > => layerOver.pipe(Layer.provide(transport.pipe(Layer.provide(layerRequest))))

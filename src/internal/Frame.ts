@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as BlazeError from "../BlazeError.ts"
 import * as Envelope from "../Envelope.ts"
+import * as Decoding from "./Decoding.ts"
 import * as Gzip from "../Gzip.ts"
 import * as Settings from "../Settings.ts"
 import * as Utf8 from "./Utf8.ts"
@@ -66,7 +67,7 @@ export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer
         } catch {
           return notJson
         }
-        return Result.mapError(Envelope.decodeIncoming(json), () => notEnvelope)
+        return Result.mapError(Decoding.incoming(json), () => notEnvelope)
       },
       encode: (envelope) => gzip(encode(JSON.stringify(envelope)))
     })

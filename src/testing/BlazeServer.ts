@@ -28,9 +28,12 @@ import * as Base64 from "../Base64.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Envelope from "../Envelope.ts"
+import * as Decoding from "../internal/Decoding.ts"
 import * as Gzip from "../Gzip.ts"
 import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
+import * as Branded from "../internal/Branded.ts"
+import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
 import * as RestRules from "./RestRules.ts"
 
@@ -547,11 +550,11 @@ type Registry = ReturnType<typeof makeRegistry>
 
 const makeNewIds = Effect.gen(function* () {
   const digest = yield* Digest.Digest
-  const randomId = yield* Ids.makeRandom
+  const randomId = yield* Uuid.makeRandom
   const uuid = () => Effect.runSync(randomId)
   const nonce = uuid()
   // Those of people and messages follow from who and which: leaving one out changes no other.
-  const derive = (...parts: ReadonlyArray<string>) => Ids.deriveWith(digest, [nonce, ...parts])
+  const derive = (...parts: ReadonlyArray<string>) => Uuid.derive(digest, [nonce, ...parts])
   const groups = new Map<string, number>()
   return {
     uuid,
@@ -563,10 +566,9 @@ const makeNewIds = Effect.gen(function* () {
         const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
         const count = groups.get(key) ?? 0
         groups.set(key, count + 1)
-        return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
+        return Effect.map(derive("group", key, String(count)), Branded.conversationId)
       }),
-    nextMessage: (who: string, count: number) =>
-      Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+    nextMessage: (who: string, count: number) => Effect.map(derive("message", who, String(count)), Branded.messageId)
   }
 })
 type NewIds = Effect.Success<typeof makeNewIds>
@@ -587,7 +589,7 @@ const makeCodec = Effect.gen(function* () {
         json = undefined
       }
       return {
-        request: Envelope.decodeRequest(json),
+        request: Decoding.request(json),
         isTooLarge: Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
       }
     }
@@ -664,7 +666,7 @@ const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView)
 type Receipts = ReturnType<typeof makeReceipts>
 
 const makeAcknowledge = (publish: Publish) => (bot: BotState, messages: ReadonlyArray<Envelope.Acknowledgement>) => {
-  const messageIds = messages.map(({ message_id }) => message_id as Ids.MessageId)
+  const messageIds = messages.map(({ message_id }) => Branded.messageId(message_id))
   for (const id of messageIds) bot.pending.delete(id)
   bot.acknowledged.push(messageIds)
   publish({ _tag: "Acknowledged", messageIds })
@@ -889,7 +891,7 @@ const accountOf = (
     ...identity,
     sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
     acknowledged: read((bot) => bot.acknowledged.slice()),
-    pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
+    pending: read((bot) => Array.from(bot.pending.keys(), (id) => Branded.messageId(id))),
     handshakes: read((bot) => bot.handshakes),
     closeCodes: read((bot) => bot.closeCodes.slice()),
     connections: read((bot) => bot.sessions.size),
@@ -946,7 +948,7 @@ const makeUser = (registry: Registry, ids: NewIds, enqueue: Enqueue, { read }: R
     const key = `${account.userId} ${name}`
     const person: PersonState = people.get(key) ?? {
       name,
-      userId: (yield* ids.derive("person", key)) as Ids.UserId,
+      userId: Branded.userId(yield* ids.derive("person", key)),
       sessionId: yield* ids.derive("session", key),
       bot,
       said: 0,

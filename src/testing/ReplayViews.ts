@@ -16,6 +16,7 @@ import * as Base64 from "../Base64.ts"
 import * as Delivery from "../Delivery.ts"
 import type * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
+import * as Branded from "../internal/Branded.ts"
 import * as Underway from "../internal/Underway.ts"
 import * as Ledger from "../internal/Ledger.ts"
 import * as Message from "../Message.ts"
@@ -23,7 +24,7 @@ import * as Outgoing from "../Outgoing.ts"
 import * as Quota from "../Quota.ts"
 import * as Sender from "../internal/Sender.ts"
 import * as Signer from "../Signer.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "../internal/Meter.ts"
 import * as Seeded from "./Seeded.ts"
 
 /**
@@ -63,13 +64,13 @@ const makeSender = (botId: Ids.UserId) =>
         Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
         Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
-        Telemetry.layer(botId),
+        Meter.layer(botId),
         Seeded.layerPlatform("replay")
       )
     )
   )
 
-const nobody = "00000000-0000-0000-0000-000000000000" as Ids.UserId
+const nobody = Branded.userId("00000000-0000-0000-0000-000000000000")
 
 /** In their order, each once, and without what the bot itself has sent. */
 const messagesOf = (views: Iterable<Envelope.MessageView>, botId: Ids.UserId): Array<Message.Message> => {

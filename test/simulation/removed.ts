@@ -48,8 +48,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "3: an answer has a random id",
     "internal/Sender.ts",
-    `Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said])`,
-    "randomId"
+    `derive(["answer", message.id, conversationId, ...said])`,
+    "newId"
   ),
   removal("4: every element is its own key", "internal/Lanes.ts", "laneOf(key(element))", "laneOf({})"),
   removal(
