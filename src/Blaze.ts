@@ -28,6 +28,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
 import * as Connection from "./internal/Connection.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Handling from "./internal/Handling.ts"
 import * as Dropped from "./internal/Dropped.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Gzip from "./Gzip.ts"
@@ -284,12 +285,12 @@ const makeConsumer = (): Consumer => {
 }
 
 /** What is handed out, to one consumer at a time. */
-const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "leave">) => {
+const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Handling.Actions, "leave">) => {
   let consumer: Consumer | undefined
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
 
-  const actionsOf = (own: Consumer): Delivery.Actions => ({
+  const actionsOf = (own: Consumer): Handling.Actions => ({
     ...actions,
     leave: (entry) => {
       entry.hands = Underway.inNobodysHands
@@ -334,7 +335,7 @@ const make = Effect.gen(function* () {
   const sender = yield* Sender.make
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
-  const observer = yield* Delivery.Observer
+  const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
 
   const { deliveries, isQuiet } = makeDeliveries(ledger, {
@@ -387,7 +388,7 @@ const make = Effect.gen(function* () {
 })
 
 // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
-const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Delivery.Actions) => {
+const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Handling.Actions) => {
   let received: ReadonlyArray<Ledger.Open> = []
   let next = 0
   const take = (): Arr.NonEmptyReadonlyArray<Delivery.Delivery> | undefined => {
@@ -395,7 +396,7 @@ const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Deli
       const entry = received[next++]!
       if (entry.value === undefined) continue
       entry.hands = own.hands
-      return [new Delivery.Delivery(entry.value, entry, actions)]
+      return [new Handling.Delivery(entry.value, entry, actions)]
     }
   }
   const takeMore = Effect.gen(function* () {

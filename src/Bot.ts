@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Handling from "./internal/Handling.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as Ids from "./Ids.ts"
 import * as Keyed from "./Keyed.ts"
@@ -78,10 +79,10 @@ export const match =
     type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
     const { _tag, isSaid } = delivery.message
     const own = cases[_tag] as ((delivery: Delivery.Delivery) => Result) | undefined
-    if (own !== undefined) return Delivery.call(own, delivery)
-    if (!isSaid) return Delivery.unread(delivery)
-    const orElse = Delivery.call(cases.orElse, delivery) as Result
-    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Delivery.unread(delivery), orElse) : orElse
+    if (own !== undefined) return Handling.call(own, delivery)
+    if (!isSaid) return Handling.unread(delivery)
+    const orElse = Handling.call(cases.orElse, delivery) as Result
+    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Handling.unread(delivery), orElse) : orElse
   }
 
 /**
@@ -237,11 +238,11 @@ const makeTries = <E, R, R2>(
 
   const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
     timeout === undefined
-      ? Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+      ? Handling.observe(handling.delivery, Handling.call(handler, handling.delivery))
       : Effect.withFiber((fiber) => {
           handling.fiber = fiber
           handling.deadline = now() + timeoutMillis
-          return Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+          return Handling.observe(handling.delivery, Handling.call(handler, handling.delivery))
         })
 
   const spanned = (handling: Handling<E>) =>
@@ -268,7 +269,7 @@ const makeTries = <E, R, R2>(
     }
     handling.stage = "deciding"
     handling.failure = cause
-    return yield* Delivery.call((delivery) => onFailure(delivery, cause), handling.delivery)
+    return yield* Handling.call((delivery) => onFailure(delivery, cause), handling.delivery)
   })
 
   return { first, after }
@@ -313,12 +314,12 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     const entry = handling.entry!
     handling.stage = "settling"
     running.end(entry)
-    const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
+    const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Handling.outcomeOf(exit.value)]
     meter.measure(Telemetry.metrics.handlerTime, (meter.now() - entry.since) / 1000, outcome)
-    return Delivery.settleUnsafe(
+    return Handling.settleUnsafe(
       delivery,
       exit,
-      outcome === "given_up" && failure ? Delivery.reasonOf(failure) : undefined
+      outcome === "given_up" && failure ? Handling.reasonOf(failure) : undefined
     )
   }
 

@@ -17,6 +17,7 @@ import * as Schedule from "effect/Schedule"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "../Delivery.ts"
+import * as Handling from "./Handling.ts"
 import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
@@ -147,7 +148,7 @@ export const make: Effect.Effect<
   const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
   const settings = yield* Settings.checked
   const { sendRetry: retry } = settings
-  const observer = yield* Delivery.Observer
+  const observer = yield* Handling.Observer
   const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 

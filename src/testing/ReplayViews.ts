@@ -14,6 +14,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Base64 from "../Base64.ts"
 import * as Delivery from "../Delivery.ts"
+import * as Handling from "../internal/Handling.ts"
 import type * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "../internal/Branded.ts"
@@ -135,7 +136,7 @@ export const replayViews = Effect.fnUntraced(function* (
     if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
   }
 
-  const actionsOf = (record: Entry): Delivery.Actions => ({
+  const actionsOf = (record: Entry): Handling.Actions => ({
     botId,
     later,
     observe: undefined,
@@ -157,7 +158,7 @@ export const replayViews = Effect.fnUntraced(function* (
   })
 
   const deliveryOf = (entry: Underway.Entry<Message.Message>) =>
-    new Delivery.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
+    new Handling.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
 
   const next = (): Delivery.Delivery | undefined => {
     const message = messages.shift()

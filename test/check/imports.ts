@@ -16,6 +16,7 @@ const order = [
   "Keyed",
   "Lanes",
   "Delivery",
+  "Handling",
   "Unread",
   "Ledger",
   "Dropped",

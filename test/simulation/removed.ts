@@ -14,7 +14,7 @@ const removal = (what: string, file: string, from: string, to: string): Removal 
 export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: whatever the handler gives is acknowledged",
-    "Delivery.ts",
+    "internal/Handling.ts",
     `if (outcome === "Defer") return delivery.defer`,
     ""
   ),
