@@ -35,7 +35,8 @@ import * as Ids from "../Ids.ts"
 import * as Branded from "../internal/Branded.ts"
 import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
-import * as RestRules from "./RestRules.ts"
+import * as Face from "./internal/Face.ts"
+import * as RestRules from "./internal/RestRules.ts"
 
 /**
  * Something that goes wrong once, or as often as `inject` is told.
@@ -93,17 +94,8 @@ export type Event =
  */
 export const Compression = Context.Reference<(bytes: Uint8Array) => Uint8Array>(
   "effect-blaze/testing/BlazeServer/Compression",
-  { defaultValue: () => (bytes) => withGoHeader(gzipSync(bytes, { level: compressionLevel, mtime: 0 })) }
+  { defaultValue: () => (bytes) => Face.withGoHeader(gzipSync(bytes, { level: Face.compressionLevel, mtime: 0 })) }
 )
-
-/** The level of compression that Go's server uses. */
-export const compressionLevel = 3
-
-/** Names no operating system in the header of a gzip member, as Go does; in place. */
-export const withGoHeader = (frame: Uint8Array): Uint8Array => {
-  frame[9] = 0xff
-  return frame
-}
 
 /**
  * A message that a bot sent, as the server took it.
@@ -211,33 +203,6 @@ export interface Notice {
 }
 
 /**
- * One open connection, for a face to carry bytes in and out.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ServerSession {
-  readonly receive: (frame: Uint8Array | string) => void
-  readonly closed: (code: number) => void
-}
-
-/**
- * What a face gives the server for one connection.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Output {
-  readonly send: (frame: Uint8Array | string) => void
-  /** Sends many frames at the price of one. */
-  readonly together: (send: () => void) => void
-  readonly close: (code: number, reason: string) => void
-  readonly drop: () => void
-  /** From now on nothing travels on it, and nobody is told. */
-  readonly stall: () => void
-}
-
-/**
  * @category services
  * @since 0.1.0
  */
@@ -267,12 +232,6 @@ export class BlazeServer extends Context.Service<
     /** The server's time in milliseconds. */
     readonly now: () => number
     readonly events: Stream.Stream<Event>
-    /** For the faces: a handshake, refused or granted. */
-    readonly connect: (bot: BotAccount, output: Output) => Result.Result<ServerSession, { readonly status: number }>
-    /** For the faces: a handshake that was refused before it came to the rules. */
-    readonly refuse: (bot: Option.Option<BotAccount>, status: number) => void
-    /** For the faces: a request over REST, of a bot or of nobody who is known. */
-    readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
   }
 >()("effect-blaze/testing/BlazeServer") {}
 
@@ -281,9 +240,6 @@ const retention = Duration.toMillis("7 days")
 
 /** How many messages a bot may send in a minute. Source: the official documentation. */
 const sendsPerMinute = 100_000
-
-/** How many bytes of JSON one request may have. Source: the official documentation. */
-export const maximumRequestSize = 128 * 1024
 
 /** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
@@ -309,38 +265,7 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder().decode(payload)
 
-// The words of the server, as captured and as it documents them, its slips of the pen included.
-const descriptions: Readonly<Record<number, string>> = {
-  400: "The request body can’t be pasred as valid data.",
-  401: "Unauthorized, maybe invalid token.",
-  403: "Forbidden",
-  404: "The endpoint is not found.",
-  429: "Too Many Requests",
-  500: "Internal Server Error",
-  7000: "Blaze server error.",
-  7001: "The blaze operation timeout.",
-  10001: "Internal Server Error",
-  10002: "The request data has invalid field.",
-  10006: "App update required.",
-  20116: "The group chat is full.",
-  20121: "Authorization code expired."
-}
-
-const codesOfStatus500: ReadonlySet<number> = new Set([500, 7000, 7001, 10001])
-
-/**
- * The `error` that the server answers with, the same in a frame and over REST. `field` is what a 10002 is about.
- *
- * @since 0.1.0
- */
-export const failure = (code: number, field?: string): Envelope.ErrorBody => ({
-  status: codesOfStatus500.has(code) ? 500 : 202,
-  code,
-  description: descriptions[code] ?? `Error ${code}.`,
-  ...(field === undefined ? {} : { extra: field })
-})
-
-const invalid = (field: string) => failure(10002, field)
+const invalid = (field: string) => Face.failure(10002, field)
 
 const nilId = "00000000-0000-0000-0000-000000000000"
 
@@ -414,7 +339,7 @@ interface PersonState {
 }
 
 interface Session {
-  readonly output: Output
+  readonly output: Face.Output
   /** What is to be sent after a long listing has begun, in order. */
   readonly waiting: MutableList.MutableList<() => void>
   sending: boolean
@@ -581,7 +506,7 @@ const makeCodec = Effect.gen(function* () {
   return {
     encode: (envelope: object) => compress(encode(JSON.stringify(envelope))),
     decode: (frame: Uint8Array) => {
-      const bytes = gunzip(frame, 2 * maximumRequestSize)
+      const bytes = gunzip(frame, 2 * Face.maximumRequestSize)
       let json: unknown
       try {
         json = JSON.parse(text(Result.getOrElse(bytes, () => "")))
@@ -590,7 +515,7 @@ const makeCodec = Effect.gen(function* () {
       }
       return {
         request: Decoding.request(json),
-        isTooLarge: Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
+        isTooLarge: Result.isSuccess(bytes) && bytes.success.length > Face.maximumRequestSize
       }
     }
   }
@@ -690,8 +615,8 @@ const makeCreateMessage =
     const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
     if (bytes === undefined) return Result.fail(invalid("data"))
     const conversation = conversations.get(request.conversation_id)
-    if (conversation === undefined || conversation.bot !== bot) return Result.fail(failure(403))
-    if (!maySend(bot, now())) return Result.fail(failure(429))
+    if (conversation === undefined || conversation.bot !== bot) return Result.fail(Face.failure(403))
+    if (!maySend(bot, now())) return Result.fail(Face.failure(429))
 
     const known = bot.sent.get(request.message_id)
     if (known !== undefined) {
@@ -798,9 +723,9 @@ const makeReceive =
     if (faults.take("IgnoreRequest", applies)) return
     const failed = faults.take("FailRequest", applies)
     const result: Answer = failed
-      ? Result.fail(failure(failed.code))
+      ? Result.fail(Face.failure(failed.code))
       : isTooLarge
-        ? Result.fail(failure(400))
+        ? Result.fail(Face.failure(400))
         : giveAnswer(bot, session, request)
     const response = codec.encode({
       id: request.id,
@@ -820,7 +745,7 @@ const makeReceive =
 /** A handshake, and the connection that comes of it. */
 const makeConnect =
   ({ encode }: Codec, faults: Faults, publish: Publish, receive: ReturnType<typeof makeReceive>) =>
-  (bot: BotState, output: Output): Result.Result<ServerSession, { readonly status: number }> => {
+  (bot: BotState, output: Face.Output): Result.Result<Face.ServerSession, { readonly status: number }> => {
     bot.handshakes++
     const refused = faults.take("RefuseHandshake")
     if (refused) {
@@ -840,7 +765,7 @@ const makeConnect =
     }
     const error = faults.take("ErrorFrame")
     const dropped = faults.take("DropConnection")
-    if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: failure(error.code) }))
+    if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: Face.failure(error.code) }))
     if (dropped) output.drop()
     return Result.succeed({
       receive: (frame) => {
@@ -1049,18 +974,7 @@ const make = Effect.gen(function* () {
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
   const enqueue = makeEnqueue(time, publish, pushView)
 
-  return BlazeServer.of({
-    makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
-    makeBotWith,
-    botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
-    user: makeUser(registry, ids, enqueue, receipts),
-    group: makeGroup(registry, ids),
-    notify: makeNotify(registry, ids, enqueue),
-    inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
-    heal: Effect.sync(faults.heal),
-    setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),
-    now: time.now,
-    events: Stream.fromPubSub(events),
+  const face: Face.Face = {
     connect: (account, output) => connect(registry.stateOf(account), output),
     refuse: (account, status) => {
       if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
@@ -1069,10 +983,26 @@ const make = Effect.gen(function* () {
     request: (account, request) => {
       const injected = faults.take("FailRest")
       if (injected !== undefined) return injected
-      if (Option.isNone(account)) return RestRules.failed(failure(401))
-      return RestRules.answer(rules, registry.stateOf(account.value), request, failure(404))
+      if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
+      return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
     }
-  })
+  }
+
+  return BlazeServer.of(
+    Face.behind(face, {
+      makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
+      makeBotWith,
+      botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
+      user: makeUser(registry, ids, enqueue, receipts),
+      group: makeGroup(registry, ids),
+      notify: makeNotify(registry, ids, enqueue),
+      inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
+      heal: Effect.sync(faults.heal),
+      setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),
+      now: time.now,
+      events: Stream.fromPubSub(events)
+    })
+  )
 })
 
 /**

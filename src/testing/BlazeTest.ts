@@ -27,8 +27,8 @@ import * as PortableGzip from "../PortableGzip.ts"
 import * as Settings from "../Settings.ts"
 import type * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
-import * as MemoryTransport from "./MemoryTransport.ts"
-import * as Seeded from "./Seeded.ts"
+import * as MemoryTransport from "./internal/MemoryTransport.ts"
+import * as Seeded from "./internal/Seeded.ts"
 
 /**
  * The bot under test, as the server sees it.
@@ -263,6 +263,6 @@ export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ 
 export const pass = (duration: Duration.Input): Effect.Effect<void> =>
   Effect.andThen(settle, Effect.andThen(TestClock.adjust(duration), settle))
 
-export type { Cast, Stranger, Weather } from "./Story.ts"
-export * from "./ReplayViews.ts"
-export * from "./Strangers.ts"
+export type { Cast, Stranger, Weather } from "./internal/Story.ts"
+export * from "./internal/ReplayViews.ts"
+export * from "./internal/Strangers.ts"

@@ -27,10 +27,10 @@ import * as Handling from "../internal/Handling.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as BlazeServer from "./BlazeServer.ts"
-import * as MemoryTransport from "./MemoryTransport.ts"
+import * as MemoryTransport from "./internal/MemoryTransport.ts"
 import * as Plan from "./Plan.ts"
-import * as Seeded from "./Seeded.ts"
-import * as World from "./World.ts"
+import * as Seeded from "./internal/Seeded.ts"
+import * as World from "./internal/World.ts"
 
 /**
  * What is simulated.
