@@ -1,34 +1,17 @@
 /**
- * Acknowledgements in batches.
+ * How acknowledgements travel: over REST, over the socket, or as you say.
  *
- * Guarantee: whatever was offered is acknowledged: batches are retried one by one, survive a reconnect, and are flushed when the
- * scope closes; what missed the deadline then is logged by id.
+ * Guarantee: a transport takes as many as it says and fails when one of them was not taken; what is made of that is not its business.
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
-import * as Result from "effect/Result"
-import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
-import * as Connection from "./Connection.ts"
-import * as Elapsed from "./internal/Elapsed.ts"
-import * as Envelope from "./Envelope.ts"
-import * as Ids from "./Ids.ts"
 import * as Endpoint from "./Endpoint.ts"
+import * as Envelope from "./Envelope.ts"
 import * as MixinApi from "./MixinApi.ts"
-import * as Settings from "./Settings.ts"
-import * as States from "./internal/States.ts"
-import * as Signal from "./internal/Signal.ts"
-import * as Store from "./Store.ts"
-import * as Telemetry from "./Telemetry.ts"
 
 /**
  * The port to the way acknowledgements travel.
@@ -68,10 +51,22 @@ export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer
 )
 
 /** How many acknowledgements may be under way before no further message is handed out. */
-const maximumUnderWay = 32_000
+export const maximumUnderWay = 32_000
 
 /** How many messages one frame may acknowledge. Source: the comment of a Go client about the server's limit. */
 const maximumPerFrame = 80
+
+/**
+ * A request over the bot's own connection; the bot provides it for the transport that is its part. The answer comes behind the messages
+ * that the server has written before.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SocketRequest extends Context.Service<
+  SocketRequest,
+  (action: string, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+>()("effect-blaze/Acks/SocketRequest") {}
 
 /**
  * Over the socket, up to 80 at a time.
@@ -79,261 +74,13 @@ const maximumPerFrame = 80
  * @category layers
  * @since 0.1.0
  */
-export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
+export const layerSocket: Layer.Layer<Transport, never, SocketRequest> = Layer.effect(
   Transport,
-  Effect.map(Connection.Connection, ({ session }) => ({
+  Effect.map(SocketRequest, (request) => ({
     maximum: maximumPerFrame,
     // Their answers stand in the stream behind all that the server has pushed before: enough of them must be under way.
     atOnce: Math.ceil(maximumUnderWay / maximumPerFrame),
     behindMessages: true,
-    acknowledge: (messages) =>
-      Effect.flatMap(session, ({ request }) =>
-        Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }, { patient: true }))
-      )
+    acknowledge: (messages) => Effect.asVoid(request(Envelope.Action.acknowledgeReceipts, { messages }))
   }))
-)
-
-/**
- * @category services
- * @since 0.1.0
- */
-export class Acks extends Context.Service<
-  Acks,
-  {
-    /** Acknowledges a message with the next batch. It never waits: it is called where nothing can be interrupted. */
-    readonly offer: (id: Ids.MessageId) => void
-    /** Waits while too many acknowledgements are under way: for whoever hands out messages. */
-    readonly room: Effect.Effect<void>
-    /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
-    readonly flush: Effect.Effect<void>
-  }
->()("effect-blaze/Acks") {}
-
-// The server does not take the request as it is: unreadable, an invalid field (a message id).
-const isRefusal = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && !error.isRetryable
-
-/** How often it is told that acknowledgements fail, in milliseconds. */
-const warningPeriod = 60_000
-
-const closingDelay = Duration.millis(500)
-
-/** The pause before a retry schedule begins anew, which may be one that does not wait at all. */
-const restartDelay = Duration.seconds(30)
-
-/** How many turns of the scheduler a try has whose deadline is zero: enough for whatever answers without waiting for time. */
-const turns = 100
-
-/** What was offered and is not confirmed, bounded for whoever hands out messages. */
-const makeUnconfirmed = (telemetry: Telemetry.Telemetry["Service"], closing: Deferred.Deferred<void>) => {
-  const ids = new Set<Ids.MessageId>()
-  const signal = Signal.make()
-  const hasRoom = () => ids.size < maximumUnderWay || Deferred.isDoneUnsafe(closing)
-  const measure = () => telemetry.measure(Telemetry.metrics.acksPending, ids.size)
-  return {
-    ids,
-    measure,
-    hasRoom,
-    awaitRoom: signal.until(hasRoom),
-    close: Effect.andThen(Deferred.succeed(closing, undefined), Effect.sync(signal.notify)),
-    remove: (removed: Iterable<Ids.MessageId>) => {
-      for (const id of removed) ids.delete(id)
-      if (hasRoom()) signal.notify()
-      measure()
-    }
-  }
-}
-
-/** Has a batch acknowledged, however often it has to be sent; it fails once another try makes no sense. */
-const makePersist = Effect.fnUntraced(function* (
-  closing: Deferred.Deferred<void>,
-  flushTimeout: Duration.Duration,
-  isHopeless: (error: BlazeError.BlazeError) => boolean,
-  warn: (error: BlazeError.BlazeError) => Effect.Effect<void>
-) {
-  const transport = yield* Transport
-  const { acknowledgeRetry: retry } = yield* Settings.checked
-  // While closing there is a deadline, and no sense in a long wait; nor has the end of the bot to wait for a pause.
-  const pause = (delay: Duration.Duration) =>
-    Effect.suspend(() =>
-      Deferred.isDoneUnsafe(closing)
-        ? Effect.sleep(Duration.min(delay, closingDelay))
-        : Effect.raceFirst(Effect.sleep(delay), Deferred.await(closing))
-    )
-
-  return Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
-    let pauses = yield* Elapsed.delays(retry)
-    while (true) {
-      const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
-      const result = yield* Effect.result(
-        transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
-      )
-      if (Result.isSuccess(result)) return
-      const error = result.failure
-      if (isHopeless(error) || last) return yield* error
-      yield* warn(error)
-      // Halves may pass where the whole is too large.
-      if (error.isTooLarge && ids.length > 1) return yield* error
-      const next = yield* pauses(error)
-      // There is no last time: a schedule that comes to its end begins anew.
-      if (Option.isNone(next)) pauses = yield* Elapsed.delays(retry)
-      const delay = Option.getOrElse(next, () => restartDelay)
-      yield* pause(Duration.sum(delay, error.retryAfter))
-    }
-  })
-})
-
-/** A handler that has outlived the end of the bot: its message comes back, and nothing else would tell why. */
-const makeLate = (fork: (effect: Effect.Effect<void>) => void) => {
-  const late: Array<Ids.MessageId> = []
-  const tell = Effect.andThen(
-    Effect.yieldNow,
-    Effect.suspend(() => {
-      const ids = late.splice(0)
-      return Effect.logWarning(
-        `${ids.length} messages were handled after the bot had ended, too late to be acknowledged, and will come back: ${Ids.list(ids)}`
-      )
-    })
-  )
-  return (id: Ids.MessageId) => {
-    if (late.push(id) === 1) fork(tell)
-  }
-}
-
-/** Says what becomes of a batch. */
-const makeSend = Effect.fnUntraced(function* (
-  unconfirmed: ReturnType<typeof makeUnconfirmed>,
-  closing: Deferred.Deferred<void>,
-  flushTimeout: Duration.Duration
-) {
-  const connection = yield* Connection.Connection
-  const states = yield* States.States
-  const { awaitClock } = yield* Settings.checked
-  const telemetry = yield* Telemetry.Telemetry
-  const { metrics } = Telemetry
-
-  // Only a clock that is waited for can be set.
-  const isFatal = (error: BlazeError.BlazeError) => error.isFatal && !(awaitClock && error.isClockWrong)
-
-  // One line a minute speaks for all batches that fail.
-  let warnedAt = -Infinity
-  const warn = (error: BlazeError.BlazeError) =>
-    Effect.suspend(() => {
-      const now = telemetry.now()
-      if (now - warnedAt < warningPeriod) return Effect.void
-      warnedAt = now
-      return Effect.logWarning(`${unconfirmed.ids.size} messages are not acknowledged yet. ${error.message}`)
-    })
-
-  const persist = yield* makePersist(closing, flushTimeout, (error) => isFatal(error) || isRefusal(error), warn)
-
-  const done = (ids: ReadonlyArray<Ids.MessageId>) =>
-    Effect.andThen(
-      states.confirm(ids),
-      Effect.sync(() => unconfirmed.remove(ids))
-    )
-
-  const acknowledge: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void> = Effect.fnUntraced(function* (ids) {
-    if (ids.length === 0) return
-    const result = yield* Effect.result(persist(ids))
-    if (Result.isSuccess(result)) return yield* done(ids)
-    const error = result.failure
-    if (isFatal(error)) return yield* connection.stop(error)
-    // Only the end of the bot ends the tries of a batch that is not refused; flush tells what is left.
-    if (!isRefusal(error) && !(error.isTooLarge && ids.length > 1)) return
-    if (ids.length > 1) {
-      // One id that the server does not take spoils the batch, or it is too large: halve it until the id is alone.
-      const middle = Math.ceil(ids.length / 2)
-      yield* acknowledge(ids.slice(0, middle))
-      return yield* acknowledge(ids.slice(middle))
-    }
-    telemetry.measure(metrics.acksDropped, 1)
-    yield* Effect.logError(`The server does not take the acknowledgement of message ${ids.join()}; it is dropped.`)
-    yield* done(ids)
-  })
-
-  // Another process has handled them meanwhile, and says so to the server itself.
-  const leave = (ids: ReadonlyArray<Ids.MessageId>, own: ReadonlyArray<Ids.MessageId>) => {
-    const kept = new Set(own)
-    const others = ids.filter((id) => !kept.has(id))
-    for (const id of others) states.settle(id, "Forgotten")
-    unconfirmed.remove(others)
-    return Effect.logError(`These messages belong to another process, which acknowledges them: ${Ids.list(others)}`)
-  }
-
-  return (ids: ReadonlyArray<Ids.MessageId>) => {
-    const sending = Effect.suspend(() => {
-      const began = telemetry.now()
-      telemetry.measure(metrics.ackBatch, ids.length)
-      unconfirmed.measure()
-      return Effect.ensuring(
-        Effect.flatMap(states.commit(ids, Store.Handled), (own) =>
-          own.length === ids.length ? acknowledge(ids) : Effect.andThen(leave(ids, own), acknowledge(own))
-        ),
-        Effect.sync(() => telemetry.measure(metrics.ackTime, (telemetry.now() - began) / 1000))
-      )
-    })
-    return Telemetry.withSpan(sending, Telemetry.span.acknowledge, { size: ids.length })
-  }
-})
-
-/**
- * @category layers
- * @since 0.1.0
- */
-export const layer: Layer.Layer<
-  Acks,
-  BlazeError.BlazeError,
-  Transport | Connection.Connection | States.States | Telemetry.Telemetry
-> = Layer.effect(
-  Acks,
-  Effect.gen(function* () {
-    const transport = yield* Transport
-    const { inbox } = yield* Connection.Connection
-    const { acknowledgeBatch, acknowledgeWithin, flushTimeout } = yield* Settings.checked
-    const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
-    const closing = yield* Deferred.make<void>()
-    const unconfirmed = makeUnconfirmed(yield* Telemetry.Telemetry, closing)
-    const fork = Effect.runForkWith(yield* Effect.context<never>())
-    const late = makeLate(fork)
-    const send = yield* makeSend(unconfirmed, closing, flushTimeout)
-
-    // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
-    const work = Stream.fromQueue(queue).pipe(
-      Stream.groupedWithin(Math.min(acknowledgeBatch, transport.maximum), acknowledgeWithin),
-      Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
-      Stream.runDrain
-    )
-    // From the first acknowledgement on: many bots are idle.
-    let worker: Fiber.Fiber<void> | undefined
-
-    const flush = Effect.gen(function* () {
-      yield* unconfirmed.close
-      yield* Queue.end(queue)
-      if (worker === undefined) return
-      const deadline = Duration.isZero(flushTimeout)
-        ? Effect.repeat(Effect.yieldNow, { times: turns })
-        : Effect.sleep(flushTimeout)
-      yield* Effect.raceFirst(Fiber.await(worker), deadline)
-      yield* Fiber.interrupt(worker)
-      if (unconfirmed.ids.size > 0) {
-        yield* Effect.logWarning(
-          `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed.ids)}`
-        )
-        unconfirmed.remove([...unconfirmed.ids])
-      }
-    })
-    yield* Effect.addFinalizer(() => flush)
-
-    const room = transport.behindMessages ? inbox.urgently(unconfirmed.awaitRoom) : unconfirmed.awaitRoom
-
-    return Acks.of({
-      offer: (id) => {
-        if (!Queue.offerUnsafe(queue, id)) return late(id)
-        unconfirmed.ids.add(id)
-        worker ??= fork(work)
-      },
-      room: Effect.suspend(() => (unconfirmed.hasRoom() ? Effect.void : room)),
-      flush
-    })
-  })
 )

@@ -23,28 +23,32 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
+import * as Acknowledgements from "./internal/Acknowledgements.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
-import * as Connection from "./Connection.ts"
+import * as Connection from "./internal/Connection.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Handling from "./internal/Handling.ts"
 import * as Dropped from "./internal/Dropped.ts"
 import * as Envelope from "./Envelope.ts"
-import * as Frame from "./Frame.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
+import * as Branded from "./internal/Branded.ts"
 import * as Keyed from "./Keyed.ts"
-import * as Ledger from "./Ledger.ts"
+import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
-import * as Sender from "./Sender.ts"
+import * as Sender from "./internal/Sender.ts"
 import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
-import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 import * as Underway from "./internal/Underway.ts"
 import * as Unread from "./internal/Unread.ts"
+
+export { Status } from "./internal/Connection.ts"
 
 /**
  * The news about a message that the bot sent.
@@ -166,7 +170,7 @@ export interface SendAllOptions {
  *       Effect.map(Ids.derive("spring sale", user), (id) => ({
  *         to: { user },
  *         content: "The sale begins.",
- *         id: id as Ids.MessageId
+ *         id
  *       }))
  *     ),
  *     Blaze.sendAll(),
@@ -281,12 +285,12 @@ const makeConsumer = (): Consumer => {
 }
 
 /** What is handed out, to one consumer at a time. */
-const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "leave">) => {
+const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Handling.Actions, "leave">) => {
   let consumer: Consumer | undefined
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
 
-  const actionsOf = (own: Consumer): Delivery.Actions => ({
+  const actionsOf = (own: Consumer): Handling.Actions => ({
     ...actions,
     leave: (entry) => {
       entry.hands = Underway.inNobodysHands
@@ -326,12 +330,12 @@ const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Delivery.Actions, "
 
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const ledger = yield* Ledger.make
   const sender = yield* Sender.make
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
-  const observer = yield* Delivery.Observer
+  const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
 
   const { deliveries, isQuiet } = makeDeliveries(ledger, {
@@ -358,7 +362,7 @@ const make = Effect.gen(function* () {
     deliveries,
     receipts: connection.receipts.pipe(
       Stream.map((view) => ({
-        messageId: Ids.toLowerCase(view.message_id) as Ids.MessageId,
+        messageId: Branded.messageId(Ids.toLowerCase(view.message_id)),
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),
@@ -384,7 +388,7 @@ const make = Effect.gen(function* () {
 })
 
 // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
-const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Delivery.Actions) => {
+const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Handling.Actions) => {
   let received: ReadonlyArray<Ledger.Open> = []
   let next = 0
   const take = (): Arr.NonEmptyReadonlyArray<Delivery.Delivery> | undefined => {
@@ -392,7 +396,7 @@ const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Deli
       const entry = received[next++]!
       if (entry.value === undefined) continue
       entry.hands = own.hands
-      return [new Delivery.Delivery(entry.value, entry, actions)]
+      return [new Handling.Delivery(entry.value, entry, actions)]
     }
   }
   const takeMore = Effect.gen(function* () {
@@ -432,7 +436,7 @@ export type Platform =
  * @since 0.1.0
  */
 export interface Ports<StoreServices, QuotaServices> {
-  readonly acks?: Layer.Layer<Acks.Transport, never, Connection.Connection | MixinApi.MixinApi> | undefined
+  readonly acks?: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi> | undefined
   readonly store?: Layer.Layer<Store.Store, BlazeError.BlazeError, StoreServices> | undefined
   readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
@@ -449,15 +453,15 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
   const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
     Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
-  const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer.pipe(Layer.provide(Frame.layer))))
-  const telemetry = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Telemetry.layer(userId)))
+  const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
+  const meter = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
       Layer.provide(Sender.layerSocket),
-      Layer.provide(Acks.layer.pipe(Layer.provide(acks))),
+      Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
-      Layer.provide(Layer.merge(own, telemetry))
+      Layer.provide(Layer.merge(own, meter))
     )
   )
 }

@@ -8,7 +8,6 @@
  */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 
@@ -531,41 +530,4 @@ export const problemOf = (error: unknown, otherwise: string): string => {
   const [line = ""] = error.message.split("\n")
   // An agent may put its proxy's address, with the password, or the request into its message.
   return line === "" || /\/\/|@|bearer|basic|authorization|eyJ/i.test(line) ? otherwise : line.slice(0, maximumProblem)
-}
-
-const isLoopback = (hostname: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)
-
-/**
- * The address, when it is one that a token may be sent to: encrypted, or on this machine.
- *
- * @since 0.1.0
- */
-export const requireSecure = (address: string, scheme: "ws" | "http"): Result.Result<URL, BlazeError> => {
-  const url = URL.canParse(address) ? new URL(address) : undefined
-  const secure = url?.protocol === `${scheme}s:`
-  const local = url?.protocol === `${scheme}:` && isLoopback(url.hostname)
-  return url !== undefined && (secure || local) && url.hash === ""
-    ? Result.succeed(url)
-    : Result.fail(
-        make(
-          new InvalidSetting({
-            setting: "address",
-            field: scheme === "ws" ? "BLAZE_URL" : "BLAZE_API_URL",
-            expected: `an address that begins with ${scheme}s:// (with ${scheme}:// on this machine only)`
-          })
-        )
-      )
-}
-
-/**
- * The addresses of a setting, one or many, when each of them is one that a token may be sent to.
- *
- * @since 0.1.0
- */
-export const requireSecureAll = (
-  addresses: string | ReadonlyArray<string>,
-  scheme: "ws" | "http"
-): Result.Result<ReadonlyArray<URL>, BlazeError> => {
-  const list = typeof addresses === "string" ? [addresses] : addresses
-  return Result.all((list.length === 0 ? [""] : list).map((address) => requireSecure(address, scheme)))
 }

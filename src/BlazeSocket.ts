@@ -24,12 +24,15 @@ import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
+import * as SecureAddress from "./internal/SecureAddress.ts"
 import type * as Envelope from "./Envelope.ts"
-import * as Frame from "./Frame.ts"
+import * as Frame from "./internal/Frame.ts"
+import type * as Gzip from "./Gzip.ts"
 import * as Answer from "./internal/Answer.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 
 /** The WebSocket subprotocol. Source: the official documentation and the Go, Node and Flutter clients. */
 export const subprotocol = "Mixin-Blaze-1"
@@ -196,84 +199,83 @@ const missedPeriods = 2
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Signer.Signer | Frame.Frame> =
-  Layer.effect(
-    BlazeSocket,
-    Effect.gen(function* () {
-      const { dial } = yield* Dialer
-      const signer = yield* Signer.Signer
-      const frame = yield* Frame.Frame
-      const telemetry = yield* Telemetry.make(signer.userId)
-      const { handshakeTimeout, pingPeriod, url: given } = yield* Settings.checked
-      const urls = yield* Effect.fromResult(BlazeError.requireSecureAll(given, "ws"))
-      let inUse = 0
+export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Signer.Signer | Gzip.Gzip> = Layer.effect(
+  BlazeSocket,
+  Effect.gen(function* () {
+    const { dial } = yield* Dialer
+    const signer = yield* Signer.Signer
+    const frame = yield* Frame.Frame
+    const meter = yield* Meter.make(signer.userId)
+    const { handshakeTimeout, pingPeriod, url: given } = yield* Settings.checked
+    const urls = yield* Effect.fromResult(SecureAddress.all(given, "ws"))
+    let inUse = 0
 
-      const openAt = Effect.fnUntraced(function* (url: URL) {
-        const signedAt = yield* Clock.currentTimeMillis
-        const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
-        const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
-        const reader = yield* dialed.socket.reader.pipe(
-          Effect.catch((error) => Effect.flip(toBlazeError(error, url, signedAt))),
-          // The platform's own timeout knows neither a proxy that is silent nor a server that answers byte by byte.
-          Effect.timeoutOrElse({
-            duration: handshakeTimeout,
-            orElse: () => Effect.fail(handshakeTimedOut(url))
-          })
-        )
-        const writer = yield* dialed.socket.writer
+    const openAt = Effect.fnUntraced(function* (url: URL) {
+      const signedAt = yield* Clock.currentTimeMillis
+      const token = yield* signer.token({ method: "GET", uri: url.pathname + url.search, body: "" })
+      const dialed = yield* dial({ url, token, subprotocol, handshakeTimeout })
+      const reader = yield* dialed.socket.reader.pipe(
+        Effect.catch((error) => Effect.flip(toBlazeError(error, url, signedAt))),
+        // The platform's own timeout knows neither a proxy that is silent nor a server that answers byte by byte.
+        Effect.timeoutOrElse({
+          duration: handshakeTimeout,
+          orElse: () => Effect.fail(handshakeTimedOut(url))
+        })
+      )
+      const writer = yield* dialed.socket.writer
 
-        let ended: BlazeError.BlazeError | undefined
-        const fail = (error: Socket.SocketError) =>
-          ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url, signedAt))
+      let ended: BlazeError.BlazeError | undefined
+      const fail = (error: Socket.SocketError) =>
+        ended ? Effect.fail(ended) : Effect.flip(toBlazeError(error, url, signedAt))
 
-        yield* Effect.gen(function* () {
-          let seen = dialed.signsOfLife()
-          let missed = 0
-          while (missed < missedPeriods) {
-            yield* dialed.ping
-            yield* Effect.sleep(pingPeriod)
-            const now = dialed.signsOfLife()
-            missed = now !== seen || dialed.isPaused() ? 0 : missed + 1
-            seen = now
-          }
-          ended = silent
-          yield* dialed.terminate
-        }).pipe(Effect.forkScoped)
-
-        const receive = Effect.catch(reader.pull, fail)
-        const wire: Wire = {
-          host: url.host,
-          signedAt,
-          // Acquiring the reader again must not dial again.
-          socket: Socket.make({ reader: Effect.succeed(reader), writer: dialed.socket.writer }),
-          receive,
-          decode: frame.decode,
-          envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
-            Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
-          ),
-          send: (envelope) =>
-            Effect.suspend(() => {
-              const bytes = frame.encode(envelope)
-              telemetry.measure(Telemetry.metrics.framesSent, 1)
-              telemetry.measure(Telemetry.metrics.bytesSent, bytes.length)
-              return Effect.catch(writer.write(bytes), fail)
-            }),
-          isSaturated: dialed.isSaturated
+      yield* Effect.gen(function* () {
+        let seen = dialed.signsOfLife()
+        let missed = 0
+        while (missed < missedPeriods) {
+          yield* dialed.ping
+          yield* Effect.sleep(pingPeriod)
+          const now = dialed.signsOfLife()
+          missed = now !== seen || dialed.isPaused() ? 0 : missed + 1
+          seen = now
         }
-        return wire
-      })
+        ended = silent
+        yield* dialed.terminate
+      }).pipe(Effect.forkScoped)
 
-      const open = Effect.suspend(() => {
-        const tried = inUse
-        return Effect.tapError(openAt(urls[tried]!), (error) =>
-          Effect.sync(() => {
-            if (error.isHostBound && inUse === tried) inUse = (tried + 1) % urls.length
-          })
-        )
-      })
-      return BlazeSocket.of({ open })
+      const receive = Effect.catch(reader.pull, fail)
+      const wire: Wire = {
+        host: url.host,
+        signedAt,
+        // Acquiring the reader again must not dial again.
+        socket: Socket.make({ reader: Effect.succeed(reader), writer: dialed.socket.writer }),
+        receive,
+        decode: frame.decode,
+        envelopes: Stream.fromPull(Effect.succeed(receive)).pipe(
+          Stream.mapEffect((bytes) => Effect.fromResult(frame.decode(bytes)))
+        ),
+        send: (envelope) =>
+          Effect.suspend(() => {
+            const bytes = frame.encode(envelope)
+            meter.measure(Telemetry.metrics.framesSent, 1)
+            meter.measure(Telemetry.metrics.bytesSent, bytes.length)
+            return Effect.catch(writer.write(bytes), fail)
+          }),
+        isSaturated: dialed.isSaturated
+      }
+      return wire
     })
-  )
+
+    const open = Effect.suspend(() => {
+      const tried = inUse
+      return Effect.tapError(openAt(urls[tried]!), (error) =>
+        Effect.sync(() => {
+          if (error.isHostBound && inUse === tried) inUse = (tried + 1) % urls.length
+        })
+      )
+    })
+    return BlazeSocket.of({ open })
+  })
+).pipe(Layer.provide(Frame.layer))
 
 /**
  * One connection as a channel: requests in, envelopes out, as gzip frames in both directions.

@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Handling from "./internal/Handling.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as Ids from "./Ids.ts"
 import * as Keyed from "./Keyed.ts"
@@ -26,6 +27,7 @@ import type * as Message from "./Message.ts"
 import * as Setting from "./internal/Setting.ts"
 import * as Signal from "./internal/Signal.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Meter from "./internal/Meter.ts"
 import * as Underway from "./internal/Underway.ts"
 
 /**
@@ -77,10 +79,10 @@ export const match =
     type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
     const { _tag, isSaid } = delivery.message
     const own = cases[_tag] as ((delivery: Delivery.Delivery) => Result) | undefined
-    if (own !== undefined) return Delivery.call(own, delivery)
-    if (!isSaid) return Delivery.unread(delivery)
-    const orElse = Delivery.call(cases.orElse, delivery) as Result
-    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Delivery.unread(delivery), orElse) : orElse
+    if (own !== undefined) return Handling.call(own, delivery)
+    if (!isSaid) return Handling.unread(delivery)
+    const orElse = Handling.call(cases.orElse, delivery) as Result
+    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Handling.unread(delivery), orElse) : orElse
   }
 
 /**
@@ -157,7 +159,7 @@ interface Handling<E> extends Running {
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
 const makeSweeper = Effect.fnUntraced(function* (
-  telemetry: Telemetry.Telemetry["Service"],
+  meter: Meter.Meter["Service"],
   timeout: Duration.Duration | undefined
 ) {
   const { metrics } = Telemetry
@@ -165,10 +167,10 @@ const makeSweeper = Effect.fnUntraced(function* (
   const period = timeout === undefined ? 1000 : Math.max(1, Math.min(1000, Duration.toMillis(timeout) / 10))
 
   const sweep = Effect.gen(function* () {
-    const now = telemetry.now()
+    const now = meter.now()
     const oldest = running.oldest()
-    telemetry.measure(metrics.handlersRunning, running.size())
-    telemetry.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+    meter.measure(metrics.handlersRunning, running.size())
+    meter.measure(metrics.oldestHandler, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     const slow: Array<Ids.MessageId> = []
     for (const entry of running.entries()) {
       const handling = entry.value!
@@ -195,7 +197,7 @@ const makeSweeper = Effect.fnUntraced(function* (
   return {
     ...running,
     begin: (handling: Running) => {
-      handling.entry = running.begin(handling, telemetry.now())
+      handling.entry = running.begin(handling, meter.now())
       signal.notify()
     }
   }
@@ -236,15 +238,15 @@ const makeTries = <E, R, R2>(
 
   const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
     timeout === undefined
-      ? Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+      ? Handling.observe(handling.delivery, Handling.call(handler, handling.delivery))
       : Effect.withFiber((fiber) => {
           handling.fiber = fiber
           handling.deadline = now() + timeoutMillis
-          return Delivery.observe(handling.delivery, Delivery.call(handler, handling.delivery))
+          return Handling.observe(handling.delivery, Handling.call(handler, handling.delivery))
         })
 
   const spanned = (handling: Handling<E>) =>
-    Telemetry.withSpan(
+    Meter.withSpan(
       Effect.suspend(() => once(handling)),
       Telemetry.span.handle,
       { messageId: handling.delivery.message.id }
@@ -267,18 +269,18 @@ const makeTries = <E, R, R2>(
     }
     handling.stage = "deciding"
     handling.failure = cause
-    return yield* Delivery.call((delivery) => onFailure(delivery, cause), handling.delivery)
+    return yield* Handling.call((delivery) => onFailure(delivery, cause), handling.delivery)
   })
 
   return { first, after }
 }
 
 /** Tells at the end whose handlers did not finish. */
-const makeInterrupted = Effect.fnUntraced(function* (telemetry: Telemetry.Telemetry["Service"]) {
+const makeInterrupted = Effect.fnUntraced(function* (meter: Meter.Meter["Service"]) {
   const interrupted: Array<Ids.MessageId> = []
   yield* Effect.addFinalizer(() => {
-    telemetry.measure(Telemetry.metrics.handlersRunning, 0)
-    telemetry.measure(Telemetry.metrics.oldestHandler, 0)
+    meter.measure(Telemetry.metrics.handlersRunning, 0)
+    meter.measure(Telemetry.metrics.oldestHandler, 0)
     return interrupted.length === 0
       ? Effect.void
       : Effect.logWarning(
@@ -296,10 +298,10 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
   settings: Settings<E, R2>,
   userId: Ids.UserId
 ) {
-  const telemetry = yield* Telemetry.make(userId)
-  const tries = makeTries(handler, settings, yield* Telemetry.Traced, telemetry.now)
-  const interrupted = yield* makeInterrupted(telemetry)
-  const running = yield* makeSweeper(telemetry, settings.timeout)
+  const meter = yield* Meter.make(userId)
+  const tries = makeTries(handler, settings, yield* Telemetry.Traced, meter.now)
+  const interrupted = yield* makeInterrupted(meter)
+  const running = yield* makeSweeper(meter, settings.timeout)
 
   const begin = (handling: Handling<E>): Settling<E, R | R2> => {
     Delivery.hold(handling.delivery)
@@ -312,12 +314,12 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     const entry = handling.entry!
     handling.stage = "settling"
     running.end(entry)
-    const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Delivery.outcomeOf(exit.value)]
-    telemetry.measure(Telemetry.metrics.handlerTime, (telemetry.now() - entry.since) / 1000, outcome)
-    return Delivery.settleUnsafe(
+    const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Handling.outcomeOf(exit.value)]
+    meter.measure(Telemetry.metrics.handlerTime, (meter.now() - entry.since) / 1000, outcome)
+    return Handling.settleUnsafe(
       delivery,
       exit,
-      outcome === "given_up" && failure ? Delivery.reasonOf(failure) : undefined
+      outcome === "given_up" && failure ? Handling.reasonOf(failure) : undefined
     )
   }
 

@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Ids from "./Ids.ts"
+import * as Uuid from "./internal/Uuid.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Signer from "./Signer.ts"
 
@@ -193,7 +194,7 @@ export const make: Effect.Effect<
       const problem = checkGroup(group)
       if (problem !== undefined) return yield* problem
       const { announcement, key, members, name } = group
-      const randomId = key === undefined ? yield* random.uuidV4() : yield* Ids.deriveWith(digest, ["group", botId, key])
+      const randomId = key === undefined ? yield* random.uuidV4() : yield* Uuid.derive(digest, ["group", botId, key])
       const id = yield* Ids.groupConversation({ ownerId: botId, name, randomId, participants: members }).pipe(
         Effect.provideService(Digest.Digest, digest)
       )

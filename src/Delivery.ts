@@ -7,437 +7,21 @@
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import * as BlazeError from "./BlazeError.ts"
-import * as Ids from "./Ids.ts"
-import * as Restart from "./internal/Restart.ts"
-import type * as Ledger from "./Ledger.ts"
+import * as Handling from "./internal/Handling.ts"
 import type * as Message from "./Message.ts"
-import type * as Outgoing from "./Outgoing.ts"
 
-/**
- * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
- *
- * @category models
- * @since 0.1.0
- */
-export type Recipient = { readonly user: Ids.UserId } | { readonly conversation: Ids.ConversationId }
-
-/**
- * How an answer is told from another one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface AnswerOptions {
-  /**
-   * Takes the place of the content in the answer's id. Give one when the content may differ when the handler runs again (a
-   * language model, a clock), and when the same thing is to be said twice.
-   */
-  readonly key?: string | undefined
-}
-
-/**
- * What became of a delivery: `Ack`, it is done and will not come back; `Defer`, it is not, and is offered again later; `GiveUp`, no
- * further try of this process can change it: it is neither offered again nor acknowledged, so that a mended program gets it.
- *
- * @category models
- * @since 0.1.0
- */
-export type Outcome = { readonly _tag: "Ack" } | { readonly _tag: "Defer" } | { readonly _tag: "GiveUp" }
+export type { AnswerOptions, Delivery, Outcome, Parts, Recipient } from "./internal/Handling.ts"
+export { hold, isFinal, isOpen, settle, split } from "./internal/Handling.ts"
 
 /** @since 0.1.0 */
-export const Ack: Outcome = { _tag: "Ack" }
+export const Ack: Handling.Outcome = { _tag: "Ack" }
 /** @since 0.1.0 */
-export const Defer: Outcome = { _tag: "Defer" }
+export const Defer: Handling.Outcome = { _tag: "Defer" }
 /** @since 0.1.0 */
-export const GiveUp: Outcome = { _tag: "GiveUp" }
-
-/**
- * What a handler says by what it gives: an outcome counts by its tag, as its type says, and anything else acknowledges.
- *
- * @category models
- * @since 0.1.0
- */
-export const outcomeOf = (value: unknown): Outcome["_tag"] => {
-  if (!Predicate.hasProperty(value, "_tag")) return "Ack"
-  return value._tag === "Defer" || value._tag === "GiveUp" ? value._tag : "Ack"
-}
-
-/**
- * What sees a bot from within, for tests: every run of a handler, and every message that is sent, with the one that it answers.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Watch {
-  readonly around: <A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  readonly sending: (id: Ids.MessageId, answers: Ids.MessageId | undefined) => Effect.Effect<void>
-}
-
-/**
- * Who watches the bot: nobody.
- *
- * @category references
- * @since 0.1.0
- */
-export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Delivery/Observer", {
-  defaultValue: () => undefined
-})
-
-/**
- * What a delivery asks of the bot it belongs to.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Actions {
-  /** Whose message it is. */
-  readonly botId: Ids.UserId
-  readonly ack: (open: Ledger.Open) => void
-  readonly defer: (open: Ledger.Open) => Effect.Effect<void>
-  /** Says why in the log. */
-  readonly giveUp: (open: Ledger.Open, reason: string) => Effect.Effect<void>
-  /** Somebody works on it, and will settle it. */
-  readonly hold: (open: Ledger.Open) => void
-  /** Who worked on it does not any more. */
-  readonly release: (open: Ledger.Open) => void
-  /** It was released unsettled: it is for the next consumer. */
-  readonly leave: (open: Ledger.Open) => void
-  /** What watches the bot, if anything does: see `Observer`. */
-  readonly observe:
-    | (<A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>)
-    | undefined
-  /** The program had no case for the message, and will acknowledge it all the same. */
-  readonly unread: (message: Message.Message) => Effect.Effect<void>
-  readonly answer: (
-    message: Message.Message,
-    to: Recipient,
-    content: Outgoing.Content,
-    options: AnswerOptions | undefined
-  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-  readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
-  /** Has something done that nobody waits for. */
-  readonly later: (effect: Effect.Effect<void>) => void
-}
-
-/**
- * Says that somebody works on a delivery and will settle it, with `settle`: no other consumer gets its message until then.
- *
- * @category combinators
- * @since 0.1.0
- */
-export let hold: (delivery: Delivery) => void
-
-/**
- * As `settle`, at once: an effect comes back for what is more than an acknowledgement. `reason` is why a message is given up.
- *
- * @category combinators
- * @since 0.1.0
- */
-export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>, reason?: string) => Effect.Effect<void>
-
-/**
- * Has who watches the bot see one run of a handler.
- *
- * @category combinators
- * @since 0.1.0
- */
-export let observe: <A, E, R>(delivery: Delivery, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/**
- * Whether nobody has settled it yet.
- *
- * @category settling
- * @since 0.1.0
- */
-export let isOpen: (delivery: Delivery) => boolean
-
-/**
- * Counts a message for which the program has no case, and tells the log of it now and then.
- *
- * @category combinators
- * @since 0.1.0
- */
-export let unread: (delivery: Delivery) => Effect.Effect<void>
-
-/**
- * As many deliveries as there are parts.
- *
- * @category models
- * @since 0.1.0
- */
-export type Parts<
-  M extends Message.Message,
-  N extends number,
-  Taken extends ReadonlyArray<Delivery<M>> = []
-> = number extends N
-  ? ReadonlyArray<Delivery<M>>
-  : Taken["length"] extends N
-    ? Taken
-    : Parts<M, N, readonly [...Taken, Delivery<M>]>
-
-/**
- * Several deliveries of one message, for consumers that each have a part in it: it is acknowledged when every part is, deferred once one
- * is, and given up once one is.
- *
- * **When to use**
- *
- * Use before `Stream.broadcastN`, whose consumers would each settle the same delivery, the first of them for all.
- *
- * **Details**
- *
- * What is decided waits for the parts that a handler works on, so that the message is not handled beside itself when it comes again. A
- * part that nobody settles keeps the message open, as a delivery that nobody settles does.
- *
- * **Example** (An archive beside the bot)
- *
- * ```ts
- * import { Effect, Stream } from "effect"
- * import { Blaze, Delivery } from "effect-blaze"
- * import { BlazeTest } from "effect-blaze/testing"
- *
- * const archived: Array<string> = []
- *
- * const program = Effect.gen(function* () {
- *   const alice = yield* BlazeTest.user("alice")
- *   yield* alice.say("hi")
- *   const blaze = yield* Blaze.Blaze
- *   const [first, second] = yield* blaze.deliveries.pipe(
- *     Stream.take(1),
- *     Stream.map((delivery) => Delivery.split(delivery, 2)),
- *     Stream.broadcastN({ n: 2, capacity: 16 })
- *   )
- *   const archive = first.pipe(
- *     Stream.mapEffect(([part]) => Delivery.handle(({ message }) => Effect.sync(() => archived.push(message.id)))(part))
- *   )
- *   const answers = second.pipe(Stream.mapEffect(([, part]) => Delivery.handle((delivery) => delivery.reply("hello"))(part)))
- *   yield* Effect.all([Stream.runDrain(archive), Stream.runDrain(answers)], { concurrency: 2 })
- *   console.assert(archived.length === 1 && (yield* alice.reads).join() === "hello")
- * })
- *
- * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(BlazeTest.layer)))
- * ```
- *
- * @category combinators
- * @since 0.1.0
- */
-export let split: <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => Parts<M, N>
-
-/**
- * A message in the hands of the program, generic in its kind.
- *
- * **Gotchas**
- *
- * A delivery that is never settled holds its message's place for as long as the process lives. `handle`, `filter` and `Bot` settle
- * what passes through them; a plain `Stream.filter` or `Stream.take` does not.
- *
- * @category models
- * @since 0.1.0
- */
-export class Delivery<out M extends Message.Message = Message.Message> {
-  readonly message: M
-  readonly #open: Ledger.Open
-  readonly #actions: Actions
-
-  constructor(message: M, open: Ledger.Open, actions: Actions) {
-    this.message = message
-    this.#open = open
-    this.#actions = actions
-  }
-
-  static {
-    hold = (delivery) => delivery.#actions.hold(delivery.#open)
-    observe = (delivery, handled) =>
-      delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
-    isOpen = (delivery) => delivery.#open.value !== undefined
-    unread = (delivery) => delivery.#actions.unread(delivery.message)
-    split = <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => {
-      const whole = delivery.#open
-      const actionsOf = splitActions(whole, delivery.#actions, parts)
-      return Array.from(
-        { length: parts },
-        () => new Delivery(delivery.message, whole, actionsOf())
-      ) as unknown as Parts<M, N>
-    }
-    settleUnsafe = (delivery, exit, reason) => {
-      delivery.#actions.release(delivery.#open)
-      if (Exit.isSuccess(exit)) {
-        const outcome = outcomeOf(exit.value)
-        if (outcome === "Defer") return delivery.defer
-        if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
-        delivery.#actions.ack(delivery.#open)
-        return Exit.void
-      }
-      // It stays with who is about to begin again.
-      if (Restart.isIn(exit.cause)) return Exit.void
-      if (Cause.hasInterruptsOnly(exit.cause)) {
-        delivery.#actions.leave(delivery.#open)
-        return Exit.void
-      }
-      return isFinal(exit.cause) ? delivery.giveUp(reasonOf(exit.cause)) : delivery.defer
-    }
-  }
-
-  /** Done: the server is told with the next batch, and the message does not come back. */
-  get ack(): Effect.Effect<void> {
-    return Effect.sync(() => this.#actions.ack(this.#open))
-  }
-
-  /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
-  get defer(): Effect.Effect<void> {
-    return this.#actions.defer(this.#open)
-  }
-
-  /**
-   * Not done, and this process cannot do it: one error line says why, and the message is not offered again. It stays unacknowledged on
-   * the server, so that the next process gets it.
-   */
-  giveUp(reason: string): Effect.Effect<void> {
-    return this.#actions.giveUp(this.#open, reason)
-  }
-
-  /**
-   * Answers in the same conversation, and waits until the server has it.
-   *
-   * **Details**
-   *
-   * The id is derived from the message, the conversation and the content (or `key`), so that a second run sends nothing new.
-   */
-  reply(content: Outgoing.Content, options?: AnswerOptions): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
-    return this.#actions.answer(this.message, { conversation: this.message.conversationId }, content, options)
-  }
-
-  /** As `reply`, to somebody else. */
-  send(
-    to: Recipient,
-    content: Outgoing.Content,
-    options?: AnswerOptions
-  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
-    return this.#actions.answer(this.message, to, content, options)
-  }
-
-  /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, say. */
-  derive(name: string): Effect.Effect<string> {
-    return this.#actions.derive(this.message, name)
-  }
-
-  /** The bot that got it: where the streams of several are merged. */
-  get botId(): Ids.UserId {
-    return this.#actions.botId
-  }
-
-  /** It was waiting on the server when the bot connected. */
-  get fromBacklog(): boolean {
-    return this.message.fromBacklog
-  }
-
-  /** The time since the message was written, by the two clocks of the server and this machine; never negative. */
-  get age(): Effect.Effect<Duration.Duration> {
-    return Effect.map(Clock.currentTimeMillis, (now) => {
-      const at = Date.parse(this.message.createdAt)
-      return Duration.millis(Number.isFinite(at) ? Math.max(0, now - at) : 0)
-    })
-  }
-}
-
-/** What a part does to the whole, which all parts share. */
-const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
-  let open = parts
-  let held = 0
-  let decided: Effect.Effect<void> | undefined
-  let isLeft = false
-
-  const conclude = () => {
-    if (decided !== undefined) return held === 0 ? decided : Effect.void
-    if (open === 0) actions.ack(whole)
-    return Effect.void
-  }
-
-  return (): Actions => {
-    let isSettled = false
-    let holds = 0
-    const settled = (decision: Effect.Effect<void> | undefined) => {
-      // Said before its handler had ended: that it has is what was waited for.
-      if (isSettled) return conclude()
-      isSettled = true
-      open--
-      decided = decision ?? decided
-      return conclude()
-    }
-    return {
-      ...actions,
-      ack: () => {
-        const effect = settled(undefined)
-        if (decided !== undefined) actions.later(effect)
-      },
-      defer: () => Effect.suspend(() => settled(decided ?? actions.defer(whole))),
-      giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
-      hold: () => {
-        holds++
-        held++
-        actions.hold(whole)
-      },
-      release: () => {
-        if (holds === 0) return
-        holds--
-        held--
-        actions.release(whole)
-        // A part was interrupted while this one was worked on: the next consumer gets the message, unless it is settled now.
-        if (isLeft && held === 0) actions.leave(whole)
-      },
-      leave: () => {
-        isLeft = true
-        if (decided !== undefined) actions.later(conclude())
-        actions.leave(whole)
-      }
-    }
-  }
-}
-
-/**
- * Calls a handler, and takes nothing but an Effect from it: in plain JavaScript a `return` is soon forgotten.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const call = <D extends Delivery, A, E, R>(
-  handler: (delivery: D) => Effect.Effect<A, E, R>,
-  delivery: D
-): Effect.Effect<A, E, R> => effectOf(handler(delivery), [delivery])
-
-const effectOf = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  deliveries: ReadonlyArray<Delivery>
-): Effect.Effect<A, E, R> => {
-  const given: unknown = effect
-  if (Effect.isEffect(given)) return effect
-  const isPromise = Predicate.isPromiseLike(given)
-  // Nobody else will look at it, and a rejection that nobody looks at ends the process.
-  if (isPromise) given.then(undefined, () => {})
-  const messages = deliveries.map(({ message }) => message)
-  const [first] = messages
-  const names =
-    first !== undefined && messages.length === 1
-      ? `message ${first.id} (${first.category})`
-      : `messages ${Ids.list(messages.map(({ id }) => id))}`
-  return Effect.die(
-    new TypeError(
-      `The handler of ${names} gave ${isPromise ? "a Promise" : given === undefined ? "nothing" : "something else"} and not an Effect: return ${
-        isPromise
-          ? "Effect.tryPromise(() => ...) in place of an async function"
-          : "an Effect, Effect.void when there is nothing to do"
-      }.`
-    )
-  )
-}
+export const GiveUp: Handling.Outcome = { _tag: "GiveUp" }
 
 /**
  * Runs a handler, then acknowledges; what a handler fails with passes through, unacknowledged.
@@ -460,14 +44,14 @@ const effectOf = <A, E, R>(
  * @since 0.1.0
  */
 export const handle =
-  <M extends Message.Message, A, E, R>(handler: (delivery: Delivery<M>) => Effect.Effect<A, E, R>) =>
-  (delivery: Delivery<M>): Effect.Effect<A, E, R> =>
+  <M extends Message.Message, A, E, R>(handler: (delivery: Handling.Delivery<M>) => Effect.Effect<A, E, R>) =>
+  (delivery: Handling.Delivery<M>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
-      hold(delivery)
+      Handling.hold(delivery)
       // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
       return Effect.onExit(
-        Effect.suspend(() => observe(delivery, call(handler, delivery))),
-        (exit) => settle(delivery, exit)
+        Effect.suspend(() => Handling.observe(delivery, Handling.call(handler, delivery))),
+        (exit) => Handling.settle(delivery, exit)
       )
     })
 
@@ -503,21 +87,23 @@ export const handle =
  * @since 0.1.0
  */
 export const handleAll =
-  <M extends Message.Message, A, E, R>(handler: (deliveries: ReadonlyArray<Delivery<M>>) => Effect.Effect<A, E, R>) =>
-  (given: ReadonlyArray<Delivery<M>>): Effect.Effect<A, E, R> =>
+  <M extends Message.Message, A, E, R>(
+    handler: (deliveries: ReadonlyArray<Handling.Delivery<M>>) => Effect.Effect<A, E, R>
+  ) =>
+  (given: ReadonlyArray<Handling.Delivery<M>>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       // What was settled meanwhile is not handled again: a batch that begins anew has it still.
-      const open = given.filter(isOpen)
+      const open = given.filter(Handling.isOpen)
       const deliveries = open.length === 0 ? given : open
-      for (const delivery of deliveries) hold(delivery)
-      const handled = Effect.suspend(() => effectOf(handler(deliveries), deliveries))
+      for (const delivery of deliveries) Handling.hold(delivery)
+      const handled = Effect.suspend(() => Handling.effectOf(handler(deliveries), deliveries))
       return Effect.onExit(
-        deliveries.reduce((handled, delivery) => observe(delivery, handled), handled),
+        deliveries.reduce((handled, delivery) => Handling.observe(delivery, handled), handled),
         (exit) => {
           // What no further try can change of one of them may be of no account to the others.
-          const isOfOne = deliveries.length > 1 && Exit.isFailure(exit) && isFinal(exit.cause)
+          const isOfOne = deliveries.length > 1 && Exit.isFailure(exit) && Handling.isFinal(exit.cause)
           const verdict = isOfOne ? Exit.succeed(Defer) : exit
-          return Effect.forEach(deliveries, (delivery) => settle(delivery, verdict), {
+          return Effect.forEach(deliveries, (delivery) => Handling.settle(delivery, verdict), {
             concurrency: "unbounded",
             discard: true
           })
@@ -534,45 +120,8 @@ export const handleAll =
  */
 export const is =
   <N extends Message.Message>(refinement: (message: Message.Message) => message is N) =>
-  (delivery: Delivery): delivery is Delivery<N> =>
+  (delivery: Handling.Delivery): delivery is Handling.Delivery<N> =>
     refinement(delivery.message)
-
-/**
- * Why something failed, for one line in the log: errors of this library are a sentence.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const reasonOf = (cause: Cause.Cause<unknown>): string => {
-  // Anything can be failed with, also what cannot be shown: that must not become a failure of its own.
-  try {
-    const error = Cause.squash(cause)
-    return typeof error === "string" ? error : error instanceof Error ? String(error.message) : Cause.pretty(cause)
-  } catch {
-    return "it failed with something that cannot be shown."
-  }
-}
-
-const isFinalError = (error: unknown) => BlazeError.isBlazeError(error) && error.isFinal
-
-/**
- * Whether a failure is one that no further try can change: a final error of Mixin, and nothing else beside it.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const isFinal = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.length > 0 && cause.reasons.every((reason) => Cause.isFailReason(reason) && isFinalError(reason.error))
-
-/**
- * What becomes of a delivery whose handler has ended. Success acknowledges, unless it says `Defer` or `GiveUp`; a failure defers, one that
- * no further try can change gives up; an interruption decides nothing.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const settle = (delivery: Delivery, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => settleUnsafe(delivery, exit))
 
 /**
  * Keeps the deliveries of one kind, or whose message meets a condition, and acknowledges the rest.
@@ -583,20 +132,20 @@ export const settle = (delivery: Delivery, exit: Exit.Exit<unknown, unknown>): E
 export const filter: {
   <M extends Message.Message, N extends M>(
     refinement: (message: M) => message is N
-  ): <E, R>(self: Stream.Stream<Delivery<M>, E, R>) => Stream.Stream<Delivery<N>, E, R>
+  ): <E, R>(self: Stream.Stream<Handling.Delivery<M>, E, R>) => Stream.Stream<Handling.Delivery<N>, E, R>
   <M extends Message.Message>(
     predicate: (message: M) => boolean
-  ): <E, R>(self: Stream.Stream<Delivery<M>, E, R>) => Stream.Stream<Delivery<M>, E, R>
+  ): <E, R>(self: Stream.Stream<Handling.Delivery<M>, E, R>) => Stream.Stream<Handling.Delivery<M>, E, R>
 } =
   <M extends Message.Message>(predicate: (message: M) => boolean) =>
-  <E, R>(self: Stream.Stream<Delivery<M>, E, R>): Stream.Stream<Delivery<M>, E, R> =>
+  <E, R>(self: Stream.Stream<Handling.Delivery<M>, E, R>): Stream.Stream<Handling.Delivery<M>, E, R> =>
     self.pipe(
       Stream.mapArrayEffect((deliveries) => {
-        const kept: Array<Delivery<M>> = []
-        const dropped: Array<Delivery<M>> = []
+        const kept: Array<Handling.Delivery<M>> = []
+        const dropped: Array<Handling.Delivery<M>> = []
         for (const delivery of deliveries) (predicate(delivery.message) ? kept : dropped).push(delivery)
         const acknowledged = Effect.forEach(dropped, (delivery) => delivery.ack, { discard: true })
-        return Effect.as(acknowledged, [kept] as Arr.NonEmptyReadonlyArray<ReadonlyArray<Delivery<M>>>)
+        return Effect.as(acknowledged, [kept] as Arr.NonEmptyReadonlyArray<ReadonlyArray<Handling.Delivery<M>>>)
       }),
       Stream.flattenIterable
     )

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
+import * as Fields from "./internal/Fields.ts"
 
 /** The names in a path: `"id"` for `"/users/:id"`. */
 type Parameter<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`
@@ -95,9 +96,9 @@ export const decode = <Data>(
     ? Effect.succeed(undefined as Data)
     : Effect.mapError(Schema.decodeUnknownEffect(endpoint.data)(data), unexpected("an answer of an unexpected form"))
 
-const text = Envelope.salvaged(Schema.String)
-const flag = Envelope.salvaged(Schema.Boolean)
-const count = Envelope.salvaged(Envelope.FiniteOrText)
+const text = Fields.salvaged(Schema.String)
+const flag = Fields.salvaged(Schema.Boolean)
+const count = Fields.salvaged(Fields.FiniteOrText)
 
 /**
  * A user as the API shows it, a person or a bot. What some source leaves out, or has as `null` or of another type, may be absent.
@@ -148,7 +149,7 @@ export const Conversation = Schema.Struct({
   mute_until: text,
   expire_in: count,
   created_at: text,
-  participants: Envelope.salvaged(Schema.Array(Participant))
+  participants: Fields.salvaged(Schema.Array(Participant))
 })
 /** @since 0.1.0 */
 export type Conversation = typeof Conversation.Type

@@ -7,10 +7,11 @@
  * @since 0.1.0
  */
 import * as Digest from "effect/crypto/Digest"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as Uuid from "./internal/Uuid.ts"
 
 const pattern = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 const anyCase = new RegExp(`^${pattern}$`, "i")
@@ -65,6 +66,9 @@ export const MessageId = uuid.pipe(Schema.brand("effect-blaze/MessageId"))
 /** @since 0.1.0 */
 export type MessageId = typeof MessageId.Type
 
+const conversationId = Brand.nominal<ConversationId>()
+const messageId = Brand.nominal<MessageId>()
+
 const maximumListed = 20
 
 /**
@@ -81,52 +85,9 @@ export const list = (ids: Iterable<MessageId>): string => {
 
 const encoder = new TextEncoder()
 
-const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
-
-const uuidFromBytes = (digest: Uint8Array, version: number): string => {
-  let id = ""
-  for (let index = 0; index < 16; index++) {
-    let byte = digest[index]!
-    if (index === 6) byte = (byte & 0x0f) | (version << 4)
-    if (index === 8) byte = (byte & 0x3f) | 0x80
-    id += index === 4 || index === 6 || index === 8 || index === 10 ? `-${hex[byte]}` : hex[byte]
-  }
-  return id
-}
-
-const pooled = 256
-
-/**
- * Makes random UUIDs (version 4). Their bytes are drawn 256 ids at a time, since the platform takes longer to be asked than to answer.
- *
- * @category random ids
- * @since 0.1.0
- */
-export const makeRandom: Effect.Effect<Effect.Effect<string>, never, SecureRandom.SecureRandom> = Effect.map(
-  SecureRandom.SecureRandom,
-  (random) => {
-    let pool: Uint8Array = new Uint8Array(0)
-    let used = 0
-    // Looked at and taken in one step: between two, another fiber may take the last.
-    const take: Effect.Effect<string> = Effect.suspend(() => {
-      if (used < pool.length) {
-        const bytes = pool.subarray(used, used + 16)
-        used += 16
-        return Effect.succeed(uuidFromBytes(bytes, 4))
-      }
-      return Effect.flatMap(random.randomBytes(16 * pooled), (bytes) => {
-        pool = bytes
-        used = 0
-        return take
-      })
-    })
-    return take
-  }
-)
-
 const nameUuid = Effect.fnUntraced(function* (name: string) {
   const digest = yield* Digest.Digest
-  return uuidFromBytes(yield* digest.digest(Digest.md5, encoder.encode(name)), 3)
+  return Uuid.fromBytes(yield* digest.digest(Digest.md5, encoder.encode(name)), 3)
 })
 
 const fold = (a: string, b: string) => nameUuid(a < b ? a + b : b + a)
@@ -156,7 +117,7 @@ const fold = (a: string, b: string) => nameUuid(a < b ? a + b : b + a)
  * @since 0.1.0
  */
 export const contactConversation = (a: UserId, b: UserId): Effect.Effect<ConversationId, never, Digest.Digest> =>
-  Effect.map(fold(a, b), (id) => id as ConversationId)
+  Effect.map(fold(a, b), conversationId)
 
 /**
  * The id of a group, from its owner, its name, a random UUID and the members that are passed when it is created.
@@ -178,31 +139,12 @@ export const groupConversation = Effect.fnUntraced(function* (group: {
   let id = yield* fold(group.ownerId, group.name)
   id = yield* fold(id, group.randomId)
   for (const participant of group.participants.toSorted()) id = yield* fold(id, participant)
-  return id as ConversationId
+  return conversationId(id)
 })
 
-// A fixed namespace of our own (RFC 9562 section 5.5), so that ids derived here never meet ids derived elsewhere.
-const namespace = Uint8Array.of(
-  0x6b,
-  0x1d,
-  0x2f,
-  0x5e,
-  0x0c,
-  0x57,
-  0x4a,
-  0x0e,
-  0x9b,
-  0x7a,
-  0x3e,
-  0x1f,
-  0x8d,
-  0x24,
-  0x61,
-  0xc3
-)
-
 /**
- * A version 5 UUID made from a list of parts: the same parts give the same id in every process and after every crash.
+ * A version 5 UUID made from a list of parts: the same parts give the same id in every process and after every crash. For a message that
+ * is to be sent once, the `trace_id` of a transfer, or whatever else takes a UUID.
  *
  * **Gotchas**
  *
@@ -211,22 +153,5 @@ const namespace = Uint8Array.of(
  * @category derived ids
  * @since 0.1.0
  */
-export const derive = (...parts: Array<string>): Effect.Effect<string, never, Digest.Digest> =>
-  Effect.flatMap(Digest.Digest, (digest) => deriveWith(digest, parts))
-
-/**
- * As `derive`, for who has the `Digest` at hand.
- *
- * @category derived ids
- * @since 0.1.0
- */
-export const deriveWith = (digest: Digest.Digest["Service"], parts: ReadonlyArray<string>): Effect.Effect<string> => {
-  let name = ""
-  for (const part of parts) name += `${part.length}:${part}`
-  // A unit of UTF-16 takes three bytes at the most.
-  const bytes = new Uint8Array(namespace.length + 3 * name.length)
-  bytes.set(namespace)
-  const { written } = encoder.encodeInto(name, bytes.subarray(namespace.length))
-  const hashed = digest.digest(Digest.sha1, bytes.subarray(0, namespace.length + written))
-  return Effect.map(hashed, (hash) => uuidFromBytes(hash, 5))
-}
+export const derive = (...parts: Array<string>): Effect.Effect<MessageId, never, Digest.Digest> =>
+  Effect.flatMap(Digest.Digest, (digest) => Effect.map(Uuid.derive(digest, parts), messageId))

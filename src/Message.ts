@@ -12,7 +12,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Base64 from "./Base64.ts"
 import * as Envelope from "./Envelope.ts"
+import * as Fields from "./internal/Fields.ts"
 import * as Ids from "./Ids.ts"
+import * as Branded from "./internal/Branded.ts"
 
 const decoder = new TextDecoder()
 const noBytes = new Uint8Array(0)
@@ -45,16 +47,16 @@ abstract class Base {
 
   /** As the server wrote it, in upper case too, so that it can be acknowledged. */
   get id(): Ids.MessageId {
-    return this.view.message_id as Ids.MessageId
+    return Branded.messageId(this.view.message_id)
   }
 
   get conversationId(): Ids.ConversationId {
-    return (this.view.conversation_id ?? "") as Ids.ConversationId
+    return Branded.conversationId(this.view.conversation_id ?? "")
   }
 
   /** Who speaks: the user whom the sending app represents, else the sender. Source: the official Dart client. */
   get senderId(): Ids.UserId {
-    return (this.view.representative_id || this.view.user_id || "") as Ids.UserId
+    return Branded.userId(this.view.representative_id || this.view.user_id || "")
   }
 
   /** `PLAIN_TEXT` and so on; protocol section 5. */
@@ -81,7 +83,7 @@ abstract class Base {
   }
 
   get quotedMessageId(): Option.Option<Ids.MessageId> {
-    return this.view.quote_message_id ? Option.some(this.view.quote_message_id as Ids.MessageId) : Option.none()
+    return this.view.quote_message_id ? Option.some(Branded.messageId(this.view.quote_message_id)) : Option.none()
   }
 
   /** It was waiting on the server when the bot connected, as opposed to sent just now. */
@@ -196,10 +198,10 @@ export class Contact extends Base {
 }
 
 const LocationPayload = Schema.Struct({
-  longitude: Envelope.FiniteOrText,
-  latitude: Envelope.FiniteOrText,
-  name: Envelope.salvaged(Schema.String),
-  address: Envelope.salvaged(Schema.String)
+  longitude: Fields.FiniteOrText,
+  latitude: Fields.FiniteOrText,
+  name: Fields.salvaged(Schema.String),
+  address: Fields.salvaged(Schema.String)
 })
 
 /**
@@ -239,7 +241,7 @@ export interface Button {
 const ButtonPayload = Schema.Struct({
   label: Schema.String,
   action: Schema.String,
-  color: Envelope.salvaged(Schema.String)
+  color: Fields.salvaged(Schema.String)
 })
 
 const toButton = ({ action, color, label }: typeof ButtonPayload.Type): Button => ({
@@ -267,15 +269,15 @@ export class Buttons extends Base {
 }
 
 const CardPayload = Schema.Struct({
-  app_id: Envelope.salvaged(Ids.UserId),
+  app_id: Fields.salvaged(Ids.UserId),
   title: Schema.String,
-  description: Envelope.salvaged(Schema.String),
-  icon_url: Envelope.salvaged(Schema.String),
-  cover_url: Envelope.salvaged(Schema.String),
-  cover: Envelope.salvaged(Schema.Struct({ url: Schema.String })),
-  action: Envelope.salvaged(Schema.String),
-  actions: Envelope.salvaged(Schema.Array(ButtonPayload)),
-  shareable: Envelope.salvaged(Schema.Boolean)
+  description: Fields.salvaged(Schema.String),
+  icon_url: Fields.salvaged(Schema.String),
+  cover_url: Fields.salvaged(Schema.String),
+  cover: Fields.salvaged(Schema.Struct({ url: Schema.String })),
+  action: Fields.salvaged(Schema.String),
+  actions: Fields.salvaged(Schema.Array(ButtonPayload)),
+  shareable: Fields.salvaged(Schema.Boolean)
 })
 
 const filled = (text: string | undefined) => (text ? Option.some(text) : Option.none<string>())
@@ -319,13 +321,13 @@ const SnapshotPayload = Schema.Struct({
   snapshot_id: Schema.NonEmptyString,
   asset_id: Schema.NonEmptyString,
   amount: Schema.String.check(Schema.isPattern(decimal)),
-  opponent_id: Envelope.salvaged(Ids.UserId),
-  counter_user_id: Envelope.salvaged(Ids.UserId),
-  trace_id: Envelope.salvaged(Schema.NonEmptyString),
-  memo: Envelope.salvaged(Schema.String),
-  transaction_hash: Envelope.salvaged(Schema.NonEmptyString),
-  inscription_hash: Envelope.salvaged(Schema.NonEmptyString),
-  created_at: Envelope.salvaged(Schema.String)
+  opponent_id: Fields.salvaged(Ids.UserId),
+  counter_user_id: Fields.salvaged(Ids.UserId),
+  trace_id: Fields.salvaged(Schema.NonEmptyString),
+  memo: Fields.salvaged(Schema.String),
+  transaction_hash: Fields.salvaged(Schema.NonEmptyString),
+  inscription_hash: Fields.salvaged(Schema.NonEmptyString),
+  created_at: Fields.salvaged(Schema.String)
 })
 
 const strictDecoder = new TextDecoder("utf-8", { fatal: true })
@@ -417,10 +419,10 @@ export type Role = (typeof roles)[keyof typeof roles]
 
 const GroupEventPayload = Schema.Struct({
   action: Schema.Literals(["CREATE", "ADD", "REMOVE", "JOIN", "EXIT", "ROLE", "UPDATE", "EXPIRE"]),
-  participant_id: Envelope.salvaged(Ids.UserId),
-  user_id: Envelope.salvaged(Ids.UserId),
-  role: Envelope.salvaged(Schema.String),
-  expire_in: Envelope.salvaged(Envelope.FiniteOrText)
+  participant_id: Fields.salvaged(Ids.UserId),
+  user_id: Fields.salvaged(Ids.UserId),
+  role: Fields.salvaged(Schema.String),
+  expire_in: Fields.salvaged(Fields.FiniteOrText)
 })
 
 /**
@@ -446,7 +448,9 @@ export class GroupEvent extends Base {
     this.action = groupActions[payload.action]
     this.participantId = Option.fromUndefinedOr(payload.participant_id)
     this.actorId = Option.filter(
-      Option.fromUndefinedOr(payload.user_id ?? (view.user_id as Ids.UserId | undefined)),
+      Option.fromUndefinedOr(
+        payload.user_id ?? (view.user_id === undefined ? undefined : Branded.userId(view.user_id))
+      ),
       (id) => id !== "" && id !== nobody
     )
     this.role = payload.role !== undefined && isRole(payload.role) ? Option.some(roles[payload.role]) : Option.none()

@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "./BlazeError.ts"
+import * as SecureAddress from "./internal/SecureAddress.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Answer from "./internal/Answer.ts"
 import * as Settings from "./Settings.ts"
@@ -248,7 +249,7 @@ export const layer: Layer.Layer<
 > = Layer.effect(
   MixinApi,
   Effect.gen(function* () {
-    const urls = yield* Effect.fromResult(BlazeError.requireSecureAll((yield* Settings.checked).apiUrl, "http"))
+    const urls = yield* Effect.fromResult(SecureAddress.all((yield* Settings.checked).apiUrl, "http"))
     const addresses = urls.map(addressOf)
     const host = yield* SubscriptionRef.make(addresses[0]!.host)
     const inUse = { index: 0 }

@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Base64 from "./Base64.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
+import * as Decoding from "./internal/Decoding.ts"
 import * as Message from "./Message.ts"
 
 /**
@@ -116,7 +117,7 @@ export const read = (
   for (const line of lines) {
     number++
     if (line.trim() === "") continue
-    const view = Envelope.decodeMessageView(parse(line))
+    const view = Decoding.messageView(parse(line))
     if (Result.isFailure(view)) {
       return Result.fail(BlazeError.make(new BlazeError.BadInput({ problem: `line ${number} of the recording` })))
     }

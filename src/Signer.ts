@@ -10,13 +10,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Signature from "effect/crypto/Signature"
+import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Base64 from "./Base64.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as Claims from "./internal/Claims.ts"
 import * as Keystore from "./Keystore.ts"
 
 /**
@@ -95,36 +95,6 @@ export class Signer extends Context.Service<
   }
 >()("effect-blaze/Signer") {}
 
-const json = (value: unknown) => Base64.encode(JSON.stringify(value))
-
-/**
- * Signs claims with a key that is imported once, in the order in which they are given.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const claimsSigner = Effect.fnUntraced(function* (
-  key: Keystore.Key
-): Effect.fn.Return<
-  (claims: Readonly<Record<string, string | number>>) => Effect.Effect<string>,
-  never,
-  Signature.Signature
-> {
-  const signature = yield* Signature.Signature
-  const [alg, privateKey] =
-    key._tag === "Ed25519"
-      ? ["EdDSA", yield* Effect.orDie(Signature.privateKey(Signature.ed25519, Redacted.value(key.seed)))]
-      : ["RS512", key.privateKey]
-  const header = json({ alg, typ: "JWT" })
-  return (claims) => {
-    const signed = `${header}.${json(claims)}`
-    return Effect.map(
-      Effect.orDie(signature.sign(privateKey, encoder.encode(signed))),
-      (bytes) => `${signed}.${Base64.encode(bytes)}`
-    )
-  }
-})
-
 /**
  * A signer for a keystore; the key is imported once.
  *
@@ -134,7 +104,7 @@ export const claimsSigner = Effect.fnUntraced(function* (
 export const make = Effect.fnUntraced(function* (
   keystore: Keystore.Keystore
 ): Effect.fn.Return<Signer["Service"], never, Signature.Signature | Digest.Digest | SecureRandom.SecureRandom> {
-  const sign = yield* claimsSigner(keystore.key)
+  const sign = yield* Claims.signer(keystore.key)
   const random = yield* SecureRandom.SecureRandom
   const digest = yield* Digest.Digest
   return Signer.of({

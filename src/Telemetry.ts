@@ -1,16 +1,12 @@
 /**
  * Every metric and span name of the library.
  *
- * Guarantee: what is measured carries ids and numbers, never content or secrets; a measurement on the hot path is one addition.
+ * Guarantee: nothing is measured, and no span made, whose name does not stand here.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Elapsed from "./internal/Elapsed.ts"
-import type * as Ids from "./Ids.ts"
 
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
 const gauge = (name: string, description: string) => Metric.gauge(name, { description })
@@ -80,78 +76,9 @@ export const span = {
 } as const
 
 /**
- * Gives an effect a span: where in this library it was made tells nobody anything, and costs more than the rest of the span.
- *
- * @category spans
- * @since 0.1.0
- */
-export const withSpan = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  name: (typeof span)[keyof typeof span],
-  attributes: Record<string, unknown> = {}
-) => Effect.withSpan(self, name, { attributes, captureStackTrace: false })
-
-/**
  * Whether each request and each handler has a span: a span costs more than all that is done for a message otherwise.
  *
  * @category references
  * @since 0.1.0
  */
 export const Traced = Context.Reference<boolean>("effect-blaze/Telemetry/Traced", { defaultValue: () => false })
-
-/**
- * Measures for one bot, synchronously.
- *
- * @category services
- * @since 0.1.0
- */
-export class Telemetry extends Context.Service<
-  Telemetry,
-  {
-    /** Adds to a counter, sets a gauge, or records in a histogram. */
-    readonly measure: <State>(metric: Metric.Metric<number, State>, value: number, label?: string) => void
-    /** Milliseconds that nobody can set, see `Elapsed.now`. */
-    readonly now: () => number
-  }
->()("effect-blaze/Telemetry") {}
-
-const maximumLabels = 64
-const other = "other"
-
-/**
- * Measures in the metric registry and by the clock of the program that asks.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function* (userId: Ids.UserId): Effect.fn.Return<Telemetry["Service"]> {
-  const context = yield* Effect.context<never>()
-  const now = yield* Elapsed.now
-  const attributes = { ...(yield* Metric.CurrentMetricAttributes), bot: userId }
-  const contexts = new Map<string, typeof context>()
-  const contextOf = (label: string) => {
-    const known = contexts.get(label)
-    if (known !== undefined) return known
-    // A category is a label that comes from outside, so the number of series is bounded here.
-    if (contexts.size >= maximumLabels - 1 && label !== other) return contextOf(other)
-    const labelled = Context.add(
-      context,
-      Metric.CurrentMetricAttributes,
-      label === "" ? attributes : { ...attributes, kind: label }
-    )
-    contexts.set(label, labelled)
-    return labelled
-  }
-  return {
-    measure: (metric, value, label = "") => metric.updateUnsafe(value, contextOf(label)),
-    now
-  }
-})
-
-/**
- * Of one bot.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer = (userId: Ids.UserId): Layer.Layer<Telemetry> => Layer.effect(Telemetry, make(userId))

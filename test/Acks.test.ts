@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Acks, BlazeError, Connection, Ids, Settings, Store, Telemetry } from "effect-blaze"
+import { Acks, BlazeError, Ids, Settings, Store } from "effect-blaze"
+import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
+import * as Connection from "../src/internal/Connection.ts"
 import { BlazeTest } from "effect-blaze/testing"
 import * as States from "../src/internal/States.ts"
+import * as Meter from "../src/internal/Meter.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -27,19 +30,18 @@ const scene = Effect.fnUntraced(function* (options?: {
   const urgent: Array<number> = []
   const answer = { now: options?.answer ?? (() => Effect.void) }
   const scope = yield* Scope.make()
-  const layer = Acks.layer.pipe(
-    Layer.provide(
-      Layer.succeed(Acks.Transport, {
-        maximum: options?.maximum ?? 100,
-        atOnce: 4,
-        behindMessages: options?.behindMessages ?? false,
-        acknowledge: (messages) =>
-          Effect.suspend(() => {
-            calls.push(messages.map(({ message_id }) => Number(message_id.slice(-12))))
-            return answer.now(messages.map(({ message_id }) => message_id))
-          })
-      })
-    ),
+  const layer = Acknowledgements.layer(
+    Layer.succeed(Acks.Transport, {
+      maximum: options?.maximum ?? 100,
+      atOnce: 4,
+      behindMessages: options?.behindMessages ?? false,
+      acknowledge: (messages) =>
+        Effect.suspend(() => {
+          calls.push(messages.map(({ message_id }) => Number(message_id.slice(-12))))
+          return answer.now(messages.map(({ message_id }) => message_id))
+        })
+    })
+  ).pipe(
     Layer.provideMerge(
       Layer.effect(
         Connection.Connection,
@@ -57,7 +59,7 @@ const scene = Effect.fnUntraced(function* (options?: {
       ).pipe(Layer.provide(Connection.layer))
     ),
     Layer.provideMerge(options?.states ?? memory),
-    Layer.provide([BlazeTest.layerSocket, Telemetry.layer(me)]),
+    Layer.provide([BlazeTest.layerSocket, Meter.layer(me)]),
     Layer.provide([
       Settings.layer({
         awaitClock: options?.awaitClock ?? false,
@@ -70,7 +72,11 @@ const scene = Effect.fnUntraced(function* (options?: {
   const context = yield* Layer.buildWithScope(layer, scope)
   const run = Effect.provideContext(context)
   const offer = (...ns: ReadonlyArray<number>) =>
-    run(Effect.flatMap(Acks.Acks, (acks) => Effect.sync(() => ns.forEach((n) => acks.offer(id(n))))))
+    run(
+      Effect.flatMap(Acknowledgements.Acknowledgements, (acks) =>
+        Effect.sync(() => ns.forEach((n) => acks.offer(id(n))))
+      )
+    )
   const status = run(Effect.flatMap(Connection.Connection, ({ inbox }) => Effect.exit(inbox.arrival)))
   return { calls, logs, urgent, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
@@ -139,7 +145,7 @@ describe("Acks", () => {
       const { answer, close, offer, run } = yield* scene({ flushTimeout: 0 })
       answer.now = () => Effect.fail(api(500))
       yield* offer(...Array.from({ length: 34_000 }, (_, n) => n))
-      const room = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+      const room = yield* Effect.forkChild(run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ room }) => room)))
       yield* pass(3000)
       assert.isUndefined(room.pollUnsafe())
       answer.now = () => Effect.void
@@ -147,7 +153,7 @@ describe("Acks", () => {
       yield* Fiber.join(room)
       answer.now = () => Effect.never
       yield* offer(...Array.from({ length: 34_000 }, (_, n) => 40_000 + n))
-      const late = yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+      const late = yield* Effect.forkChild(run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ room }) => room)))
       yield* pass(0)
       assert.isUndefined(late.pollUnsafe())
       yield* close // and nobody is left waiting
@@ -162,7 +168,7 @@ describe("Acks", () => {
         const { answer, offer, run, urgent } = yield* scene({ behindMessages, flushTimeout: 0 })
         answer.now = () => Effect.never
         yield* offer(...Array.from({ length: 32_000 }, (_, n) => n))
-        yield* Effect.forkChild(run(Effect.flatMap(Acks.Acks, ({ room }) => room)))
+        yield* Effect.forkChild(run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ room }) => room)))
         yield* pass(0)
         assert.strictEqual(urgent.length, behindMessages ? 1 : 0)
       })
@@ -348,7 +354,7 @@ describe("Acks", () => {
       answer.now = () => Effect.never
       yield* offer(1)
       yield* pass(1000)
-      yield* run(Effect.flatMap(Acks.Acks, ({ flush }) => flush))
+      yield* run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ flush }) => flush))
       assert.isTrue(Exit.isSuccess(yield* Effect.exit(close)))
     })
   )
@@ -464,7 +470,7 @@ describe("Acks", () => {
       answer.now = () => Effect.fail(api(500))
       yield* offer(1, 2)
       yield* pass(1000)
-      yield* run(Effect.flatMap(Acks.Acks, ({ flush }) => flush))
+      yield* run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ flush }) => flush))
       yield* close
       assert.deepStrictEqual(calls, [
         [1, 2],
@@ -509,16 +515,15 @@ describe("Acks", () => {
       const bot = yield* BlazeTest.Account
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(
-        Acks.layer.pipe(
-          Layer.provide(Acks.layerSocket),
+        Acknowledgements.layer(Acks.layerSocket).pipe(
           Layer.provide(Connection.layer),
-          Layer.provide([memory, BlazeTest.layerSocket, Telemetry.layer(me)]),
+          Layer.provide([memory, BlazeTest.layerSocket, Meter.layer(me)]),
           Layer.provide(Settings.layer({ flushTimeout: 0 }))
         ),
         scope
       )
       yield* BlazeTest.settle
-      const acks = yield* Effect.provideContext(Acks.Acks, context)
+      const acks = yield* Effect.provideContext(Acknowledgements.Acknowledgements, context)
       for (let n = 1; n <= 161; n++) acks.offer(id(n))
       yield* pass(0)
       yield* pass(1000)

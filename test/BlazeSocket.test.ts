@@ -1,7 +1,8 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, type Scope, Stream } from "effect"
-import { BlazeError, BlazeSocket, type Envelope, Frame, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
+import { BlazeSocket, type Envelope, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
+import * as Frame from "../src/internal/Frame.ts"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { Socket } from "effect/socket"
@@ -12,6 +13,7 @@ import type { AddressInfo, Socket as NetSocket } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import { eventually, found, setWall } from "./support.ts"
+import * as SecureAddress from "../src/internal/SecureAddress.ts"
 
 const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
 
@@ -214,7 +216,7 @@ describe("addresses", () => {
     ["not an address", false]
   ] as const) {
     it(`${address} is ${allowed ? "taken" : "refused"}`, () => {
-      assert.strictEqual(Result.isSuccess(BlazeError.requireSecure(address, "ws")), allowed)
+      assert.strictEqual(Result.isSuccess(SecureAddress.one(address, "ws")), allowed)
     })
   }
 })

@@ -773,7 +773,7 @@ describe("Bot", () => {
       yield* Effect.gen(function* () {
         yield* Effect.forkChild(
           Bot.run((delivery) =>
-            Effect.map(delivery.age, (age) => found.push([delivery.fromBacklog, Duration.toSeconds(age)]))
+            Effect.map(delivery.age, (age) => found.push([delivery.message.fromBacklog, Duration.toSeconds(age)]))
           )
         )
         yield* BlazeTest.settle

@@ -15,21 +15,13 @@ import {
   SubscriptionRef,
   Stream
 } from "effect"
-import {
-  BlazeError,
-  BlazeSocket,
-  Connection,
-  type Envelope,
-  Ids,
-  Message,
-  MixinApi,
-  Settings,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, BlazeSocket, type Envelope, Ids, Message, MixinApi, Settings } from "effect-blaze"
+import * as Connection from "../src/internal/Connection.ts"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { gzipSync } from "node:zlib"
 import { setWall } from "./support.ts"
 import type * as Session from "../src/internal/Session.ts"
+import * as Meter from "../src/internal/Meter.ts"
 
 const { pass } = BlazeTest
 
@@ -65,7 +57,7 @@ const scene = Effect.fnUntraced(function* (options?: {
           : Layer.merge(BlazeTest.layerSocket, Layer.succeed(BlazeSocket.BlazeSocket, { open }))
       ),
       Layer.provide([
-        Telemetry.layer(me),
+        Meter.layer(me),
         Settings.layer({ ...every, ...options?.settings }),
         ...(options?.logs === undefined
           ? []

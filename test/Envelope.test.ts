@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Envelope } from "effect-blaze"
+import * as Decoding from "../src/internal/Decoding.ts"
 
 const failure = (error: Envelope.ErrorBody) => {
-  const { reason } = Envelope.toBlazeError(error)
+  const { reason } = Decoding.blazeError(error)
   assert(reason._tag === "ApiFailure")
   return reason
 }

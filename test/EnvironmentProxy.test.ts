@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Schedule, Stream, SubscriptionRef } from "effect"
-import { Blaze, Bot, type Connection, Settings } from "effect-blaze"
+import { Blaze, Bot, Settings } from "effect-blaze"
 import { NodeBlaze, WebSocketDialer } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { Agent } from "node:http"
@@ -171,7 +171,7 @@ describe("the proxy of the environment", () => {
     return yield* Effect.gen(function* () {
       const blaze = yield* Blaze.Blaze
       const status = yield* SubscriptionRef.changes(blaze.status).pipe(
-        Stream.filter((status: Connection.Status) => status._tag === "Waiting"),
+        Stream.filter((status: Blaze.Status) => status._tag === "Waiting"),
         Stream.runHead
       )
       assert(status._tag === "Some" && status.value._tag === "Waiting")

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result } from "effect"
-import { Frame, Gzip, PortableGzip, Settings } from "effect-blaze"
+import { Gzip, PortableGzip, Settings } from "effect-blaze"
+import * as Frame from "../src/internal/Frame.ts"
 import { ZlibGzip } from "effect-blaze/node"
 import { gzipSync } from "node:zlib"
 import { bytes, vectors } from "./support.ts"

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, Schema } from "effect"
 import { Ids } from "effect-blaze"
 import { vectors } from "./support.ts"
+import * as Uuid from "../src/internal/Uuid.ts"
 
 type Input =
   | { readonly kind: "contact"; readonly user_id: string; readonly recipient_id: string }
@@ -60,13 +61,13 @@ describe("Ids", () => {
 
   it.effect("random ids are UUIDs of version 4, and no two of them are equal", () =>
     Effect.gen(function* () {
-      const random = yield* Ids.makeRandom
+      const random = yield* Uuid.makeRandom
       const ids = yield* Effect.replicateEffect(random, 1000)
       assert.strictEqual(new Set(ids).size, 1000)
       for (const each of ids) {
         assert.match(each, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
       }
-      const other = yield* Ids.makeRandom
+      const other = yield* Uuid.makeRandom
       assert.notInclude(ids, yield* other)
     }).pipe(Effect.provide(NodeCrypto.layerSecureRandom))
   )
@@ -74,7 +75,7 @@ describe("Ids", () => {
   it.effect("a random id is whole, however fibers take turns", () =>
     Effect.gen(function* () {
       for (let before = 2030; before < 2050; before++) {
-        const random = yield* Ids.makeRandom
+        const random = yield* Uuid.makeRandom
         yield* Effect.replicateEffect(random, 255, { discard: true })
         const first = yield* Effect.forkChild(
           Effect.gen(function* () {

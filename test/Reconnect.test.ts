@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schedule, Stream, SubscriptionRef } from "effect"
-import { Blaze, type Connection, Reconnect, Settings } from "effect-blaze"
+import { Blaze, Reconnect, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 
 const delays = (schedule: Reconnect.Reconnect, count: number) =>
@@ -22,7 +22,7 @@ const watch = Effect.gen(function* () {
   const waits: Array<number> = []
   const blaze = yield* Blaze.Blaze
   yield* Effect.forkChild(
-    Stream.runForEach(SubscriptionRef.changes(blaze.status), (status: Connection.Status) =>
+    Stream.runForEach(SubscriptionRef.changes(blaze.status), (status: Blaze.Status) =>
       Effect.sync(() => {
         if (status._tag === "Waiting") waits.push(Duration.toSeconds(status.delay))
       })

@@ -1,11 +1,13 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
-import { BlazeError, type BlazeSocket, type Envelope, Ids, Inbox, Message, Telemetry } from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Message, Telemetry } from "effect-blaze"
+import * as Inbox from "../src/internal/Inbox.ts"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
 import * as Session from "../src/internal/Session.ts"
+import * as Meter from "../src/internal/Meter.ts"
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 const alice = "773e5e77-4107-45c2-b648-8fc722ed77f5"
@@ -87,13 +89,13 @@ const scene = Effect.fnUntraced(function* (options?: {
       }),
     isSaturated: () => knobs.send !== Effect.void
   }
-  const telemetry = yield* Telemetry.make(me)
-  const inbox = yield* Effect.provideService(Inbox.makeWith(size), Telemetry.Telemetry, telemetry)
+  const meter = yield* Meter.make(me)
+  const inbox = yield* Effect.provideService(Inbox.makeWith(size), Meter.Meter, meter)
   const session = yield* Session.make({
     wire,
     userId: me,
     random: yield* SecureRandom.SecureRandom,
-    telemetry,
+    meter,
     inbox,
     onReceipts: (views) => {
       for (const { message_id } of views) receipts.push(number(message_id))

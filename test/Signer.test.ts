@@ -4,11 +4,12 @@ import { Effect, Option, Redacted } from "effect"
 import { Keystore, Signer } from "effect-blaze"
 import { TestClock } from "effect/testing"
 import * as SynchronousSignature from "../src/node/SynchronousSignature.ts"
-import * as TokenVerifier from "../src/testing/TokenVerifier.ts"
+import * as TokenVerifier from "../src/testing/internal/TokenVerifier.ts"
 import type { BlazeServer } from "effect-blaze/testing"
 import { Signature } from "effect/crypto"
 import { inspect } from "node:util"
 import { pem, vectors } from "./support.ts"
+import * as Claims from "../src/internal/Claims.ts"
 
 interface TokenInput {
   readonly keystore: Record<string, string>
@@ -45,7 +46,7 @@ describe("Signer", () => {
           const keystore = yield* Keystore.fromUnknown(
             authorization_id ? { ...shape, session_id: authorization_id } : shape
           )
-          const sign = yield* Signer.claimsSigner(keystore.key)
+          const sign = yield* Claims.signer(keystore.key)
           const claims: Record<string, string | number> = {
             uid: keystore.userId,
             sid: keystore.sessionId,

@@ -3,6 +3,7 @@ import { Effect, Logger, Metric, Schedule } from "effect"
 import { Bot, Delivery, Ids, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import * as Meter from "../src/internal/Meter.ts"
 
 /** A test's own metrics. */
 const registry = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -16,7 +17,7 @@ const sum = (snapshots: ReadonlyArray<Metric.Metric.Snapshot>) =>
 describe("Telemetry", () => {
   it.effect("1 000 labels from outside make at most 64 series, and nothing goes uncounted", () =>
     Effect.gen(function* () {
-      const { measure } = yield* Telemetry.make(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
+      const { measure } = yield* Meter.make(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
       for (let n = 0; n < 1000; n++) measure(Telemetry.metrics.messages, 1, `PLAIN_${n}`)
       for (let n = 0; n < 1000; n++) measure(Telemetry.metrics.messages, 1, `PLAIN_${n}`)
       const snapshots = yield* series("blaze_messages_total")

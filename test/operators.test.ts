@@ -6,6 +6,7 @@ import { Blaze, type BlazeError, Delivery, Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { readFileSync } from "node:fs"
 import { client, lines, pass, textOf } from "./support.ts"
+import * as Handling from "../src/internal/Handling.ts"
 
 type Deliveries = Stream.Stream<Delivery.Delivery, BlazeError.BlazeError>
 /** Elements with deliveries in them, at any depth. */
@@ -293,7 +294,7 @@ const others =
 
 /** The deliveries in a value, at any depth. */
 const deliveriesIn = (value: unknown): ReadonlyArray<Delivery.Delivery> => {
-  if (value instanceof Delivery.Delivery) return [value]
+  if (value instanceof Handling.Delivery) return [value]
   if (Array.isArray(value)) return value.flatMap(deliveriesIn)
   return Predicate.isObject(value) ? Object.values(value).flatMap(deliveriesIn) : []
 }

@@ -2,22 +2,15 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Queue } from "effect"
-import {
-  BlazeError,
-  type BlazeSocket,
-  type Envelope,
-  Frame,
-  Ids,
-  Inbox,
-  Message,
-  PortableGzip,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, type BlazeSocket, type Envelope, Ids, Message, PortableGzip } from "effect-blaze"
+import * as Frame from "../src/internal/Frame.ts"
+import * as Inbox from "../src/internal/Inbox.ts"
 import { BlazeTest } from "effect-blaze/testing"
 import { SecureRandom } from "effect/crypto"
 import { gzipSync } from "node:zlib"
 import { vectors } from "./support.ts"
 import * as Session from "../src/internal/Session.ts"
+import * as Meter from "../src/internal/Meter.ts"
 
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 
@@ -46,13 +39,13 @@ const scene = Effect.fnUntraced(function* (action: string) {
     host: "memory",
     signedAt: 0
   }
-  const telemetry = yield* Telemetry.make(me)
-  const inbox = yield* Effect.provideService(Inbox.make, Telemetry.Telemetry, telemetry)
+  const meter = yield* Meter.make(me)
+  const inbox = yield* Effect.provideService(Inbox.make, Meter.Meter, meter)
   const making = yield* Session.make({
     wire,
     userId: me,
     random: yield* SecureRandom.SecureRandom,
-    telemetry,
+    meter,
     inbox,
     onReceipts: (arrived) => void receipts.push(...arrived),
     passOverBadFrames: false,

@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as BlazeError from "../BlazeError.ts"
 import * as Envelope from "../Envelope.ts"
+import * as Decoding from "./Decoding.ts"
 
 /** The answer to a request that failed; its HTTP status is 202 for errors of the API. */
 const decodeError = Schema.decodeUnknownResult(Schema.Struct({ error: Envelope.ErrorBody }))
@@ -80,7 +81,7 @@ export const read = Effect.fnUntraced(function* (answer: Answer): Effect.fn.Retu
   if (Predicate.hasProperty(json, "error") && json.error !== null) {
     const failed = decodeError(json)
     if (Result.isFailure(failed)) return yield* passing()
-    const error = Envelope.toBlazeError(failed.success.error)
+    const error = Decoding.blazeError(failed.success.error)
     if (error.reason._tag === "ApiFailure") {
       return yield* BlazeError.make(new BlazeError.ApiFailure({ ...error.reason, ...asked }))
     }

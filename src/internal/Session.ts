@@ -17,10 +17,12 @@ import * as BlazeError from "../BlazeError.ts"
 import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "../Envelope.ts"
+import * as Decoding from "./Decoding.ts"
 import type * as Ids from "../Ids.ts"
-import type * as Inbox from "../Inbox.ts"
-import * as Requests from "../Requests.ts"
+import type * as Inbox from "./Inbox.ts"
+import * as Requests from "./Requests.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * @category models
@@ -59,7 +61,7 @@ export interface Options {
   readonly userId: Ids.UserId
   readonly random: SecureRandom.SecureRandom["Service"]
   readonly inbox: Inbox.Inbox
-  readonly telemetry: Telemetry.Telemetry["Service"]
+  readonly meter: Meter.Meter["Service"]
   readonly onReceipts: (receipts: ReadonlyArray<Envelope.MessageView>) => void
   readonly passOverBadFrames: boolean
   readonly onPassedOver: (problem: BlazeError.BlazeError) => void
@@ -150,7 +152,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     request: traced
       ? (action, params, options) =>
-          Telemetry.withSpan(request(action, params, options), Telemetry.span.request, { action })
+          Meter.withSpan(request(action, params, options), Telemetry.span.request, { action })
       : request,
     ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), requests.stalled])
   }
@@ -158,7 +160,7 @@ export const make = Effect.fnUntraced(function* (
 
 /** Tells apart what comes in; gives why the connection has to end, if it has to. */
 const makeRoute = (
-  { inbox, onPassedOver, onReceipts, passOverBadFrames, telemetry, userId, wire }: Options,
+  { inbox, onPassedOver, onReceipts, passOverBadFrames, meter, userId, wire }: Options,
   requests: Requests.Requests,
   listings: ReadonlySet<string>
 ) => {
@@ -174,13 +176,13 @@ const makeRoute = (
   ): BlazeError.BlazeError | undefined => {
     const decoded = wire.decode(frame)
     if (Result.isFailure(decoded)) {
-      telemetry.measure(metrics.badFrames, 1, passOverBadFrames ? "passed_over" : "closed")
+      meter.measure(metrics.badFrames, 1, passOverBadFrames ? "passed_over" : "closed")
       if (!passOverBadFrames) return decoded.failure
       onPassedOver(decoded.failure)
       return undefined
     }
     const envelope = decoded.success
-    const told = envelope.error ? Envelope.toBlazeError(envelope.error) : undefined
+    const told = envelope.error ? Decoding.blazeError(envelope.error) : undefined
     // What answers a request of the program's own, in time or late, may be about that request alone.
     const error = told && !ownActions.has(envelope.action) ? BlazeError.ofRequest(told) : told
     // Told before whoever waits for it goes on.
@@ -188,7 +190,7 @@ const makeRoute = (
     const answered = requests.answer(envelope.id, error ? Effect.fail(error) : Effect.succeed(envelope.data))
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
-    const decodedView = Envelope.decodeMessageView(envelope.data)
+    const decodedView = Decoding.messageView(envelope.data)
     if (Result.isFailure(decodedView)) return undefined
     const view = decodedView.success
     if (isReceipt(envelope.action, view)) receipts.push(view)
@@ -208,8 +210,8 @@ const makeRoute = (
       problem = takeFrame(frame, receipts)
       if (problem !== undefined) break
     }
-    telemetry.measure(metrics.framesReceived, frames.length)
-    telemetry.measure(metrics.bytesReceived, bytes)
+    meter.measure(metrics.framesReceived, frames.length)
+    meter.measure(metrics.bytesReceived, bytes)
     requests.received.bytes += bytes
     inbox.announce()
     if (receipts.length > 0) onReceipts(receipts)

@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import type * as Message from "../Message.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * @category models
@@ -40,14 +41,14 @@ const tellUnread = (category: string, count: number) =>
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Unread, never, Telemetry.Telemetry> = Effect.gen(function* () {
-  const telemetry = yield* Telemetry.Telemetry
+export const make: Effect.Effect<Unread, never, Meter.Meter> = Effect.gen(function* () {
+  const meter = yield* Meter.Meter
   // How many messages of a category nobody has read since the log last told of it.
   const unread = new Map<string, { count: number; since: number }>()
   return {
     count: ({ category, isSaid }) =>
       Effect.suspend(() => {
-        telemetry.measure(Telemetry.metrics.unread, 1, category)
+        meter.measure(Telemetry.metrics.unread, 1, category)
         if (!isSaid) return Effect.void
         const name = unread.has(category) || unread.size < maximumCategories ? category : "other"
         const state = unread.get(name)
@@ -55,12 +56,12 @@ export const make: Effect.Effect<Unread, never, Telemetry.Telemetry> = Effect.ge
           state.count++
           return Effect.void
         }
-        unread.set(name, { count: 0, since: telemetry.now() })
+        unread.set(name, { count: 0, since: meter.now() })
         return tellUnread(name, 1)
       }),
     isEmpty: () => unread.size === 0,
     tell: Effect.suspend(() => {
-      const now = telemetry.now()
+      const now = meter.now()
       return Effect.forEach(
         [...unread],
         ([category, state]) => {

@@ -18,13 +18,12 @@ import type { Agent as HttpsAgent } from "node:https"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
-import * as Frame from "../Frame.ts"
 import type * as Gzip from "../Gzip.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as BufferBase64 from "./BufferBase64.ts"
-import * as EnvironmentProxy from "./EnvironmentProxy.ts"
+import * as EnvironmentProxy from "./internal/EnvironmentProxy.ts"
 import * as SynchronousSignature from "./SynchronousSignature.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
@@ -114,7 +113,7 @@ export const layerConfig: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> = laye
  */
 export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket | MixinApi.MixinApi, BlazeError.BlazeError> =
   Layer.merge(BlazeSocket.layer, MixinApi.layer).pipe(
-    Layer.provide([Signer.layerConfig, Frame.layer, layerHttp]),
+    Layer.provide([Signer.layerConfig, layerHttp]),
     Layer.provide(layerPlatform),
     Layer.provide(layerEnvironment)
   )

@@ -28,13 +28,17 @@ import * as Base64 from "../Base64.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Envelope from "../Envelope.ts"
+import * as Decoding from "../internal/Decoding.ts"
 import * as Gzip from "../Gzip.ts"
 import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
+import * as Branded from "../internal/Branded.ts"
+import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
-import * as Directory from "./Directory.ts"
-import * as RestApi from "./RestApi.ts"
-import * as RestRules from "./RestRules.ts"
+import * as Directory from "./internal/Directory.ts"
+import * as Face from "./internal/Face.ts"
+import * as RestApi from "./internal/RestApi.ts"
+import * as RestRules from "./internal/RestRules.ts"
 
 /**
  * Something that goes wrong once, or as often as `inject` is told.
@@ -92,17 +96,8 @@ export type Event =
  */
 export const Compression = Context.Reference<(bytes: Uint8Array) => Uint8Array>(
   "effect-blaze/testing/BlazeServer/Compression",
-  { defaultValue: () => (bytes) => withGoHeader(gzipSync(bytes, { level: compressionLevel, mtime: 0 })) }
+  { defaultValue: () => (bytes) => Face.withGoHeader(gzipSync(bytes, { level: Face.compressionLevel, mtime: 0 })) }
 )
-
-/** The level of compression that Go's server uses. */
-export const compressionLevel = 3
-
-/** Names no operating system in the header of a gzip member, as Go does; in place. */
-export const withGoHeader = (frame: Uint8Array): Uint8Array => {
-  frame[9] = 0xff
-  return frame
-}
 
 /**
  * A message that a bot sent, as the server took it.
@@ -269,33 +264,6 @@ export interface Notice {
 }
 
 /**
- * One open connection, for a face to carry bytes in and out.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ServerSession {
-  readonly receive: (frame: Uint8Array | string) => void
-  readonly closed: (code: number) => void
-}
-
-/**
- * What a face gives the server for one connection.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Output {
-  readonly send: (frame: Uint8Array | string) => void
-  /** Sends many frames at the price of one. */
-  readonly together: (send: () => void) => void
-  readonly close: (code: number, reason: string) => void
-  readonly drop: () => void
-  /** From now on nothing travels on it, and nobody is told. */
-  readonly stall: () => void
-}
-
-/**
  * @category services
  * @since 0.1.0
  */
@@ -327,12 +295,6 @@ export class BlazeServer extends Context.Service<
     /** The server's time in milliseconds. */
     readonly now: () => number
     readonly events: Stream.Stream<Event>
-    /** For the faces: a handshake, refused or granted. */
-    readonly connect: (bot: BotAccount, output: Output) => Result.Result<ServerSession, { readonly status: number }>
-    /** For the faces: a handshake that was refused before it came to the rules. */
-    readonly refuse: (bot: Option.Option<BotAccount>, status: number) => void
-    /** For the faces: a request over REST, of a bot or of nobody who is known. */
-    readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
   }
 >()("effect-blaze/testing/BlazeServer") {}
 
@@ -341,9 +303,6 @@ const retention = Duration.toMillis("7 days")
 
 /** How many messages a bot may send in a minute. Source: the official documentation. */
 const sendsPerMinute = 100_000
-
-/** How many bytes of JSON one request may have. Source: the official documentation. */
-export const maximumRequestSize = 128 * 1024
 
 /** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
@@ -369,38 +328,7 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder().decode(payload)
 
-// The words of the server, as captured and as it documents them, its slips of the pen included.
-const descriptions: Readonly<Record<number, string>> = {
-  400: "The request body can’t be pasred as valid data.",
-  401: "Unauthorized, maybe invalid token.",
-  403: "Forbidden",
-  404: "The endpoint is not found.",
-  429: "Too Many Requests",
-  500: "Internal Server Error",
-  7000: "Blaze server error.",
-  7001: "The blaze operation timeout.",
-  10001: "Internal Server Error",
-  10002: "The request data has invalid field.",
-  10006: "App update required.",
-  20116: "The group chat is full.",
-  20121: "Authorization code expired."
-}
-
-const codesOfStatus500: ReadonlySet<number> = new Set([500, 7000, 7001, 10001])
-
-/**
- * The `error` that the server answers with, the same in a frame and over REST. `field` is what a 10002 is about.
- *
- * @since 0.1.0
- */
-export const failure = (code: number, field?: string): Envelope.ErrorBody => ({
-  status: codesOfStatus500.has(code) ? 500 : 202,
-  code,
-  description: descriptions[code] ?? `Error ${code}.`,
-  ...(field === undefined ? {} : { extra: field })
-})
-
-const invalid = (field: string) => failure(10002, field)
+const invalid = (field: string) => Face.failure(10002, field)
 
 const nilId = "00000000-0000-0000-0000-000000000000"
 
@@ -485,7 +413,7 @@ interface PersonState {
 }
 
 interface Session {
-  readonly output: Output
+  readonly output: Face.Output
   /** What is to be sent after a long listing has begun, in order. */
   readonly waiting: MutableList.MutableList<() => void>
   sending: boolean
@@ -623,14 +551,14 @@ type Conversations = Directory.Directory<BotState, PersonState>
 
 const makeNewIds = Effect.gen(function* () {
   const digest = yield* Digest.Digest
-  const randomId = yield* Ids.makeRandom
+  const randomId = yield* Uuid.makeRandom
   const uuid = () => Effect.runSync(randomId)
   const nonce = uuid()
   // Those of people and messages follow from who and which: leaving one out changes no other.
-  const derive = (...parts: ReadonlyArray<string>) => Ids.deriveWith(digest, [nonce, ...parts])
+  const derive = (...parts: ReadonlyArray<string>) => Uuid.derive(digest, [nonce, ...parts])
   const groups = new Map<string, number>()
   const nextMessage = (who: string, count: number) =>
-    Effect.map(derive("message", who, String(count)), (id) => id as Ids.MessageId)
+    Effect.map(derive("message", who, String(count)), Branded.messageId)
   const contact = (bot: BotAccount, person: PersonState) =>
     Ids.contactConversation(bot.userId, person.userId).pipe(Effect.provideService(Digest.Digest, digest))
   return {
@@ -643,7 +571,7 @@ const makeNewIds = Effect.gen(function* () {
         const key = [account.userId, ...members.map(({ userId }) => userId)].join(" ")
         const count = groups.get(key) ?? 0
         groups.set(key, count + 1)
-        return Effect.map(derive("group", key, String(count)), (id) => id as Ids.ConversationId)
+        return Effect.map(derive("group", key, String(count)), Branded.conversationId)
       }),
     nextMessage,
     nextMessageUnsafe: (who: string, count: number) => Effect.runSync(nextMessage(who, count))
@@ -659,7 +587,7 @@ const makeCodec = Effect.gen(function* () {
   return {
     encode: (envelope: object) => compress(encode(JSON.stringify(envelope))),
     decode: (frame: Uint8Array) => {
-      const bytes = gunzip(frame, 2 * maximumRequestSize)
+      const bytes = gunzip(frame, 2 * Face.maximumRequestSize)
       let json: unknown
       try {
         json = JSON.parse(text(Result.getOrElse(bytes, () => "")))
@@ -667,8 +595,8 @@ const makeCodec = Effect.gen(function* () {
         json = undefined
       }
       return {
-        request: Envelope.decodeRequest(json),
-        isTooLarge: Result.isSuccess(bytes) && bytes.success.length > maximumRequestSize
+        request: Decoding.request(json),
+        isTooLarge: Result.isSuccess(bytes) && bytes.success.length > Face.maximumRequestSize
       }
     }
   }
@@ -750,7 +678,7 @@ const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView)
 type Receipts = ReturnType<typeof makeReceipts>
 
 const makeAcknowledge = (publish: Publish) => (bot: BotState, messages: ReadonlyArray<Envelope.Acknowledgement>) => {
-  const messageIds = messages.map(({ message_id }) => message_id as Ids.MessageId)
+  const messageIds = messages.map(({ message_id }) => Branded.messageId(message_id))
   for (const id of messageIds) bot.pending.delete(id)
   bot.acknowledged.push(messageIds)
   publish({ _tag: "Acknowledged", messageIds })
@@ -784,10 +712,11 @@ const checkMessage = (
   if (bytes === undefined) return Result.fail(invalid("data"))
   const conversation = conversations.get(request.conversation_id)
   if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
-    return Result.fail(failure(403))
+    return Result.fail(Face.failure(403))
   }
   const recipients = [...conversation.members.keys()]
-  if (conversation.category === "CONTACT" && recipients.some(({ blocks }) => blocks)) return Result.fail(failure(403))
+  if (conversation.category === "CONTACT" && recipients.some(({ blocks }) => blocks))
+    return Result.fail(Face.failure(403))
   return Result.succeed({ request, bytes, recipients })
 }
 
@@ -841,14 +770,14 @@ const makeSending = (
     one: (bot: BotState, params: unknown): Answer => {
       const checked = checkMessage(conversations, bot, params)
       if (Result.isFailure(checked)) return Result.fail(checked.failure)
-      if (!maySend(bot, now(), 1)) return Result.fail(failure(429))
+      if (!maySend(bot, now(), 1)) return Result.fail(Face.failure(429))
       const outgoing = accept(bot, checked.success)
       return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
     },
     all: (bot: BotState, messages: ReadonlyArray<unknown>): Result.Result<void, Envelope.ErrorBody> => {
       const checked = Result.all(messages.map((params) => checkMessage(conversations, bot, params)))
       if (Result.isFailure(checked)) return Result.fail(checked.failure)
-      if (!maySend(bot, now(), messages.length)) return Result.fail(failure(429))
+      if (!maySend(bot, now(), messages.length)) return Result.fail(Face.failure(429))
       for (const sendable of checked.success) answered(bot, accept(bot, sendable))
       return Result.void
     }
@@ -925,9 +854,9 @@ const makeReceive =
     if (faults.take("IgnoreRequest", applies)) return
     const failed = faults.take("FailRequest", applies)
     const result: Answer = failed
-      ? Result.fail(failure(failed.code))
+      ? Result.fail(Face.failure(failed.code))
       : isTooLarge
-        ? Result.fail(failure(400))
+        ? Result.fail(Face.failure(400))
         : giveAnswer(bot, session, request)
     const response = codec.encode({
       id: request.id,
@@ -947,7 +876,7 @@ const makeReceive =
 /** A handshake, and the connection that comes of it. */
 const makeConnect =
   ({ encode }: Codec, faults: Faults, publish: Publish, receive: ReturnType<typeof makeReceive>) =>
-  (bot: BotState, output: Output): Result.Result<ServerSession, { readonly status: number }> => {
+  (bot: BotState, output: Face.Output): Result.Result<Face.ServerSession, { readonly status: number }> => {
     bot.handshakes++
     const refused = faults.take("RefuseHandshake")
     if (refused) {
@@ -967,7 +896,7 @@ const makeConnect =
     }
     const error = faults.take("ErrorFrame")
     const dropped = faults.take("DropConnection")
-    if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: failure(error.code) }))
+    if (error) output.send(encode({ id: nilId, action: Envelope.Action.error, error: Face.failure(error.code) }))
     if (dropped) output.drop()
     return Result.succeed({
       receive: (frame) => {
@@ -1019,7 +948,7 @@ const accountOf = (
     identityNumber: RestApi.identityNumber(identity.userId, true),
     sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
     acknowledged: read((bot) => bot.acknowledged.slice()),
-    pending: read((bot) => [...bot.pending.keys()] as Array<Ids.MessageId>),
+    pending: read((bot) => Array.from(bot.pending.keys(), (id) => Branded.messageId(id))),
     handshakes: read((bot) => bot.handshakes),
     closeCodes: read((bot) => bot.closeCodes.slice()),
     connections: read((bot) => bot.sessions.size),
@@ -1196,7 +1125,7 @@ const makeUser = (
     const key = `${account.userId} ${name}`
     const person: PersonState = people.get(key) ?? {
       name,
-      userId: (yield* ids.derive("person", key)) as Ids.UserId,
+      userId: Branded.userId(yield* ids.derive("person", key)),
       sessionId: yield* ids.derive("session", key),
       bot,
       said: 0,
@@ -1286,7 +1215,7 @@ const userOf = (userId: Ids.UserId, name: string, isBot: boolean): Endpoint.User
 const personOf = ({ name, userId }: PersonState) => userOf(userId, name, false)
 const botOf = ({ account }: BotState) => userOf(account.userId, "bot", true)
 
-const refusal = ({ code, field }: { readonly code: number; readonly field?: string }) => failure(code, field)
+const refusal = ({ code, field }: { readonly code: number; readonly field?: string }) => Face.failure(code, field)
 
 /** What the REST API does to conversations. */
 const makeConversationRules = (
@@ -1302,7 +1231,7 @@ const makeConversationRules = (
     })
     return people.length === asked.length ? Result.succeed(people) : Result.fail(invalid("participants"))
   }
-  const known = (bot: BotState, id: string) => Result.fromOption(conversations.of(bot, id), () => failure(404))
+  const known = (bot: BotState, id: string) => Result.fromOption(conversations.of(bot, id), () => Face.failure(404))
   return {
     conversation: (bot, id) => Option.map(conversations.of(bot, id), conversations.view),
     create: (bot, { category, conversation_id, participants, ...names }) =>
@@ -1317,7 +1246,7 @@ const makeConversationRules = (
         const [person] = people
         if (person === undefined || people.length > 1) return Result.fail(invalid("participants"))
         if (conversation_id !== contactOf(bot.account, person)) return Result.fail(invalid("conversation_id"))
-        if (person.blocks) return Result.fail(failure(403))
+        if (person.blocks) return Result.fail(Face.failure(403))
         return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
       }),
     update: (bot, id, changes) =>
@@ -1350,7 +1279,7 @@ const makeRules = (
   const everybody = () => [...[...registry.users.values()].map(personOf), ...[...registry.bots.values()].map(botOf)]
   return RestApi.makeRules<BotState>({
     ...makeConversationRules(registry, conversations, contactOf),
-    failure,
+    failure: Face.failure,
     acknowledge,
     send: sending.all,
     me: botOf,
@@ -1389,26 +1318,7 @@ const make = Effect.gen(function* () {
 
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
 
-  return BlazeServer.of({
-    makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
-    makeBotWith,
-    botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
-    user: makeUser(
-      registry,
-      conversations,
-      ids,
-      enqueue,
-      receipts,
-      makeReaches(conversations, () => groupRule)
-    ),
-    group: makeGroup(registry, conversations, ids),
-    notify: makeNotify(registry, ids, enqueue),
-    setGroupRule: (rule) => Effect.sync(() => void (groupRule = rule)),
-    inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
-    heal: Effect.sync(faults.heal),
-    setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),
-    now: time.now,
-    events: Stream.fromPubSub(events),
+  const face: Face.Face = {
     connect: (account, output) => connect(registry.stateOf(account), output),
     refuse: (account, status) => {
       if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
@@ -1417,10 +1327,34 @@ const make = Effect.gen(function* () {
     request: (account, request) => {
       const injected = faults.take("FailRest")
       if (injected !== undefined) return injected
-      if (Option.isNone(account)) return RestRules.failed(failure(401))
-      return RestRules.answer(rules, registry.stateOf(account.value), request, failure(404))
+      if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
+      return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
     }
-  })
+  }
+
+  return BlazeServer.of(
+    Face.behind(face, {
+      makeBot: Effect.orDie(makeBotWith({ algorithm: "EdDSA" })),
+      makeBotWith,
+      botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
+      user: makeUser(
+        registry,
+        conversations,
+        ids,
+        enqueue,
+        receipts,
+        makeReaches(conversations, () => groupRule)
+      ),
+      group: makeGroup(registry, conversations, ids),
+      notify: makeNotify(registry, ids, enqueue),
+      setGroupRule: (rule) => Effect.sync(() => void (groupRule = rule)),
+      inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
+      heal: Effect.sync(faults.heal),
+      setClockOffset: (input) => Effect.sync(() => time.setOffset(Duration.toMillis(input))),
+      now: time.now,
+      events: Stream.fromPubSub(events)
+    })
+  )
 })
 
 /**

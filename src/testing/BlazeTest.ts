@@ -19,7 +19,6 @@ import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Dropped from "../internal/Dropped.ts"
-import * as Frame from "../Frame.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as Keyed from "../Keyed.ts"
@@ -28,8 +27,8 @@ import * as PortableGzip from "../PortableGzip.ts"
 import * as Settings from "../Settings.ts"
 import type * as Signer from "../Signer.ts"
 import * as BlazeServer from "./BlazeServer.ts"
-import * as MemoryTransport from "./MemoryTransport.ts"
-import * as Seeded from "./Seeded.ts"
+import * as MemoryTransport from "./internal/MemoryTransport.ts"
+import * as Seeded from "./internal/Seeded.ts"
 
 /**
  * The bot under test, as the server sees it.
@@ -122,11 +121,7 @@ export const layerSocket: Layer.Layer<
   BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom,
   BlazeError.BlazeError,
   Server
-> = BlazeSocket.layer.pipe(
-  Layer.provide(Frame.layer),
-  Layer.provideMerge(layerTransport),
-  Layer.provideMerge(layerPlatform)
-)
+> = BlazeSocket.layer.pipe(Layer.provideMerge(layerTransport), Layer.provideMerge(layerPlatform))
 
 /**
  * A server with one bot on it, and no client yet.
@@ -268,6 +263,6 @@ export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ 
 export const pass = (duration: Duration.Input): Effect.Effect<void> =>
   Effect.andThen(settle, Effect.andThen(TestClock.adjust(duration), settle))
 
-export type { Cast, Stranger, Weather } from "./Story.ts"
-export * from "./ReplayViews.ts"
-export * from "./Strangers.ts"
+export type { Cast, Stranger, Weather } from "./internal/Story.ts"
+export * from "./internal/ReplayViews.ts"
+export * from "./internal/Strangers.ts"

@@ -31,8 +31,9 @@ import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 import * as BlazeServer from "./BlazeServer.ts"
-import * as RestRules from "./RestRules.ts"
-import * as TokenVerifier from "./TokenVerifier.ts"
+import * as Face from "./internal/Face.ts"
+import * as RestRules from "./internal/RestRules.ts"
+import * as TokenVerifier from "./internal/TokenVerifier.ts"
 
 /**
  * Where the server listens.
@@ -65,14 +66,14 @@ const pingPeriod = "15 seconds"
 
 const bearer = (authorization: string | undefined) => /^Bearer (.+)$/.exec(authorization ?? "")?.[1] ?? ""
 
-const maximumBodySize = ByteSize.bytes(BlazeServer.maximumRequestSize)
+const maximumBodySize = ByteSize.bytes(Face.maximumRequestSize)
 
 // What is still to come of a body that nobody reads is let through when it is short: whoever is cut off while he sends may never see
 // the answer.
 const isShort = (headers: Readonly<Record<string, string | undefined>>) =>
-  headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= BlazeServer.maximumRequestSize
+  headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= Face.maximumRequestSize
 
-const invalidBody = RestRules.failed(BlazeServer.failure(400))
+const invalidBody = RestRules.failed(Face.failure(400))
 
 const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
@@ -86,10 +87,12 @@ const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Se
   )
   if (Result.isFailure(verified)) return invalidBody
   const bot = verified.success
-  if (Option.isNone(bot)) return server.request(bot, { method, uri, payload: undefined })
+  if (Option.isNone(bot)) return Face.of(server).request(bot, { method, uri, payload: undefined })
   const body = yield* Effect.orDie(text)
   const payload = body === "" ? Result.succeed(undefined) : parseJson(body)
-  return Result.isFailure(payload) ? invalidBody : server.request(bot, { method, uri, payload: payload.success })
+  return Result.isFailure(payload)
+    ? invalidBody
+    : Face.of(server).request(bot, { method, uri, payload: payload.success })
 })
 
 const rest = Effect.gen(function* () {
@@ -117,7 +120,7 @@ const refuse = (socket: Duplex, status: number, now: number) => {
   // Who keeps his half of the connection open has nothing more to say.
   socket.once("finish", () => socket.destroy())
   // A refusal of the bot is the API's own word; any other is that of something in front of it.
-  const body = status === 401 ? JSON.stringify({ error: BlazeServer.failure(401) }) : ""
+  const body = status === 401 ? JSON.stringify({ error: Face.failure(401) }) : ""
   socket.end(
     `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? ""}\r\n${headers.join("")}connection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
   )
@@ -163,7 +166,7 @@ const makeConnect =
     let stalled = false
     const early: Array<(ws: WebSocket) => void> = []
     const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
-    const session = server.connect(bot, {
+    const session = Face.of(server).connect(bot, {
       send: (frame) => whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {}))),
       together: (send) => {
         socket.cork()
@@ -200,7 +203,7 @@ const make = (port: number) =>
     const sockets = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
-      maxPayload: 2 * BlazeServer.maximumRequestSize,
+      maxPayload: 2 * Face.maximumRequestSize,
       handleProtocols: chooseProtocol
     })
 
@@ -222,7 +225,7 @@ const make = (port: number) =>
           body: Effect.succeed("")
         })
         if (Option.isSome(bot)) return connect(bot.value, request, socket, head)
-        server.refuse(TokenVerifier.claimedBot(server, token), 401)
+        Face.of(server).refuse(TokenVerifier.claimedBot(server, token), 401)
         refuse(socket, 401, server.now())
       })
       Effect.runForkWith(context)(Effect.forkIn(admit, scope))
@@ -259,9 +262,9 @@ const make = (port: number) =>
 
 // Little memory, since all of it is cleared for every frame; and one buffer of about the frame's size, since thousands may wait to be sent.
 const compress = (bytes: Uint8Array) =>
-  BlazeServer.withGoHeader(
+  Face.withGoHeader(
     Zlib.gzipSync(bytes, {
-      level: BlazeServer.compressionLevel,
+      level: Face.compressionLevel,
       windowBits: 10,
       memLevel: 3,
       chunkSize: bytes.length + 64

@@ -8,7 +8,7 @@
  */
 import type * as Random from "effect/Random"
 import type * as BlazeServer from "./BlazeServer.ts"
-import * as Seeded from "./Seeded.ts"
+import * as Seeded from "./internal/Seeded.ts"
 
 /**
  * What a person does. `where` is the group, or else the conversation with the bot; times are milliseconds from the beginning.

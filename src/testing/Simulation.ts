@@ -23,14 +23,14 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
-import * as Delivery from "../Delivery.ts"
+import * as Handling from "../internal/Handling.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as BlazeServer from "./BlazeServer.ts"
-import * as MemoryTransport from "./MemoryTransport.ts"
+import * as MemoryTransport from "./internal/MemoryTransport.ts"
 import * as Plan from "./Plan.ts"
-import * as Seeded from "./Seeded.ts"
-import * as World from "./World.ts"
+import * as Seeded from "./internal/Seeded.ts"
+import * as World from "./internal/World.ts"
 
 /**
  * What is simulated.
@@ -272,7 +272,7 @@ const makeJournal = (world: World.World) => {
     logger: Logger.make(({ cause, logLevel, message }) => {
       const parts = Array.isArray(message) ? message : [message]
       const text = parts.map(String).join(" ")
-      const why = cause.reasons.length === 0 ? "" : ` (${Delivery.reasonOf(cause)})`
+      const why = cause.reasons.length === 0 ? "" : ` (${Handling.reasonOf(cause)})`
       write(`${logLevel}: ${shorten(text + why, 400)}`)
       if (logLevel === "Fatal") defects.push(`${text}${why}`)
     }),
@@ -328,7 +328,7 @@ const makeEarth = Effect.fnUntraced(function* (world: World.World, seed: number,
   const account = yield* awaitIn(world, fork(server.makeBot))
   const buildDisk = Effect.fnUntraced(function* <D>(disk: Layer.Layer<D, unknown>) {
     const built = yield* Effect.catchCause(awaitIn(world, build(disk)), (cause) =>
-      Effect.die(new Error(`The disk cannot be built: ${Delivery.reasonOf(cause)}`))
+      Effect.die(new Error(`The disk cannot be built: ${Handling.reasonOf(cause)}`))
     )
     return Layer.succeedContext(built)
   })
@@ -427,7 +427,7 @@ type Talk = ReturnType<typeof makeTalk>
 const makeRuns = (world: World.World) => {
   const runs: Array<MutableRun> = []
   const answers = new Map<string, Array<Heard["answers"][number]>>()
-  const watch = (life: World.Life, number: number): Delivery.Watch => ({
+  const watch = (life: World.Life, number: number): Handling.Watch => ({
     // What every handler does, whoever wrote it: which message it is for, when it began and ended, and what it cost.
     around: (message, handled) =>
       Effect.suspend(() => {
@@ -446,8 +446,8 @@ const makeRuns = (world: World.World) => {
         return Effect.onExit(Effect.provideService(handled, Cause, run), (exit) =>
           Effect.sync(() => {
             run.ended = world.now()
-            run.success = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Ack"
-            run.deferred = Exit.isSuccess(exit) && Delivery.outcomeOf(exit.value) === "Defer"
+            run.success = Exit.isSuccess(exit) && Handling.outcomeOf(exit.value) === "Ack"
+            run.deferred = Exit.isSuccess(exit) && Handling.outcomeOf(exit.value) === "Defer"
             run.steps = life.steps() - before
           })
         )
@@ -524,7 +524,7 @@ const makeLives = (
     current = bot
     bot.fiber.addObserver((exit) => {
       if (!life.isAlive() || bot.isEnding || !Exit.isFailure(exit)) return
-      const reason = Delivery.reasonOf(exit.cause)
+      const reason = Handling.reasonOf(exit.cause)
       noteStop(reason)
       write(`the bot has ended: ${reason}`)
     })
@@ -650,7 +650,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
       Layer.provide(disk)
     )
     const context = contextOf(life, `life ${number}`).pipe(
-      Context.add(Delivery.Observer, runs.watch(life, number))
+      Context.add(Handling.Observer, runs.watch(life, number))
     ) as Context.Context<never>
     return { life, number, path, fiber: Effect.runForkWith(context)(Layer.launch(program)) }
   })

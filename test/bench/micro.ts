@@ -5,19 +5,10 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import {
-  Acks,
-  Connection,
-  Envelope,
-  Frame,
-  Gzip,
-  Ids,
-  Keyed,
-  Message,
-  PortableGzip,
-  Store,
-  Telemetry
-} from "effect-blaze"
+import { Acks, Gzip, Ids, Keyed, Message, PortableGzip, Store } from "effect-blaze"
+import * as Frame from "../../src/internal/Frame.ts"
+import * as Acknowledgements from "../../src/internal/Acknowledgements.ts"
+import * as Connection from "../../src/internal/Connection.ts"
 import { ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
@@ -26,6 +17,9 @@ import { parseArgs } from "node:util"
 import * as Zlib from "node:zlib"
 import * as States from "../../src/internal/States.ts"
 import * as Underway from "../../src/internal/Underway.ts"
+import * as Meter from "../../src/internal/Meter.ts"
+import * as Uuid from "../../src/internal/Uuid.ts"
+import * as Decoding from "../../src/internal/Decoding.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, json: { type: "string" } } })
 const rounds = Number(values.rounds ?? 7)
@@ -108,7 +102,7 @@ const pipeline = (conversations: number, f: (n: number) => Effect.Effect<unknown
 
 // Acknowledgements with a transport that answers at once.
 const acks = Effect.gen(function* () {
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   for (const batch of batches.slice(0, (10 * count) / 100)) {
     for (const id of batch) acks.offer(id)
     yield* acks.room
@@ -117,18 +111,17 @@ const acks = Effect.gen(function* () {
   yield* acks.flush
 }).pipe(
   Effect.provide(
-    Acks.layer.pipe(
-      Layer.provide(
-        Layer.succeed(
-          Acks.Transport,
-          Acks.Transport.of({ maximum: 100, atOnce: 16, behindMessages: false, acknowledge: () => Effect.void })
-        )
-      ),
+    Acknowledgements.layer(
+      Layer.succeed(
+        Acks.Transport,
+        Acks.Transport.of({ maximum: 100, atOnce: 16, behindMessages: false, acknowledge: () => Effect.void })
+      )
+    ).pipe(
       Layer.provide(Connection.layer),
       Layer.provide([
         memory,
         BlazeTest.layerSocket.pipe(Layer.provide(BlazeTest.layerServer)),
-        Telemetry.layer(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
+        Meter.layer(Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c"))
       ])
     ),
     { local: true }
@@ -137,7 +130,7 @@ const acks = Effect.gen(function* () {
 )
 
 const messages = views.map((view) => Message.fromView(view))
-const randomId = Effect.runSync(Effect.provide(Ids.makeRandom, NodeCrypto.layerSecureRandom))
+const randomId = Effect.runSync(Effect.provide(Uuid.makeRandom, NodeCrypto.layerSecureRandom))
 
 const all: Readonly<Record<string, Work>> = {
   "Gzip: inflate 1.2 KB, zlib": timed(count, () => frames.forEach((each) => zlib.gunzip(each, limit))),
@@ -146,7 +139,7 @@ const all: Readonly<Record<string, Work>> = {
   "Gzip: write a request, fflate": timed(count, () => bytes.forEach(() => fflate.gzip(small))),
   "Frame: decode": timed(count, () => frames.forEach((each) => Result.isSuccess(frame.decode(each)))),
   "Frame: encode a request": timed(count, () => bytes.forEach(() => frame.encode(request))),
-  "Envelope: check a view": timed(count, () => views.forEach((view) => Envelope.decodeMessageView(view))),
+  "Envelope: check a view": timed(count, () => views.forEach((view) => Decoding.messageView(view))),
   "Message: from a view": timed(count, () => views.forEach((view) => Message.fromView(view))),
   "Message: from a view, text read": timed(count, () =>
     views.forEach((view) => {

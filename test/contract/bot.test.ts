@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Stream, SubscriptionRef } from "effect"
-import { Blaze, BlazeSocket, Bot, type Connection, Message, Settings } from "effect-blaze"
+import { Blaze, BlazeSocket, Bot, Message, Settings } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
 const echo = Bot.match({
@@ -334,7 +334,7 @@ describe("a bot", () => {
     "tells its status as data",
     Effect.gen(function* () {
       const { bot, client, reaches } = yield* scene
-      const seen: Array<Connection.Status["_tag"]> = []
+      const seen: Array<Blaze.Status["_tag"]> = []
       yield* Effect.gen(function* () {
         const blaze = yield* Blaze.Blaze
         yield* Effect.forkChild(

@@ -1,7 +1,8 @@
 // The two faces of the built-in server, for suites that must hold for both.
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, References, Schedule, type Scope } from "effect"
-import { Acks, Blaze, type BlazeError, BlazeSocket, Frame, MixinApi, Settings, Signer } from "effect-blaze"
+import { Acks, Blaze, type BlazeError, BlazeSocket, MixinApi, Settings, Signer } from "effect-blaze"
+import * as Frame from "../../src/internal/Frame.ts"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, BlazeTest, LocalServer } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"

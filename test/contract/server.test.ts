@@ -4,10 +4,11 @@ import { Blaze, BlazeSocket, Bot, Endpoint, Envelope, Ids, Message, MixinApi } f
 import { BlazeTest } from "effect-blaze/testing"
 import { createPrivateKey } from "node:crypto"
 import { both, scene } from "./faces.ts"
+import * as Decoding from "../../src/internal/Decoding.ts"
 
 const id = () => crypto.randomUUID()
 const list = { id: id(), action: Envelope.Action.listPendingMessages }
-const view = (envelope: Envelope.Incoming) => Result.getOrThrow(Envelope.decodeMessageView(envelope.data))
+const view = (envelope: Envelope.Incoming) => Result.getOrThrow(Decoding.messageView(envelope.data))
 const textOf = (envelope: Envelope.Incoming) => {
   const message = Message.fromView(view(envelope))
   return Message.isText(message) ? message.text : message._tag

@@ -3,17 +3,9 @@
 // Mutated frames and envelopes through both codecs, the frame and a session: no crash, no hang, no growth. The corpus is the vectors and
 // frames as a real server sends them.
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
-import {
-  BlazeError,
-  type BlazeSocket,
-  Frame,
-  Ids,
-  Inbox,
-  type Message,
-  PortableGzip,
-  Settings,
-  Telemetry
-} from "effect-blaze"
+import { BlazeError, type BlazeSocket, Ids, type Message, PortableGzip, Settings } from "effect-blaze"
+import * as Frame from "../../src/internal/Frame.ts"
+import * as Inbox from "../../src/internal/Inbox.ts"
 import { ZlibGzip } from "effect-blaze/node"
 import { NodeCrypto } from "@effect/platform-node"
 import { SecureRandom } from "effect/crypto"
@@ -21,6 +13,7 @@ import { parseArgs } from "node:util"
 import { gunzipSync, gzipSync } from "node:zlib"
 import { bytes, seeded, vectors } from "../support.ts"
 import * as Session from "../../src/internal/Session.ts"
+import * as Meter from "../../src/internal/Meter.ts"
 
 const { values: args } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" } } })
 const seed = Number(args.seed ?? 1)
@@ -118,7 +111,7 @@ const mutateEnvelope = (): Uint8Array => {
 
 const main = Effect.gen(function* () {
   const random = yield* SecureRandom.SecureRandom
-  const telemetry = yield* Telemetry.make(botId)
+  const meter = yield* Meter.make(botId)
   const frames = yield* Effect.forEach([PortableGzip.layer, ZlibGzip.layer], (gzip) =>
     Effect.provide(Frame.Frame, Frame.layer.pipe(Layer.provide([gzip, Settings.layer({ maximumFrameSize: limit })])), {
       local: true
@@ -157,7 +150,7 @@ const main = Effect.gen(function* () {
       void [message.id, message.senderId, message.createdAt, message.bytes.length, message.fromBacklog, message.size]
       if (message._tag === "Text") void message.text.length
     }
-    const inbox = yield* Effect.provideService(Inbox.make, Telemetry.Telemetry, telemetry)
+    const inbox = yield* Effect.provideService(Inbox.make, Meter.Meter, meter)
     yield* inbox.arrival.pipe(
       Effect.andThen(Effect.sync(() => inbox.take().forEach(touch))),
       Effect.forever,
@@ -168,7 +161,7 @@ const main = Effect.gen(function* () {
       wire,
       userId: botId,
       random,
-      telemetry,
+      meter,
       inbox,
       onReceipts: () => {},
       passOverBadFrames: sessions % 2 === 0,

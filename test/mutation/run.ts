@@ -14,7 +14,7 @@ import { seeded } from "../support.ts"
 
 /** The tests of a room, in the order in which they are asked; the ones of a later row only about what survived the row before. */
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
-  Acks: [["Acks", "defaults"], ["Bot"]],
+  "internal/Acknowledgements": [["Acks", "defaults"], ["Bot"]],
   Keyed: [["Keyed", "defaults"]],
   "internal/Lanes": [["Keyed"]],
   Store: [["Store", "defaults"], ["Bot"]],
@@ -23,17 +23,17 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["Bot", "Blaze"]
   ],
   "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
-  Requests: [["Session", "defaults"], ["Bot"], ["contract/bot"]],
-  Inbox: [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
+  "internal/Requests": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
+  "internal/Inbox": [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   "internal/Signal": [
     ["Session", "Connection"],
     ["Acks", "Bot"]
   ],
-  Sender: [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
-  Ledger: [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
-  Connection: [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
+  "internal/Sender": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
+  "internal/Ledger": [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
+  "internal/Connection": [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
   Reconnect: [["Reconnect", "defaults"]],
-  Frame: [["Frame", "defaults"]],
+  "internal/Frame": [["Frame", "defaults"]],
   Gzip: [["Gzip"], ["Frame"]],
   Signer: [["Signer", "defaults"]],
   Keystore: [["Keystore"]]

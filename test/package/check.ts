@@ -77,7 +77,10 @@ const everySubpathIsUsed = () => {
 
 /** What is not for users cannot be imported by them. */
 const nothingInternalIsExported = (project: string) => {
-  const internal = readdirSync(join(root, "src", "internal")).map((file) => `internal/${file.replace(/\.ts$/, "")}`)
+  const internal = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .map((file) => file.replaceAll("\\", "/"))
+    .filter((file) => /(?:^|\/)internal\/.*\.ts$/.test(file))
+    .map((file) => file.replace(/\.ts$/, ""))
   for (const subpath of [...internal, "index", "node/index", "testing/index"]) {
     const program = `import("${manifest.name}/${subpath}").then(() => console.log("there"), ({ code }) => console.log(code))`
     const { stdout } = run(project, process.execPath, "--eval", program)

@@ -14,7 +14,7 @@ const removal = (what: string, file: string, from: string, to: string): Removal 
 export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: whatever the handler gives is acknowledged",
-    "Delivery.ts",
+    "internal/Handling.ts",
     `if (outcome === "Defer") return delivery.defer`,
     ""
   ),
@@ -22,20 +22,20 @@ export const removals: ReadonlyArray<Removal> = [
   removal("1: a final failure is tried again", "Bot.ts", "if (!Delivery.isFinal(cause)) {", "if (handling) {"),
   removal(
     "1: what is given up is forgotten",
-    "Deferral.ts",
+    "internal/Deferral.ts",
     `states.settle(id, "GivenUp")`,
     `states.settle(id, "Forgotten")`
   ),
   removal(
     "1: what is deferred is never offered again",
-    "Deferral.ts",
+    "internal/Deferral.ts",
     "Effect.sync(() => on.offer(message))",
     "Effect.void"
   ),
   removal("2: every id is new", "internal/States.ts", `state !== undefined && state !== "Due"`, `state === "GivenUp"`),
   removal(
     "2: what is being handled is taken over",
-    "Ledger.ts",
+    "internal/Ledger.ts",
     "entry.value !== undefined && entry.holders === 0 &&",
     "entry.value !== undefined &&"
   ),
@@ -47,14 +47,14 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "3: an answer has a random id",
-    "Sender.ts",
-    `Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said])`,
-    "randomId"
+    "internal/Sender.ts",
+    `derive(["answer", message.id, conversationId, ...said])`,
+    "newId"
   ),
   removal("4: every element is its own key", "internal/Lanes.ts", "laneOf(key(element))", "laneOf({})"),
   removal(
     "5: a batch is tried once",
-    "Acks.ts",
+    "internal/Acknowledgements.ts",
     "if (isHopeless(error) || last) return yield* error",
     "return yield* error"
   ),
@@ -66,11 +66,11 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "7: a reader pauses while a request is out",
-    "Inbox.ts",
+    "internal/Inbox.ts",
     "signal.until(() => behind.isAwaited() || !isFull())",
     "signal.until(() => !isFull())"
   ),
-  removal("7: what finds no room in the overflow is not asked for", "Inbox.ts", "        left.refuse()\n", ""),
+  removal("7: what finds no room in the overflow is not asked for", "internal/Inbox.ts", "        left.refuse()\n", ""),
   removal(
     "7: nothing is listed again",
     "internal/Session.ts",

@@ -7,8 +7,8 @@
  */
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Endpoint from "../Endpoint.ts"
-import type * as Ids from "../Ids.ts"
+import type * as Endpoint from "../../Endpoint.ts"
+import type * as Ids from "../../Ids.ts"
 
 /** What the server knows of a person here. */
 interface Somebody {

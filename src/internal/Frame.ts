@@ -9,31 +9,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as BlazeError from "./BlazeError.ts"
-import * as Envelope from "./Envelope.ts"
-import * as Gzip from "./Gzip.ts"
-import * as Settings from "./Settings.ts"
-import * as Utf8 from "./internal/Utf8.ts"
+import * as BlazeError from "../BlazeError.ts"
+import * as Envelope from "../Envelope.ts"
+import * as Decoding from "./Decoding.ts"
+import * as Gzip from "../Gzip.ts"
+import * as Settings from "../Settings.ts"
+import * as Utf8 from "./Utf8.ts"
 
 /**
  * Reads and writes frames.
- *
- * **Example** (There and back)
- *
- * ```ts
- * import { Effect, Layer, Result } from "effect"
- * import { Frame, PortableGzip } from "effect-blaze"
- *
- * const program = Effect.gen(function*() {
- *   const frame = yield* Frame.Frame
- *   const bytes = frame.encode({ id: "0623f846-aa86-4664-bb65-0e5559890a5c", action: "LIST_PENDING_MESSAGES" })
- *   const envelope = yield* Effect.fromResult(frame.decode(bytes))
- *   console.assert(envelope.action === "LIST_PENDING_MESSAGES")
- *   console.assert(Result.isFailure(frame.decode("a text frame")))
- * })
- *
- * Effect.runSync(program.pipe(Effect.provide(Frame.layer.pipe(Layer.provide(PortableGzip.layer)))))
- * ```
  *
  * @category services
  * @since 0.1.0
@@ -83,7 +67,7 @@ export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer
         } catch {
           return notJson
         }
-        return Result.mapError(Envelope.decodeIncoming(json), () => notEnvelope)
+        return Result.mapError(Decoding.incoming(json), () => notEnvelope)
       },
       encode: (envelope) => gzip(encode(JSON.stringify(envelope)))
     })

@@ -8,12 +8,12 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Blaze from "../Blaze.ts"
-import type * as BlazeError from "../BlazeError.ts"
-import * as Expectation from "./Expectation.ts"
-import * as Plan from "./Plan.ts"
+import * as Blaze from "../../Blaze.ts"
+import type * as BlazeError from "../../BlazeError.ts"
+import * as Expectation from "../Expectation.ts"
+import * as Plan from "../Plan.ts"
 import * as Shrinking from "./Shrinking.ts"
-import * as Simulation from "./Simulation.ts"
+import * as Simulation from "../Simulation.ts"
 import * as Story from "./Story.ts"
 
 /**

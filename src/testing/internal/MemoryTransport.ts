@@ -13,14 +13,15 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as BlazeError from "../BlazeError.ts"
-import * as BlazeSocket from "../BlazeSocket.ts"
-import * as Mailbox from "../internal/Mailbox.ts"
-import * as Endpoint from "../Endpoint.ts"
-import * as Answer from "../internal/Answer.ts"
-import * as MixinApi from "../MixinApi.ts"
-import * as Signer from "../Signer.ts"
-import * as BlazeServer from "./BlazeServer.ts"
+import type * as BlazeError from "../../BlazeError.ts"
+import * as BlazeSocket from "../../BlazeSocket.ts"
+import * as Mailbox from "../../internal/Mailbox.ts"
+import * as Endpoint from "../../Endpoint.ts"
+import * as Answer from "../../internal/Answer.ts"
+import * as MixinApi from "../../MixinApi.ts"
+import * as Signer from "../../Signer.ts"
+import * as BlazeServer from "../BlazeServer.ts"
+import * as Face from "./Face.ts"
 
 /**
  * What lies between the two.
@@ -68,7 +69,7 @@ const openError = (cause: unknown) =>
 
 /** The session at the server, which hears once that it has ended, even if that was before it was granted. */
 const makeServerEnd = (path: Path) => {
-  let session: BlazeServer.ServerSession | undefined
+  let session: Face.ServerSession | undefined
   let ended = false
 
   const end = (code: number) => {
@@ -81,7 +82,7 @@ const makeServerEnd = (path: Path) => {
   return {
     end,
     hasEnded: () => ended,
-    begin: (granted: BlazeServer.ServerSession) => {
+    begin: (granted: Face.ServerSession) => {
       session = granted
       if (ended) session.closed(1006)
       else path.connections.add(lose)
@@ -107,7 +108,7 @@ const makeConnection = (path: Path) => {
     server.end(code)
     toClient(() => client.end(closeError(code, reason)))
   }
-  const output: BlazeServer.Output = {
+  const output: Face.Output = {
     send: (frame) =>
       toClient(() => {
         signs++
@@ -145,7 +146,7 @@ const makeConnection = (path: Path) => {
 }
 
 const refusedUpgrade = (status: number, serverTime: number) => {
-  const body = status === 401 ? { body: JSON.stringify({ error: BlazeServer.failure(401) }) } : {}
+  const body = status === 401 ? { body: JSON.stringify({ error: Face.failure(401) }) } : {}
   return openError(new BlazeSocket.RefusedUpgrade({ status, serverTime, ...body }))
 }
 
@@ -158,7 +159,7 @@ const dial = (
   const { client } = connection
 
   const connect = Effect.suspend(() => {
-    const connected = server.connect(bot, connection.output)
+    const connected = Face.of(server).connect(bot, connection.output)
     if (Result.isFailure(connected)) return Effect.fail(refusedUpgrade(connected.failure.status, server.now()))
     connection.server.begin(connected.success)
     return Effect.void
@@ -219,7 +220,7 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.fn.Return<Data, BlazeError.BlazeError> {
     const payload = yield* Endpoint.encode(endpoint, input.payload)
     const { method } = endpoint
-    const answer = server.request(account, { method, uri: Endpoint.uri(endpoint, input.path), payload })
+    const answer = Face.of(server).request(account, { method, uri: Endpoint.uri(endpoint, input.path), payload })
     const serverTime = Option.some(server.now())
     return yield* Endpoint.decode(endpoint, yield* Answer.read({ ...answer, host: "memory", serverTime }))
   })

@@ -8,8 +8,8 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Endpoint from "../Endpoint.ts"
-import type * as Envelope from "../Envelope.ts"
+import * as Endpoint from "../../Endpoint.ts"
+import type * as Envelope from "../../Envelope.ts"
 
 /**
  * A request: the path with what follows it, and its JSON.

@@ -20,18 +20,19 @@ import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import * as BlazeError from "./BlazeError.ts"
-import * as BlazeSocket from "./BlazeSocket.ts"
-import * as Elapsed from "./internal/Elapsed.ts"
-import type * as Envelope from "./Envelope.ts"
+import * as BlazeError from "../BlazeError.ts"
+import * as BlazeSocket from "../BlazeSocket.ts"
+import * as Elapsed from "./Elapsed.ts"
+import type * as Envelope from "../Envelope.ts"
 import * as Inbox from "./Inbox.ts"
-import * as Endpoint from "./Endpoint.ts"
-import * as Answer from "./internal/Answer.ts"
-import * as MixinApi from "./MixinApi.ts"
-import * as Session from "./internal/Session.ts"
-import * as Settings from "./Settings.ts"
-import * as Signer from "./Signer.ts"
-import * as Telemetry from "./Telemetry.ts"
+import * as Endpoint from "../Endpoint.ts"
+import * as Answer from "./Answer.ts"
+import * as MixinApi from "../MixinApi.ts"
+import * as Session from "./Session.ts"
+import * as Settings from "../Settings.ts"
+import * as Signer from "../Signer.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * The state of the connection. Times are milliseconds since 1970.
@@ -200,7 +201,7 @@ const makeOnce = Effect.fnUntraced(function* (
   const api = yield* MixinApi.MixinApi
   const { userId } = yield* Signer.Signer
   const random = yield* SecureRandom.SecureRandom
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const clock = yield* Clock.Clock
   const settings = yield* Settings.checked
   const stableAfter = Duration.toMillis(settings.stableAfter)
@@ -217,8 +218,8 @@ const makeOnce = Effect.fnUntraced(function* (
     })
 
   return Effect.gen(function* () {
-    const wire = yield* Telemetry.withSpan(socket.open, Telemetry.span.connect).pipe(
-      Effect.onExit((exit) => Effect.sync(() => telemetry.measure(Telemetry.metrics.connects, 1, exit._tag)))
+    const wire = yield* Meter.withSpan(socket.open, Telemetry.span.connect).pipe(
+      Effect.onExit((exit) => Effect.sync(() => meter.measure(Telemetry.metrics.connects, 1, exit._tag)))
     )
     const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
     const session = yield* Session.make({
@@ -227,7 +228,7 @@ const makeOnce = Effect.fnUntraced(function* (
       userId,
       random,
       inbox,
-      telemetry,
+      meter,
       passOverBadFrames: fruitless.count() >= settings.badFrameTolerance,
       onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
       patience: Math.min(2 ** slowListings, maximumPatience) - 1
@@ -241,14 +242,14 @@ const makeOnce = Effect.fnUntraced(function* (
       )
     )
     slowListings = 0
-    const began = telemetry.now()
+    const began = meter.now()
     const since = yield* Clock.currentTimeMillis
     const apiHost = yield* SubscriptionRef.get(api.host)
     yield* status.connected({ since, host: wire.host, apiHost })
     yield* Effect.forkScoped(warnOfPassedOver(passedOver))
     yield* current.begin(session)
     const reason = yield* Effect.flip(session.ended)
-    return { reason, accepted: true, stable: telemetry.now() - began >= stableAfter }
+    return { reason, accepted: true, stable: meter.now() - began >= stableAfter }
   }).pipe(
     Effect.scoped,
     Effect.catch((reason) => Effect.succeed({ reason, accepted: false, stable: false })),
@@ -259,7 +260,7 @@ const makeOnce = Effect.fnUntraced(function* (
 /** What a refusal comes to: its reason told in full, and whether that is the end. */
 const makeJudge = Effect.gen(function* () {
   const api = yield* MixinApi.MixinApi
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   // A token that had grown old has been forgiven, and nothing was accepted since.
   let forgiven = false
 
@@ -276,7 +277,7 @@ const makeJudge = Effect.gen(function* () {
     const reason: BlazeError.BlazeError = yield* decide(forgiven ? BlazeError.standing(ended) : ended)
     if (reason.reason._tag !== "Unauthorized") return reason
     const { clockDifference } = reason.reason
-    if (clockDifference !== undefined) telemetry.measure(Telemetry.metrics.clockDifference, clockDifference / 1000)
+    if (clockDifference !== undefined) meter.measure(Telemetry.metrics.clockDifference, clockDifference / 1000)
     forgiven = !reason.isFatal
     return reason
   })
@@ -300,9 +301,9 @@ const makeSessions = Effect.fnUntraced(function* (
   fruitless: ReturnType<typeof makeFruitless>
 ) {
   const { awaitClock, reconnect } = yield* Settings.checked
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const judge = yield* makeJudge
-  const tell = makeTell(telemetry.now)
+  const tell = makeTell(meter.now)
 
   return Effect.gen(function* () {
     let pauses = yield* Elapsed.delays(reconnect)
@@ -327,7 +328,7 @@ const makeSessions = Effect.fnUntraced(function* (
       const pause = yield* pauses(reason)
       if (Option.isNone(pause)) return yield* reason
       const delay = Duration.sum(pause.value, reason.retryAfter)
-      telemetry.measure(Telemetry.metrics.reconnectDelay, Duration.toSeconds(delay))
+      meter.measure(Telemetry.metrics.reconnectDelay, Duration.toSeconds(delay))
       const wait = Duration.format(Duration.millis(Math.round(Duration.toMillis(delay))))
       yield* tell(reason, `Connecting again in ${wait}.`)
       yield* status.set(Status.Waiting({ delay, reason }))
@@ -344,7 +345,7 @@ const makeSessions = Effect.fnUntraced(function* (
 export const layer: Layer.Layer<
   Connection,
   BlazeError.BlazeError,
-  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom | Telemetry.Telemetry
+  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom | Meter.Meter
 > = Layer.effect(
   Connection,
   Effect.gen(function* () {

@@ -11,10 +11,10 @@ import * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Base64 from "../Base64.ts"
-import * as BlazeError from "../BlazeError.ts"
-import * as Signer from "../Signer.ts"
-import type * as BlazeServer from "./BlazeServer.ts"
+import * as Base64 from "../../Base64.ts"
+import * as BlazeError from "../../BlazeError.ts"
+import * as Signer from "../../Signer.ts"
+import type * as BlazeServer from "../BlazeServer.ts"
 
 const part = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownOption(Schema.fromJsonString(schema))

@@ -14,18 +14,22 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import type * as BlazeError from "./BlazeError.ts"
+import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
-import * as Delivery from "./Delivery.ts"
-import * as Elapsed from "./internal/Elapsed.ts"
-import * as Envelope from "./Envelope.ts"
-import * as Ids from "./Ids.ts"
-import type * as Message from "./Message.ts"
-import * as Outgoing from "./Outgoing.ts"
-import * as Quota from "./Quota.ts"
-import * as Settings from "./Settings.ts"
-import * as Signer from "./Signer.ts"
-import * as Telemetry from "./Telemetry.ts"
+import * as Delivery from "../Delivery.ts"
+import * as Handling from "./Handling.ts"
+import * as Elapsed from "./Elapsed.ts"
+import * as Envelope from "../Envelope.ts"
+import * as Ids from "../Ids.ts"
+import * as Branded from "./Branded.ts"
+import * as Uuid from "./Uuid.ts"
+import type * as Message from "../Message.ts"
+import * as Outgoing from "../Outgoing.ts"
+import * as Quota from "../Quota.ts"
+import * as Settings from "../Settings.ts"
+import * as Signer from "../Signer.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * The port to the way a message travels.
@@ -81,30 +85,31 @@ export interface Sender {
   /** The conversation that a message to somebody goes to. */
   readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
   /** A UUID for a side effect of a message, the same in every run. */
-  readonly derive: (message: Message.Message, name: string) => Effect.Effect<string>
+  readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
 }
 
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
   const contactOf = (user: Ids.UserId) =>
-    Effect.provideService(Ids.contactConversation(userId, Ids.toLowerCase(user) as Ids.UserId), Digest.Digest, digest)
+    Effect.provideService(Ids.contactConversation(userId, Branded.userId(Ids.toLowerCase(user))), Digest.Digest, digest)
   return {
     conversationOf: (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
       "conversation" in to
-        ? Effect.succeed(Ids.toLowerCase(to.conversation) as Ids.ConversationId)
+        ? Effect.succeed(Branded.conversationId(Ids.toLowerCase(to.conversation)))
         : contactOf(to.user),
     /** Whom an answer goes to, where that is one: the sender, and nobody whom a message was sent for. */
     recipientOf: (message: Message.Message, to: Delivery.Recipient): Effect.Effect<Ids.UserId | undefined> => {
       if ("user" in to) return Effect.succeed(to.user)
-      const sender = message.view.user_id as Ids.UserId | null | undefined
-      if (!sender || to.conversation !== message.conversationId) return Effect.undefined
+      const { user_id } = message.view
+      if (!user_id || to.conversation !== message.conversationId) return Effect.undefined
+      const sender = Branded.userId(user_id)
       return Effect.map(contactOf(sender), (contact) => (contact === to.conversation ? sender : undefined))
     }
   }
 }
 
 // As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
-const persistently = (
+const untilSent = (
   attempt: Effect.Effect<unknown, BlazeError.BlazeError>,
   retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
 ) =>
@@ -132,17 +137,18 @@ const persistently = (
 export const make: Effect.Effect<
   Sender,
   BlazeError.BlazeError,
-  Transport | Quota.Quota | Signer.Signer | Telemetry.Telemetry | Digest.Digest | SecureRandom.SecureRandom
+  Transport | Quota.Quota | Signer.Signer | Meter.Meter | Digest.Digest | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const { ready, sendNow } = yield* Transport
   const quota = yield* Quota.Quota
   const { userId } = yield* Signer.Signer
-  const telemetry = yield* Telemetry.Telemetry
-  const randomId = yield* Ids.makeRandom
+  const meter = yield* Meter.Meter
+  const newId = Effect.map(yield* Uuid.makeRandom, Branded.messageId)
   const digest = yield* Digest.Digest
+  const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
   const settings = yield* Settings.checked
   const { sendRetry: retry } = settings
-  const observer = yield* Delivery.Observer
+  const observer = yield* Handling.Observer
   const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 
@@ -151,7 +157,7 @@ export const make: Effect.Effect<
     Effect.andThen(
       ready,
       Effect.flatMap(quota.take(userId, kind), (waited) => {
-        if (waited) telemetry.measure(metrics.sendWaits, 1)
+        if (waited) meter.measure(metrics.sendWaits, 1)
         return sendNow(params)
       })
     )
@@ -167,10 +173,10 @@ export const make: Effect.Effect<
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
     const attempt = Effect.onExit(post(kind, params.success), (exit) => {
-      telemetry.measure(metrics.sends, 1, exit._tag)
+      meter.measure(metrics.sends, 1, exit._tag)
       return Effect.void
     })
-    const sent = Effect.as(persistently(attempt, retry), messageId)
+    const sent = Effect.as(untilSent(attempt, retry), messageId)
     return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answers), sent)
   }
 
@@ -178,15 +184,9 @@ export const make: Effect.Effect<
     post,
     conversationOf,
     send: (to, content, id) =>
-      Effect.flatMap(id === undefined ? randomId : Effect.succeed(id), (id) =>
+      Effect.flatMap(id === undefined ? newId : Effect.succeed(id), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>
-          sendTo(
-            "announcement",
-            conversationId,
-            "user" in to ? to.user : undefined,
-            Outgoing.fromContent(content),
-            id as Ids.MessageId
-          )
+          sendTo("announcement", conversationId, "user" in to ? to.user : undefined, Outgoing.fromContent(content), id)
         )
       ),
     answer: (message, to, content, options) =>
@@ -195,13 +195,13 @@ export const make: Effect.Effect<
         const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
         if (outgoing.part > 0) said.push(`part ${outgoing.part}`)
         return Effect.flatMap(conversationOf(to), (conversationId) =>
-          Effect.flatMap(Ids.deriveWith(digest, ["answer", message.id, conversationId, ...said]), (id) =>
+          Effect.flatMap(derive(["answer", message.id, conversationId, ...said]), (id) =>
             Effect.flatMap(recipientOf(message, to), (recipientId) =>
-              sendTo("answer", conversationId, recipientId, outgoing, id as Ids.MessageId, message.id)
+              sendTo("answer", conversationId, recipientId, outgoing, id, message.id)
             )
           )
         )
       }),
-    derive: (message, name) => Ids.deriveWith(digest, ["derive", message.id, name])
+    derive: (message, name) => derive(["derive", message.id, name])
   }
 })

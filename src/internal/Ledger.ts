@@ -11,21 +11,22 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import * as Acks from "./Acks.ts"
-import type * as BlazeError from "./BlazeError.ts"
+import * as Acknowledgements from "./Acknowledgements.ts"
+import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Deferral from "./Deferral.ts"
-import * as Dropped from "./internal/Dropped.ts"
-import type * as Ids from "./Ids.ts"
+import * as Dropped from "./Dropped.ts"
+import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
-import type * as Message from "./Message.ts"
-import * as Signal from "./internal/Signal.ts"
-import * as States from "./internal/States.ts"
-import * as Settings from "./Settings.ts"
-import * as Signer from "./Signer.ts"
-import type * as Store from "./Store.ts"
-import * as Telemetry from "./Telemetry.ts"
-import * as Underway from "./internal/Underway.ts"
+import type * as Message from "../Message.ts"
+import * as Signal from "./Signal.ts"
+import * as States from "./States.ts"
+import * as Settings from "../Settings.ts"
+import * as Signer from "../Signer.ts"
+import type * as Store from "../Store.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
+import * as Underway from "./Underway.ts"
 
 /**
  * A message that was handed out and is not settled.
@@ -76,9 +77,9 @@ const gaveUp = {
 /** Gives messages up, and forgets the oldest of too many. */
 const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => Effect.Effect<void>) {
   const { tell } = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const { maximumGivenUp } = yield* Settings.checked
   const givenUp = new Set<Ids.MessageId>()
   return Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
@@ -96,14 +97,14 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
         `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
       )
     }
-    telemetry.measure(Telemetry.metrics.givenUp, givenUp.size)
+    meter.measure(Telemetry.metrics.givenUp, givenUp.size)
     yield* tell({ givenUp: givenUp.size })
   })
 })
 
 /** Puts messages aside, and gives up what may not be. */
 const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const giveUp = yield* makeGivenUp((id) => deferral.giveUp(id))
   const deferral: Deferral.Deferral = yield* Deferral.make({
     offer: (message) => inbox.offer([message], "last"),
@@ -113,7 +114,7 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
     if (verdict === "Exhausted" || verdict === "Dropped") return giveUp(message, gaveUp[verdict])
     // It is on the server only, which has to be asked for it.
     if (verdict === "NoRoom") inbox.forget()
-    telemetry.measure(Telemetry.metrics.deferred, deferral.size())
+    meter.measure(Telemetry.metrics.deferred, deferral.size())
     return Effect.void
   }
   return {
@@ -145,16 +146,16 @@ const makeAdmit = Effect.fnUntraced(function* (
   open: ReturnType<typeof makeOpen>,
   aside: Pick<PutAside, "knows" | "resume">
 ) {
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const { userId } = yield* Signer.Signer
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const { metrics } = Telemetry
 
   const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
     const resumed: Array<Effect.Effect<void>> = []
-    const since = telemetry.now()
+    const since = meter.now()
     let backlogged = 0
     let progressed = false
     for (let index = 0; index < messages.length; index++) {
@@ -176,10 +177,10 @@ const makeAdmit = Effect.fnUntraced(function* (
         entries.push(returned)
         continue
       }
-      telemetry.measure(metrics.duplicates, 1, verdict)
+      meter.measure(metrics.duplicates, 1, verdict)
       if (verdict === "Handled") acks.offer(message.id)
     }
-    if (backlogged > 0) telemetry.measure(metrics.backlogged, backlogged)
+    if (backlogged > 0) meter.measure(metrics.backlogged, backlogged)
     if (progressed) inbox.progress.made++
     return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
@@ -195,7 +196,7 @@ const makeAdmit = Effect.fnUntraced(function* (
         acks.offer(message.id)
       }
     }
-    if (own > 0) telemetry.measure(metrics.own, own)
+    if (own > 0) meter.measure(metrics.own, own)
     return Effect.flatMap(states.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
   }).pipe(Effect.uninterruptible)
 })
@@ -225,21 +226,21 @@ const makeLook = Effect.fnUntraced(function* (
   isAwaited: () => boolean,
   deferred: () => number
 ) {
-  const telemetry = yield* Telemetry.Telemetry
+  const meter = yield* Meter.Meter
   const clock = yield* Clock.Clock
   const { metrics } = Telemetry
-  const lookForDropped = yield* Dropped.makeLook({ ...open, isAwaited }, telemetry.now)
+  const lookForDropped = yield* Dropped.makeLook({ ...open, isAwaited }, meter.now)
   return Effect.suspend(() => {
     const oldest = open.oldest()
     const waiting = inbox.waiting()[0]
-    const now = telemetry.now()
+    const now = meter.now()
     const written = Date.parse((oldest?.value ?? waiting)?.createdAt ?? "")
     const age = clock.currentTimeMillisUnsafe() - written
-    telemetry.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
-    telemetry.measure(metrics.open, open.count().open)
-    telemetry.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
-    telemetry.measure(metrics.deferred, deferred())
-    return Effect.map(lookForDropped, (dropped) => telemetry.measure(metrics.dropped, dropped))
+    meter.measure(metrics.oldestPending, Number.isFinite(age) ? Math.max(0, age / 1000) : 0)
+    meter.measure(metrics.open, open.count().open)
+    meter.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
+    meter.measure(metrics.deferred, deferred())
+    return Effect.map(lookForDropped, (dropped) => meter.measure(metrics.dropped, dropped))
   })
 })
 
@@ -250,10 +251,10 @@ const makeLook = Effect.fnUntraced(function* (
 export const make: Effect.Effect<
   Ledger,
   BlazeError.BlazeError,
-  Connection.Connection | Acks.Acks | States.States | Signer.Signer | Telemetry.Telemetry | Scope.Scope
+  Connection.Connection | Acknowledgements.Acknowledgements | States.States | Signer.Signer | Meter.Meter | Scope.Scope
 > = Effect.gen(function* () {
   const { inbox } = yield* Connection.Connection
-  const acks = yield* Acks.Acks
+  const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()

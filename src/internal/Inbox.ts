@@ -13,14 +13,16 @@ import * as MutableList from "effect/MutableList"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Base64 from "./Base64.ts"
-import type * as BlazeError from "./BlazeError.ts"
-import type * as BlazeSocket from "./BlazeSocket.ts"
-import * as Envelope from "./Envelope.ts"
-import * as Message from "./Message.ts"
-import * as Settings from "./Settings.ts"
-import * as Signal from "./internal/Signal.ts"
-import * as Telemetry from "./Telemetry.ts"
+import * as Base64 from "../Base64.ts"
+import type * as BlazeError from "../BlazeError.ts"
+import type * as BlazeSocket from "../BlazeSocket.ts"
+import * as Envelope from "../Envelope.ts"
+import * as Decoding from "./Decoding.ts"
+import * as Message from "../Message.ts"
+import * as Settings from "../Settings.ts"
+import * as Signal from "./Signal.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Meter from "./Meter.ts"
 
 /**
  * @category models
@@ -88,12 +90,10 @@ type Bounds = Pick<Settings.Settings, "inboxBytes" | "inboxMessages" | "overflow
  * @category constructors
  * @since 0.1.0
  */
-export const makeWith = Effect.fnUntraced(function* (
-  bounds: Bounds
-): Effect.fn.Return<Inbox, never, Telemetry.Telemetry> {
-  const telemetry = yield* Telemetry.Telemetry
+export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.Return<Inbox, never, Meter.Meter> {
+  const meter = yield* Meter.Meter
   const decode = yield* Base64.Decoder
-  const ready = makeReady(bounds, telemetry)
+  const ready = makeReady(bounds, meter)
   const kept = makeKept(bounds.overflowBytes)
   const signal = Signal.make()
   const isFull = () => kept.size() > 0 || !ready.hasRoom()
@@ -107,7 +107,7 @@ export const makeWith = Effect.fnUntraced(function* (
     for (let n = 0; n < refillSize && wire !== undefined && kept.size() > 0 && ready.fitsMore(); n++) {
       // It was read before it was kept.
       const envelope = Result.getOrThrow(wire.decode(kept.take()))
-      ready.add(Message.fromView(Result.getOrThrow(Envelope.decodeMessageView(envelope.data)), decode))
+      ready.add(Message.fromView(Result.getOrThrow(Decoding.messageView(envelope.data)), decode))
     }
   }
 
@@ -133,7 +133,7 @@ export const makeWith = Effect.fnUntraced(function* (
       if (!isRefusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decode))
       else if (isRefusing || !kept.add(frame)) {
         left.refuse()
-        telemetry.measure(Telemetry.metrics.refusedPushes, 1)
+        meter.measure(Telemetry.metrics.refusedPushes, 1)
       }
     },
     announce: changed,
@@ -238,13 +238,10 @@ const makeBehind = (signal: Signal.Signal) => {
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Telemetry.Telemetry> = Effect.flatMap(
-  Settings.checked,
-  makeWith
-)
+export const make: Effect.Effect<Inbox, BlazeError.BlazeError, Meter.Meter> = Effect.flatMap(Settings.checked, makeWith)
 
 /** The messages that a consumer may take. */
-const makeReady = (bounds: Pick<Bounds, "inboxBytes" | "inboxMessages">, telemetry: Telemetry.Telemetry["Service"]) => {
+const makeReady = (bounds: Pick<Bounds, "inboxBytes" | "inboxMessages">, meter: Meter.Meter["Service"]) => {
   let messages: Array<Message.Message> = []
   let bytes = 0
   // How many a consumer has been told of: those of a read that is still taken in are none of them.
@@ -263,12 +260,12 @@ const makeReady = (bounds: Pick<Bounds, "inboxBytes" | "inboxMessages">, telemet
     count: () => {
       announced = messages.length
       if (counts.size > 0) {
-        for (const [category, count] of counts) telemetry.measure(Telemetry.metrics.messages, count, category)
+        for (const [category, count] of counts) meter.measure(Telemetry.metrics.messages, count, category)
         counts.clear()
       }
       if (counted === messages.length) return
       counted = messages.length
-      telemetry.measure(Telemetry.metrics.inbox, counted)
+      meter.measure(Telemetry.metrics.inbox, counted)
     },
     offer: (again: ReadonlyArray<Message.Message>, place: "first" | "last") => {
       for (const message of again) bytes += message.size

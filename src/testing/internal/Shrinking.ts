@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Plan from "./Plan.ts"
+import * as Plan from "../Plan.ts"
 
 /** How many worlds may be tried to make one shorter. */
 const maximumTries = 500

@@ -12,18 +12,20 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import * as Base64 from "../Base64.ts"
-import * as Delivery from "../Delivery.ts"
-import type * as Envelope from "../Envelope.ts"
-import * as Ids from "../Ids.ts"
-import * as Underway from "../internal/Underway.ts"
-import * as Ledger from "../Ledger.ts"
-import * as Message from "../Message.ts"
-import * as Outgoing from "../Outgoing.ts"
-import * as Quota from "../Quota.ts"
-import * as Sender from "../Sender.ts"
-import * as Signer from "../Signer.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Base64 from "../../Base64.ts"
+import * as Delivery from "../../Delivery.ts"
+import * as Handling from "../../internal/Handling.ts"
+import type * as Envelope from "../../Envelope.ts"
+import * as Ids from "../../Ids.ts"
+import * as Branded from "../../internal/Branded.ts"
+import * as Underway from "../../internal/Underway.ts"
+import * as Ledger from "../../internal/Ledger.ts"
+import * as Message from "../../Message.ts"
+import * as Outgoing from "../../Outgoing.ts"
+import * as Quota from "../../Quota.ts"
+import * as Sender from "../../internal/Sender.ts"
+import * as Signer from "../../Signer.ts"
+import * as Meter from "../../internal/Meter.ts"
 import * as Seeded from "./Seeded.ts"
 
 /**
@@ -63,13 +65,13 @@ const makeSender = (botId: Ids.UserId) =>
         Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
         Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
-        Telemetry.layer(botId),
+        Meter.layer(botId),
         Seeded.layerPlatform("replay")
       )
     )
   )
 
-const nobody = "00000000-0000-0000-0000-000000000000" as Ids.UserId
+const nobody = Branded.userId("00000000-0000-0000-0000-000000000000")
 
 /** In their order, each once, and without what the bot itself has sent. */
 const messagesOf = (views: Iterable<Envelope.MessageView>, botId: Ids.UserId): Array<Message.Message> => {
@@ -134,7 +136,7 @@ export const replayViews = Effect.fnUntraced(function* (
     if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
   }
 
-  const actionsOf = (record: Entry): Delivery.Actions => ({
+  const actionsOf = (record: Entry): Handling.Actions => ({
     botId,
     later,
     observe: undefined,
@@ -156,7 +158,7 @@ export const replayViews = Effect.fnUntraced(function* (
   })
 
   const deliveryOf = (entry: Underway.Entry<Message.Message>) =>
-    new Delivery.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
+    new Handling.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
 
   const next = (): Delivery.Delivery | undefined => {
     const message = messages.shift()

@@ -7,9 +7,9 @@
  */
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Endpoint from "../Endpoint.ts"
-import type * as Envelope from "../Envelope.ts"
-import type * as Ids from "../Ids.ts"
+import * as Endpoint from "../../Endpoint.ts"
+import type * as Envelope from "../../Envelope.ts"
+import type * as Ids from "../../Ids.ts"
 import * as RestRules from "./RestRules.ts"
 
 type Served<A> = Result.Result<A, Envelope.ErrorBody>

@@ -13,9 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Gzip from "../Gzip.ts"
-import * as BufferBase64 from "../node/BufferBase64.ts"
-import * as ZlibGzip from "../node/ZlibGzip.ts"
+import * as Gzip from "../../Gzip.ts"
+import * as BufferBase64 from "../../node/BufferBase64.ts"
+import * as ZlibGzip from "../../node/ZlibGzip.ts"
 
 type Name = ReadonlyArray<string | number>
 

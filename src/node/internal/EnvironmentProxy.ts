@@ -10,9 +10,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { getProxyForUrl } from "proxy-from-env"
-import * as BlazeError from "../BlazeError.ts"
-import * as Settings from "../Settings.ts"
-import * as WebSocketDialer from "./WebSocketDialer.ts"
+import * as BlazeError from "../../BlazeError.ts"
+import * as Settings from "../../Settings.ts"
+import * as WebSocketDialer from "../WebSocketDialer.ts"
 
 const isProxy = (address: string) =>
   URL.canParse(address) && /^(https?|socks[45]?[ah]?):$/.test(new URL(address).protocol)

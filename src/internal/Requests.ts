@@ -11,12 +11,12 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as BlazeError from "./BlazeError.ts"
-import type * as BlazeSocket from "./BlazeSocket.ts"
-import * as Elapsed from "./internal/Elapsed.ts"
+import * as BlazeError from "../BlazeError.ts"
+import type * as BlazeSocket from "../BlazeSocket.ts"
+import * as Elapsed from "./Elapsed.ts"
 import type * as Inbox from "./Inbox.ts"
-import * as Settings from "./Settings.ts"
-import * as Signal from "./internal/Signal.ts"
+import * as Settings from "../Settings.ts"
+import * as Signal from "./Signal.ts"
 
 /**
  * How a request is waited for.

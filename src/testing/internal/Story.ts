@@ -7,9 +7,9 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as BlazeServer from "./BlazeServer.ts"
-import * as Plan from "./Plan.ts"
-import type * as Simulation from "./Simulation.ts"
+import type * as BlazeServer from "../BlazeServer.ts"
+import * as Plan from "../Plan.ts"
+import type * as Simulation from "../Simulation.ts"
 
 const literal = (text: string) => {
   const letters = [...text]
