@@ -40,6 +40,8 @@ import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Sender from "./internal/Sender.ts"
+import * as Conversations from "./Conversations.ts"
+import * as Users from "./Users.ts"
 import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
@@ -285,7 +287,11 @@ const makeConsumer = (): Consumer => {
 }
 
 /** What is handed out, to one consumer at a time. */
-const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Handling.Actions, "leave">) => {
+const makeDeliveries = (
+  ledger: Ledger.Ledger,
+  conversations: Conversations.Conversations["Service"],
+  actions: Omit<Handling.Actions, "leave">
+) => {
   let consumer: Consumer | undefined
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
@@ -314,7 +320,7 @@ const makeDeliveries = (ledger: Ledger.Ledger, actions: Omit<Handling.Actions, "
         })
       )
       ledger.takeOver()
-      return handOut(own, ledger.receive, actionsOf(own))
+      return handOut(own, ledger.receive, actionsOf(own), conversations)
     })
   )
 
@@ -333,12 +339,13 @@ const make = Effect.gen(function* () {
   const acks = yield* Acknowledgements.Acknowledgements
   const ledger = yield* Ledger.make
   const sender = yield* Sender.make
+  const conversations = yield* Conversations.Conversations
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
   const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
 
-  const { deliveries, isQuiet } = makeDeliveries(ledger, {
+  const { deliveries, isQuiet } = makeDeliveries(ledger, conversations, {
     botId: userId,
     later: Effect.runForkWith(yield* Effect.context<never>()),
     observe: observer?.around,
@@ -349,7 +356,10 @@ const make = Effect.gen(function* () {
     giveUp: ledger.giveUp,
     unread: unread.count,
     answer: sender.answer,
-    derive: sender.derive
+    derive: sender.derive,
+    me: (yield* Users.Users).me,
+    contactOf: (user) => sender.conversationOf({ user }),
+    conversation: conversations.get
   })
 
   const look = Effect.delay(Effect.andThen(ledger.look, unread.tell), (yield* Dropped.Watch).period)
@@ -388,7 +398,12 @@ const make = Effect.gen(function* () {
 })
 
 // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
-const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Handling.Actions) => {
+const handOut = (
+  own: Consumer,
+  receive: Ledger.Ledger["receive"],
+  actions: Handling.Actions,
+  conversations: Conversations.Conversations["Service"]
+) => {
   let received: ReadonlyArray<Ledger.Open> = []
   let next = 0
   const take = (): Arr.NonEmptyReadonlyArray<Delivery.Delivery> | undefined => {
@@ -396,6 +411,9 @@ const handOut = (own: Consumer, receive: Ledger.Ledger["receive"], actions: Hand
       const entry = received[next++]!
       if (entry.value === undefined) continue
       entry.hands = own.hands
+      const { _tag, conversationId } = entry.value
+      conversations.meet(conversationId)
+      if (_tag === "GroupEvent") actions.later(conversations.forget(conversationId))
       return [new Handling.Delivery(entry.value, entry, actions)]
     }
   }
@@ -429,6 +447,14 @@ export type Platform =
   | SecureRandom.SecureRandom
 
 /**
+ * What a program gets of a bot: the bot itself, the people and the conversations that it knows.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export type Services = Blaze | Users.Users | Conversations.Conversations
+
+/**
  * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
  * (`Store.layerMemory`), what keeps the send quota (`Quota.layerMemory`).
  *
@@ -449,7 +475,7 @@ export interface Ports<StoreServices, QuotaServices> {
  */
 export const layerWith = <StoreServices = never, QuotaServices = never>(
   ports: Ports<StoreServices, QuotaServices>
-): Layer.Layer<Blaze, BlazeError.BlazeError, StoreServices | QuotaServices | Platform> => {
+): Layer.Layer<Services, BlazeError.BlazeError, StoreServices | QuotaServices | Platform> => {
   const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
   const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
     Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
@@ -459,6 +485,7 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
       Layer.provide(Sender.layerSocket),
+      Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
       Layer.provide(Layer.merge(own, meter))
@@ -472,4 +499,4 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Blaze, BlazeError.BlazeError, Platform> = layerWith({})
+export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = layerWith({})

@@ -171,7 +171,7 @@ export class Timeout extends Schema.TaggedError<Timeout>("effect-blaze/Timeout")
 
 // What a code comes to for who sends a message, where its number and the server's words do not say it.
 const advice: Readonly<Record<number, string>> = {
-  403: " The bot may not write there: the person has blocked it, it is not in the group, or there is no such conversation yet; one with a person begins when that person writes first."
+  403: " The bot may not write there: it is not in the group, or the person has blocked it or does not know it yet. There are three ways to a person: who writes to the bot first, adds it as a contact, or authorises it, can be written to."
 }
 
 /**

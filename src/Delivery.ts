@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -22,6 +23,26 @@ export const Ack: Handling.Outcome = { _tag: "Ack" }
 export const Defer: Handling.Outcome = { _tag: "Defer" }
 /** @since 0.1.0 */
 export const GiveUp: Handling.Outcome = { _tag: "GiveUp" }
+
+/**
+ * As `Defer`, for a time of one's own in place of the schedule's: the message comes again after it, however often that was said before.
+ *
+ * **Example** (Not yet)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Bot, Delivery } from "effect-blaze"
+ *
+ * const patient = Bot.match({ orElse: () => Effect.succeed(Delivery.deferFor("10 minutes")) })
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const deferFor = (time: Duration.Input): Handling.Outcome => ({
+  _tag: "Defer",
+  after: Duration.fromInputUnsafe(time)
+})
 
 /**
  * Runs a handler, then acknowledges; what a handler fails with passes through, unacknowledged.

@@ -17,14 +17,19 @@ import * as Elapsed from "./internal/Elapsed.ts"
 import * as Settings from "./Settings.ts"
 
 /**
- * What became of a message: it is handled, or it was put aside, for the `tries`th time, until a date in milliseconds since 1970.
+ * What became of a message: it is handled, or it was put aside, for the `tries`th time, until a date in milliseconds since 1970; where its
+ * handler asked for a time, `after` is that time in milliseconds.
  *
  * @category models
  * @since 0.1.0
  */
 export const Outcome = Schema.Union([
   Schema.TaggedStruct("Handled", {}),
-  Schema.TaggedStruct("Deferred", { tries: Schema.Int, until: Schema.Finite })
+  Schema.TaggedStruct("Deferred", {
+    tries: Schema.Int,
+    until: Schema.Finite,
+    after: Schema.optionalKey(Schema.Finite)
+  })
 ])
 /** @since 0.1.0 */
 export type Outcome = typeof Outcome.Type

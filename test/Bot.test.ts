@@ -757,6 +757,7 @@ describe("Bot", () => {
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const blaze = yield* Blaze.Blaze
+      yield* alice.block
       const refused = yield* Effect.flip(blaze.send({ user: alice.userId }, "unasked"))
       assert(refused.reason._tag === "ApiFailure" && refused.reason.code === 403)
       const invalid = yield* Effect.flip(blaze.send({ user: alice.userId }, ""))

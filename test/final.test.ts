@@ -78,8 +78,8 @@ describe("an answer of the server that ends the connection", () => {
 
 describe("a message that can never be handled", () => {
   for (const [name, reply, problem] of [
-    ["an empty answer", () => "", "the text must be 1 to 65536 characters long"],
-    ["an answer that is too long", () => "x".repeat(70_000), "the text must be 1 to 65536 characters long"],
+    ["an empty answer", () => "", "the text must be at least one character long"],
+    ["an answer that is too long", () => "x".repeat(70_000), "the text must be at most 65536 characters long"],
     ["a user who has blocked the bot", () => "hello", "error 403"]
   ] as const) {
     it.effect(`is handled once, told in one line, and neither offered again nor acknowledged: ${name}`, () => {

@@ -11,7 +11,7 @@ const stranger = Ids.UserId.make("33333333-3333-4333-8333-333333333333")
 
 /** The recipients of what a handler sends about a message with these fields. */
 const recipients = Effect.fnUntraced(function* (
-  handler: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown>,
+  handler: (delivery: Delivery.Delivery, bob: Ids.UserId) => Effect.Effect<unknown, unknown>,
   fields: (alice: { readonly userId: string; readonly conversationId: string }) => Record<string, string>
 ) {
   const sent: Array<string | undefined> = []
@@ -35,7 +35,8 @@ const recipients = Effect.fnUntraced(function* (
     const alice = yield* BlazeTest.user("alice")
     const bot = yield* BlazeTest.Account
     const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
-    yield* Effect.forkChild(Bot.run(handler))
+    const bob = yield* BlazeTest.user("bob")
+    yield* Effect.forkChild(Bot.run((delivery) => handler(delivery, bob.userId)))
     yield* BlazeTest.settle
     const data = {
       message_id: "44444444-4444-4444-8444-444444444444",
@@ -85,17 +86,19 @@ describe("recipient_id of an answer", () => {
 
   it.effect("is whom it is sent to, and nobody where that is another conversation", () =>
     Effect.gen(function* () {
+      const somebody: Array<string> = []
       const sent = yield* recipients(
-        (delivery) =>
+        (delivery, bob) =>
           Effect.all([
-            Effect.ignore(delivery.send({ user: stranger }, "hello")),
+            Effect.sync(() => void somebody.push(bob)),
+            delivery.send({ user: bob }, "hello"),
             Effect.ignore(
               delivery.send({ conversation: Ids.ConversationId.make("11111111-1111-3111-8111-111111111111") }, "hello")
             )
           ]),
         () => ({})
       )
-      assert.deepStrictEqual(sent, [stranger, undefined])
+      assert.deepStrictEqual(sent, [...somebody, undefined])
     })
   )
 })

@@ -55,7 +55,11 @@ export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped"
  */
 export interface Deferral {
   /** Puts a message aside that was first handed out at `since`, in milliseconds of `Elapsed.now`. */
-  readonly defer: (message: Message.Message, since: number) => Effect.Effect<Verdict>
+  readonly defer: (
+    message: Message.Message,
+    since: number,
+    after: Duration.Duration | undefined
+  ) => Effect.Effect<Verdict>
   /** Puts a message aside again that an earlier process had put aside. */
   readonly resume: (message: Message.Message, since: number, stored: Store.Deferred) => Effect.Effect<Verdict>
   /** This process does nothing more for it: the next one has all its tries. */
@@ -167,19 +171,21 @@ export const make = Effect.fnUntraced(function* (on: {
   }
 
   return {
-    defer: Effect.fnUntraced(function* (message, since) {
+    defer: Effect.fnUntraced(function* (message, since, after): Effect.fn.Return<Verdict> {
       const entry = entries.get(message.id) ?? (yield* makeEntry(settings.defer, message, since))
       if (now() >= entry.dropped) return "Dropped"
-      const delay = yield* step(entry)
+      // A time that a handler asks for is no try that has failed.
+      const delay = after === undefined ? yield* step(entry) : Option.some(after)
       if (Option.isNone(delay)) return "Exhausted"
       const until = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay.value)
+      const asked = after === undefined ? {} : { after: Duration.toMillis(after) }
       // Stored before it can be offered again: a write that came later would undo what is made of it then.
       if (remember(entry, message.id, until)) {
-        yield* states.commit([message.id], { _tag: "Deferred", tries: entry.tries, until })
+        yield* states.commit([message.id], { _tag: "Deferred", tries: entry.tries, until, ...asked })
       }
       return yield* putAside(entry, message)
     }),
-    resume: Effect.fnUntraced(function* (message, since, { tries, until }) {
+    resume: Effect.fnUntraced(function* (message, since, { after = 0, tries, until }) {
       const entry = yield* makeEntry(settings.defer, message, since)
       let delay = Duration.zero
       while (entry.tries < Math.min(tries, maximumTries)) {
@@ -189,7 +195,7 @@ export const make = Effect.fnUntraced(function* (on: {
         delay = next.value
       }
       // Whatever has been done to the clock meanwhile.
-      const latest = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay)
+      const latest = clock.currentTimeMillisUnsafe() + Math.max(after, Duration.toMillis(delay))
       remember(entry, message.id, Math.min(until, latest))
       return yield* putAside(entry, message)
     }),

@@ -12,11 +12,14 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
 import * as Restart from "./Restart.ts"
 import type * as Ledger from "./Ledger.ts"
+import type * as Conversations from "../Conversations.ts"
+import type * as Users from "../Users.ts"
 import type * as Message from "../Message.ts"
 import type * as Outgoing from "../Outgoing.ts"
 
@@ -40,6 +43,8 @@ export interface AnswerOptions {
    * language model, a clock), and when the same thing is to be said twice.
    */
   readonly key?: string | undefined
+  /** An id of one's own, in place of the one that is derived. */
+  readonly id?: Ids.MessageId | undefined
 }
 
 /**
@@ -49,7 +54,10 @@ export interface AnswerOptions {
  * @category models
  * @since 0.1.0
  */
-export type Outcome = { readonly _tag: "Ack" } | { readonly _tag: "Defer" } | { readonly _tag: "GiveUp" }
+export type Outcome =
+  | { readonly _tag: "Ack" }
+  | { readonly _tag: "Defer"; readonly after?: Duration.Duration }
+  | { readonly _tag: "GiveUp" }
 
 /**
  * What a handler says by what it gives: an outcome counts by its tag, as its type says, and anything else acknowledges.
@@ -61,6 +69,10 @@ export const outcomeOf = (value: unknown): Outcome["_tag"] => {
   if (!Predicate.hasProperty(value, "_tag")) return "Ack"
   return value._tag === "Defer" || value._tag === "GiveUp" ? value._tag : "Ack"
 }
+
+/** After how long a handler wants its message again, where it says so. */
+const afterOf = (value: unknown): Duration.Duration | undefined =>
+  Predicate.hasProperty(value, "after") && Duration.isDuration(value.after) ? value.after : undefined
 
 /**
  * What sees a bot from within, for tests: every run of a handler, and every message that is sent, with the one that it answers.
@@ -93,7 +105,8 @@ export interface Actions {
   /** Whose message it is. */
   readonly botId: Ids.UserId
   readonly ack: (open: Ledger.Open) => void
-  readonly defer: (open: Ledger.Open) => Effect.Effect<void>
+  /** After a time that is given, or as the setting `defer` says. */
+  readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
   readonly giveUp: (open: Ledger.Open, reason: string) => Effect.Effect<void>
   /** Somebody works on it, and will settle it. */
@@ -115,6 +128,13 @@ export interface Actions {
     options: AnswerOptions | undefined
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
+  /** The bot itself, as the API shows it. */
+  readonly me: Effect.Effect<Users.User, BlazeError.BlazeError>
+  /** The conversation that the bot and a person are alone in. */
+  readonly contactOf: (userId: Ids.UserId) => Effect.Effect<Ids.ConversationId>
+  readonly conversation: (
+    id: Ids.ConversationId
+  ) => Effect.Effect<Option.Option<Conversations.Conversation>, BlazeError.BlazeError>
   /** Has something done that nobody waits for. */
   readonly later: (effect: Effect.Effect<void>) => void
 }
@@ -262,7 +282,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
         const outcome = outcomeOf(exit.value)
-        if (outcome === "Defer") return delivery.defer
+        if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
         delivery.#actions.ack(delivery.#open)
         return Exit.void
@@ -325,6 +345,40 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return this.#actions.botId
   }
 
+  /** Whether only its sender and the bot are in the conversation. */
+  get isDirect(): Effect.Effect<boolean> {
+    const { conversationId, senderId } = this.message
+    return Effect.map(this.#actions.contactOf(senderId), (contact) => contact === conversationId)
+  }
+
+  /** Whether its text names the bot: `@` and the bot's identity number. */
+  get isMentioned(): Effect.Effect<boolean, BlazeError.BlazeError> {
+    const text = textOf(this.message)
+    // Nobody is mentioned without the sign, and nothing has to be looked up.
+    if (!text.includes("@")) return Effect.succeed(false)
+    return Effect.map(this.#actions.me, ({ identityNumber }) => mentionOf(identityNumber).test(text))
+  }
+
+  /** Whether it is for the bot: said to it alone, or in a group with a mention of it. */
+  get isForBot(): Effect.Effect<boolean, BlazeError.BlazeError> {
+    return Effect.flatMap(this.isDirect, (isDirect) => (isDirect ? Effect.succeed(true) : this.isMentioned))
+  }
+
+  /** Its text without the mention of the bot; empty where it has no text. */
+  get textWithoutMention(): Effect.Effect<string, BlazeError.BlazeError> {
+    const text = textOf(this.message)
+    if (!text.includes("@")) return Effect.succeed(text.trim())
+    return Effect.map(this.#actions.me, ({ identityNumber }) => text.replace(mentionOf(identityNumber), "").trim())
+  }
+
+  /**
+   * The conversation, with its name and who is in it; nothing where the bot is no longer in it. What is known is remembered for ten minutes,
+   * and forgotten when a `GroupEvent` says that it has changed.
+   */
+  get conversation(): Effect.Effect<Option.Option<Conversations.Conversation>, BlazeError.BlazeError> {
+    return this.#actions.conversation(this.message.conversationId)
+  }
+
   /** The time since the message was written, by the two clocks of the server and this machine; never negative. */
   get age(): Effect.Effect<Duration.Duration> {
     return Effect.map(Clock.currentTimeMillis, (now) => {
@@ -333,6 +387,11 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     })
   }
 }
+
+const textOf = (message: Message.Message): string => ("text" in message ? message.text : "")
+
+// Chinese has no space before it; what has a letter before it is an address of mail.
+const mentionOf = (identityNumber: string) => new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)\\s?`)
 
 /** What a part does to the whole, which all parts share. */
 const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
@@ -364,7 +423,7 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
         const effect = settled(undefined)
         if (decided !== undefined) actions.later(effect)
       },
-      defer: () => Effect.suspend(() => settled(decided ?? actions.defer(whole))),
+      defer: (_, after) => Effect.suspend(() => settled(decided ?? actions.defer(whole, after))),
       giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
       hold: () => {
         holds++

@@ -8,6 +8,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -46,7 +47,7 @@ export interface Ledger {
   /** It is handled: acknowledges it. */
   readonly ack: (entry: Open) => void
   /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
-  readonly defer: (entry: Open) => Effect.Effect<void>
+  readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
   readonly giveUp: (entry: Open, reason: string) => Effect.Effect<void>
   /** Somebody works on it, and will settle it. */
@@ -122,8 +123,8 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
     forget: deferral.forget,
     knows: deferral.knows,
     size: deferral.size,
-    defer: (message: Message.Message, since: number) =>
-      Effect.flatMap(deferral.defer(message, since), (verdict) => judge(message, verdict)),
+    defer: (message: Message.Message, since: number, after: Duration.Duration | undefined) =>
+      Effect.flatMap(deferral.defer(message, since, after), (verdict) => judge(message, verdict)),
     resume: (message: Message.Message, stored: Store.Deferred, since: number) =>
       Effect.flatMap(deferral.resume(message, since, stored), (verdict) => judge(message, verdict))
   }
@@ -304,7 +305,7 @@ export const make: Effect.Effect<
       acks.offer(id)
       signal.notify()
     },
-    defer: (entry) => settled(entry, (message) => aside.defer(message, entry.since)),
+    defer: (entry, after) => settled(entry, (message) => aside.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => aside.giveUp(message, reason)),
     hold: open.hold,
     release: open.release,

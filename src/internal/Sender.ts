@@ -25,6 +25,7 @@ import * as Branded from "./Branded.ts"
 import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
+import * as Conversations from "../Conversations.ts"
 import * as Quota from "../Quota.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
@@ -130,6 +131,17 @@ const untilSent = (
     })
   )
 
+// Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
+const makeFirstContact =
+  (
+    createContact: Conversations.Conversations["Service"]["createContact"],
+    retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
+  ) =>
+  (to: Delivery.Recipient, sent: Effect.Effect<unknown, BlazeError.BlazeError>) =>
+    "user" in to
+      ? Effect.andThen(untilSent(createContact(Branded.userId(Ids.toLowerCase(to.user))), retry), sent)
+      : sent
+
 /**
  * @category constructors
  * @since 0.1.0
@@ -137,7 +149,13 @@ const untilSent = (
 export const make: Effect.Effect<
   Sender,
   BlazeError.BlazeError,
-  Transport | Quota.Quota | Signer.Signer | Meter.Meter | Digest.Digest | SecureRandom.SecureRandom
+  | Transport
+  | Quota.Quota
+  | Signer.Signer
+  | Meter.Meter
+  | Conversations.Conversations
+  | Digest.Digest
+  | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const { ready, sendNow } = yield* Transport
   const quota = yield* Quota.Quota
@@ -148,6 +166,7 @@ export const make: Effect.Effect<
   const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
   const settings = yield* Settings.checked
   const { sendRetry: retry } = settings
+  const firstContact = makeFirstContact((yield* Conversations.Conversations).createContact, retry)
   const observer = yield* Handling.Observer
   const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
@@ -164,11 +183,12 @@ export const make: Effect.Effect<
 
   const sendTo = (
     kind: Quota.Kind,
+    to: Delivery.Recipient,
     conversationId: Ids.ConversationId,
     recipientId: Ids.UserId | undefined,
     content: Outgoing.Outgoing,
     messageId: Ids.MessageId,
-    answers?: Ids.MessageId
+    answered?: Message.Message
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
@@ -176,8 +196,12 @@ export const make: Effect.Effect<
       meter.measure(metrics.sends, 1, exit._tag)
       return Effect.void
     })
-    const sent = Effect.as(untilSent(attempt, retry), messageId)
-    return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answers), sent)
+    const persistent = untilSent(attempt, retry)
+    const sent = Effect.as(
+      answered?.conversationId === conversationId ? persistent : firstContact(to, persistent),
+      messageId
+    )
+    return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answered?.id), sent)
   }
 
   return {
@@ -186,7 +210,14 @@ export const make: Effect.Effect<
     send: (to, content, id) =>
       Effect.flatMap(id === undefined ? newId : Effect.succeed(id), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>
-          sendTo("announcement", conversationId, "user" in to ? to.user : undefined, Outgoing.fromContent(content), id)
+          sendTo(
+            "announcement",
+            to,
+            conversationId,
+            "user" in to ? to.user : undefined,
+            Outgoing.fromContent(content),
+            id
+          )
         )
       ),
     answer: (message, to, content, options) =>
@@ -194,10 +225,14 @@ export const make: Effect.Effect<
         const outgoing = Outgoing.fromContent(content)
         const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
         if (outgoing.part > 0) said.push(`part ${outgoing.part}`)
+        const idFor = (conversationId: Ids.ConversationId) =>
+          options?.id === undefined
+            ? derive(["answer", message.id, conversationId, ...said])
+            : Effect.succeed(options.id)
         return Effect.flatMap(conversationOf(to), (conversationId) =>
-          Effect.flatMap(derive(["answer", message.id, conversationId, ...said]), (id) =>
+          Effect.flatMap(idFor(conversationId), (id) =>
             Effect.flatMap(recipientOf(message, to), (recipientId) =>
-              sendTo("answer", conversationId, recipientId, outgoing, id, message.id)
+              sendTo("answer", to, conversationId, recipientId, outgoing, id, message)
             )
           )
         )

@@ -77,15 +77,19 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
 export const layer = <StoreServices = never, QuotaServices = never>(
   signer: SignerLayer,
   ports: Blaze.Ports<StoreServices, QuotaServices> = {}
-): Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices> =>
+): Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices | QuotaServices> =>
   // Fresh, since a Layer is built once for whoever mentions it, and two bots must not share a connection or a name.
   Layer.fresh(
     Blaze.layerWith(ports).pipe(
-      Layer.provide(MixinApi.layer),
+      Layer.provideMerge(MixinApi.layer),
       Layer.provide([signer, layerHttp, WebSocketDialer.layer])
     )
     // Bots share what knows nothing of them.
-  ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices>
+  ).pipe(Layer.provide(layerTools)) as Layer.Layer<
+    Blaze.Services | MixinApi.MixinApi,
+    BlazeError.BlazeError,
+    StoreServices | QuotaServices
+  >
 
 const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings.layerConfig))
 
@@ -101,9 +105,9 @@ const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError> = layer(Signer.layerConfig).pipe(
-  Layer.provide(layerEnvironment)
-)
+export const layerConfig: Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError> = layer(
+  Signer.layerConfig
+).pipe(Layer.provide(layerEnvironment))
 
 /**
  * The raw wire and the REST API, set up from the environment as `layerConfig` is.

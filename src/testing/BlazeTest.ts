@@ -191,14 +191,13 @@ const dropped = Layer.effect(
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Blaze.Blaze | BlazeServer.BlazeServer | Account, BlazeError.BlazeError> =
-  Blaze.layer.pipe(
-    Layer.provide(layerTransport),
-    Layer.provideMerge(layerServer),
-    Layer.provide(layerPlatform),
-    Layer.provideMerge(noWaiting),
-    Layer.provide(dropped)
-  )
+export const layer: Layer.Layer<Blaze.Services | MixinApi.MixinApi | Server, BlazeError.BlazeError> = Blaze.layer.pipe(
+  Layer.provideMerge(layerTransport),
+  Layer.provideMerge(layerServer),
+  Layer.provide(layerPlatform),
+  Layer.provideMerge(noWaiting),
+  Layer.provide(dropped)
+)
 
 /**
  * A person who talks to the bot; the same name gives the same person.

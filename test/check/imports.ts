@@ -10,6 +10,7 @@ import { parseSync, Visitor } from "oxc-parser"
 /** The rooms from top to bottom: a room may import those below it. */
 const order = [
   "Bot",
+  "Commands",
   "Blaze",
   "Sender",
   "Quota",

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Base64 from "../../Base64.ts"
+import * as Conversations from "../../Conversations.ts"
 import * as Delivery from "../../Delivery.ts"
 import * as Handling from "../../internal/Handling.ts"
 import type * as Envelope from "../../Envelope.ts"
@@ -25,6 +26,7 @@ import * as Outgoing from "../../Outgoing.ts"
 import * as Quota from "../../Quota.ts"
 import * as Sender from "../../internal/Sender.ts"
 import * as Signer from "../../Signer.ts"
+import * as Users from "../../Users.ts"
 import * as Meter from "../../internal/Meter.ts"
 import * as Seeded from "./Seeded.ts"
 
@@ -57,12 +59,22 @@ interface Entry extends Mutable<Omit<Happened, "answers">> {
 const textOf = (content: Outgoing.Outgoing) =>
   new TextDecoder().decode(Option.getOrElse(Base64.decode(content.dataBase64), () => new Uint8Array()))
 
+/** Every conversation is there, and nothing is known of any. */
+const everywhere: Conversations.Conversations["Service"] = {
+  get: () => Effect.succeedNone,
+  createGroup: () => Effect.die(new Error("A replay makes no groups.")),
+  createContact: () => Effect.succeed(Branded.conversationId("")),
+  meet: () => {},
+  forget: () => Effect.void
+}
+
 /** What really makes ids and looks at limits, over a way that leads nowhere. */
 const makeSender = (botId: Ids.UserId) =>
   Sender.make.pipe(
     Effect.provide(
       Layer.mergeAll(
         Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
+        Layer.succeed(Conversations.Conversations, everywhere),
         Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
         Meter.layer(botId),
@@ -123,9 +135,13 @@ const messagesOf = (views: Iterable<Envelope.MessageView>, botId: Ids.UserId): A
  */
 export const replayViews = Effect.fnUntraced(function* (
   views: Iterable<Envelope.MessageView>,
-  options: { readonly botId?: Ids.UserId | undefined } = {}
+  options: {
+    readonly botId?: Ids.UserId | undefined
+    /** By which the bot is mentioned. */
+    readonly identityNumber?: string | undefined
+  } = {}
 ) {
-  const { botId = nobody } = options
+  const { botId = nobody, identityNumber = "7000" } = options
   const sender = yield* makeSender(botId)
   const open = Underway.make<Message.Message>()
   const records = new Map<Underway.Entry<Message.Message>, Entry>()
@@ -154,7 +170,10 @@ export const replayViews = Effect.fnUntraced(function* (
           record.answers.push({ id, to, category: outgoing.category, text: textOf(outgoing) })
         })
       ),
-    derive: sender.derive
+    derive: sender.derive,
+    me: Effect.succeed(Users.fromApi({ user_id: botId, identity_number: identityNumber })),
+    contactOf: (user) => sender.conversationOf({ user }),
+    conversation: () => Effect.succeedNone
   })
 
   const deliveryOf = (entry: Underway.Entry<Message.Message>) =>
