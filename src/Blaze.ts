@@ -352,10 +352,10 @@ const make = Effect.gen(function* () {
     derive: sender.derive
   })
 
-  const look = Effect.delay(Effect.andThen(ledger.look, unread.tell), (yield* Dropped.Watch).period)
+  const inspect = Effect.delay(Effect.andThen(ledger.inspect, unread.tell), (yield* Dropped.Watch).period)
   // Days may pass in which there is nothing to look at, and in a simulation they do in a second.
   const busy = Effect.suspend(() => (unread.isEmpty() ? ledger.busy : Effect.void))
-  yield* Effect.andThen(busy, look).pipe(Effect.forever, Effect.forkScoped)
+  yield* Effect.andThen(busy, inspect).pipe(Effect.forever, Effect.forkScoped)
 
   return Blaze.of({
     userId,

@@ -190,7 +190,7 @@ const makeFruitless = (progress: Inbox.Inbox["progress"]) => {
 }
 
 /** One session after the other: what is made of each, from the handshake to its end. */
-const makeOnce = Effect.fnUntraced(function* (
+const makeSession = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   status: CurrentStatus,
   current: ReturnType<typeof makeCurrent>,
@@ -296,7 +296,7 @@ const makeTell = (now: () => number) => {
 
 /** Sessions in a row, until one ends for a reason that is the last. */
 const makeSessions = Effect.fnUntraced(function* (
-  once: Effect.Success<ReturnType<typeof makeOnce>>,
+  runSession: Effect.Success<ReturnType<typeof makeSession>>,
   status: CurrentStatus,
   fruitless: ReturnType<typeof makeFruitless>
 ) {
@@ -310,7 +310,7 @@ const makeSessions = Effect.fnUntraced(function* (
     let attempt = 1
     while (true) {
       yield* status.set(Status.Connecting({ attempt }))
-      const { accepted, reason: ended, stable } = yield* once
+      const { accepted, reason: ended, stable } = yield* runSession
       fruitless.ended(ended)
       const reason = yield* judge(ended, accepted)
       if (awaitClock && reason.isClockWrong) {
@@ -358,11 +358,11 @@ export const layer: Layer.Layer<
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let endReason = closed
 
-    const once = yield* makeOnce(inbox, status, current, fruitless, {
+    const runSession = yield* makeSession(inbox, status, current, fruitless, {
       onReceipts: receipts.publish,
       whyClosed: () => endReason
     })
-    const sessions = yield* makeSessions(once, status, fruitless)
+    const sessions = yield* makeSessions(runSession, status, fruitless)
 
     yield* SubscriptionRef.changes(api.host).pipe(
       Stream.drop(1),

@@ -23,8 +23,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: what is given up is forgotten",
     "internal/Deferral.ts",
-    `states.settle(id, "GivenUp")`,
-    `states.settle(id, "Forgotten")`
+    `states.become(id, "GivenUp")`,
+    `states.become(id, "Forgotten")`
   ),
   removal(
     "1: what is deferred is never offered again",
