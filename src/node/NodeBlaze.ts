@@ -85,7 +85,7 @@ export const layer = <StoreServices = never, QuotaServices = never>(
       Layer.provide([signer, layerHttp, WebSocketDialer.layer])
     )
     // Bots share what knows nothing of them.
-  ).pipe(Layer.provide(layerTools)) as Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, StoreServices | QuotaServices>
+  ).pipe(Layer.provide(layerTools))
 
 const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings.layerConfig))
 
