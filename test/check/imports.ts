@@ -27,6 +27,7 @@ const order = [
   "Store",
   "Connection",
   "Session",
+  "Listing",
   "Requests",
   "Inbox",
 

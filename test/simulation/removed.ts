@@ -67,8 +67,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "7: a reader pauses while a request is out",
     "internal/Inbox.ts",
-    "signal.until(() => behind.isAwaited() || !isFull())",
-    "signal.until(() => !isFull())"
+    "behind.isAwaited() || !isFull()",
+    "!isFull()"
   ),
   removal("7: what finds no room in the overflow is not asked for", "internal/Inbox.ts", "        left.refuse()\n", ""),
   removal(
