@@ -11,9 +11,12 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as FileSystem from "effect/FileSystem"
 import type * as Fiber from "effect/Fiber"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
@@ -362,10 +365,10 @@ const make = Effect.gen(function* () {
     conversation: conversations.get
   })
 
-  const look = Effect.delay(Effect.andThen(ledger.look, unread.tell), (yield* Dropped.Watch).period)
+  const inspect = Effect.delay(Effect.andThen(ledger.inspect, unread.tell), (yield* Dropped.Watch).period)
   // Days may pass in which there is nothing to look at, and in a simulation they do in a second.
   const busy = Effect.suspend(() => (unread.isEmpty() ? ledger.busy : Effect.void))
-  yield* Effect.andThen(busy, look).pipe(Effect.forever, Effect.forkScoped)
+  yield* Effect.andThen(busy, inspect).pipe(Effect.forever, Effect.forkScoped)
 
   return Blaze.of({
     userId,
@@ -500,3 +503,40 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = layerWith({})
+
+/**
+ * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig`
+ * (`FileSystem.layerNoop` where there are none).
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export type Tools = Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature | FileSystem.FileSystem
+
+/**
+ * A signer, as `Signer.layer` and its like give it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Tools>
+
+/**
+ * Makes bots on a platform: `NodeBlaze.layer` is this for Node. The `network` is each bot's own, the `tools` they share.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerOn =
+  (platform: {
+    readonly network: Layer.Layer<BlazeSocket.Dialer | HttpClient.HttpClient>
+    readonly tools: Layer.Layer<Tools>
+  }) =>
+  <StoreServices = never, QuotaServices = never>(
+    signer: SignerLayer,
+    ports: Ports<StoreServices, QuotaServices> = {}
+  ): Layer.Layer<Services | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices | QuotaServices> =>
+    // Fresh, since a Layer is built once for whoever mentions it, and two bots must not share a connection or a name.
+    Layer.fresh(
+      layerWith(ports).pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, platform.network]))
+    ).pipe(Layer.provide(platform.tools))

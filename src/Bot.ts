@@ -44,6 +44,12 @@ type Cases = {
   readonly [Tag in keyof Kinds]?: (delivery: Delivery.Delivery<Kinds[Tag]>) => Effect.Effect<unknown, unknown, unknown>
 } & { readonly orElse: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
 
+/** The kinds there are, for whoever has written another one to read. */
+type KindNames =
+  "Text, Post, Sticker, Contact, Location, Buttons, Card, Snapshot, GroupEvent, Recall, Pin, Encrypted, Unknown"
+
+type NoKind<Kind extends string> = `"${Kind}" is no kind of message. There are ${KindNames}, and orElse for the rest.`
+
 type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? R : never }[keyof C]
 
 /**
@@ -73,7 +79,7 @@ type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? 
  */
 export const match =
   <const C extends Cases>(
-    cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: never }
+    cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: NoKind<Kind & string> }
   ): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
     type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
@@ -236,7 +242,7 @@ const makeTries = <E, R, R2>(
 ) => {
   const timeoutMillis = timeout === undefined ? Infinity : Duration.toMillis(timeout)
 
-  const once = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
+  const attempt = (handling: Handling<E>): Effect.Effect<unknown, E, R> =>
     timeout === undefined
       ? Handling.observe(handling.delivery, Handling.call(handler, handling.delivery))
       : Effect.withFiber((fiber) => {
@@ -247,11 +253,11 @@ const makeTries = <E, R, R2>(
 
   const spanned = (handling: Handling<E>) =>
     Meter.withSpan(
-      Effect.suspend(() => once(handling)),
+      Effect.suspend(() => attempt(handling)),
       Telemetry.span.handle,
       { messageId: handling.delivery.message.id }
     )
-  const first = traced ? spanned : once
+  const first = traced ? spanned : attempt
 
   // As Effect.retry, but for defects and interruptions of the handler too.
   const after = Effect.fnUntraced(function* (

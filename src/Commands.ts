@@ -159,7 +159,7 @@ export const command = <const A extends Arguments, E = never, R = never>(
   fields: A,
   handler: (values: Values<A>, delivery: Delivery.Delivery<Message.Text>) => Effect.Effect<unknown, E, R>
 ): Command<E, R> =>
-  make_({
+  fromProperties({
     name: name.toLowerCase(),
     aliases: [],
     description: "",
@@ -168,11 +168,11 @@ export const command = <const A extends Arguments, E = never, R = never>(
     run: (written, delivery) => Result.map(parse(fields, written), (values) => handler(values, delivery))
   })
 
-const make_ = <E, R>(properties: Omit<Command<E, R>, "pipe">): Command<E, R> =>
+const fromProperties = <E, R>(properties: Omit<Command<E, R>, "pipe">): Command<E, R> =>
   Object.assign(Object.create(Pipeable.Prototype), properties)
 
 const changed = <E, R>(self: Command<E, R>, changes: Partial<Pick<Command, "aliases" | "description">>) =>
-  make_<E, R>({ ...self, ...changes })
+  fromProperties<E, R>({ ...self, ...changes })
 
 /**
  * What the help says of a command.

@@ -472,7 +472,7 @@ interface Timer {
 
 /** Has keys whose pause is over looked at in time: one timer for all of them. */
 const makeTimer = Effect.fnUntraced(function* (
-  lanes: Pick<Lanes.Lanes<never>, "due" | "look">,
+  lanes: Pick<Lanes.Lanes<never>, "due" | "endPauses">,
   now: () => number
 ): Effect.fn.Return<Timer> {
   const fork = Effect.runForkWith(yield* Effect.context<never>())
@@ -483,7 +483,7 @@ const makeTimer = Effect.fnUntraced(function* (
     timer?.fiber.interruptUnsafe()
     const ring = Effect.sync(() => {
       timer = undefined
-      lanes.look()
+      lanes.endPauses()
       dispatch()
     })
     timer = { at, fiber: fork(Effect.delay(ring, Math.max(0, at - now()))) }

@@ -415,7 +415,7 @@ describe("Acks", () => {
       const { answer, close, offer } = yield* scene({
         states: Layer.succeed(States.States, {
           admit: () => Effect.succeed([]),
-          settle: () => {},
+          become: () => {},
           commit: (ids) => Effect.as(step("commit")(ids), ids),
           confirm: step("confirm")
         })
@@ -444,7 +444,7 @@ describe("Acks", () => {
       const { calls, close, logs, offer } = yield* scene({
         states: Layer.succeed(States.States, {
           admit: () => Effect.succeed([]),
-          settle: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
+          become: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
           commit: (ids) => Effect.succeed(ids.filter((each) => each !== id(2))),
           confirm: (ids) =>
             Effect.sync(() => void steps.push(`confirm ${ids.map((each) => Number(each.slice(-12))).join()}`))

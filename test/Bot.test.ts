@@ -39,6 +39,17 @@ import { client, pass, textOf } from "./support.ts"
 // @ts-expect-error
 Bot.match({ Txt: () => Effect.void, orElse: () => Effect.void })
 
+// The compiler says which kinds there are, all of them and no other.
+type Misspelt = { readonly Txt: () => Effect.Effect<void>; readonly orElse: () => Effect.Effect<void> }
+type Told = Parameters<typeof Bot.match<Misspelt>>[0]["Txt"]
+type Split<Names> = Names extends `${infer First}, ${infer Rest}` ? First | Split<Rest> : Names
+type Listed<Text> = Text extends `"Txt" is no kind of message. There are ${infer Names}, and orElse for the rest.`
+  ? Split<Names>
+  : never
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
+type Sentence = Told extends Misspelt["Txt"] & (infer Sentence) ? Sentence : never
+true satisfies Same<Listed<Sentence>, Message.Message["_tag"]>
+
 describe("Bot", () => {
   it.effect("gives each kind to its handler with a delivery of that kind, and the rest to orElse", () =>
     Effect.gen(function* () {

@@ -69,12 +69,15 @@ const scene = Effect.fnUntraced(function* (options?: {
   const connection = yield* Effect.provideContext(Connection.Connection, context)
   const statuses: Array<string> = []
   yield* Effect.forkChild(
-    Stream.runForEach(SubscriptionRef.changes(connection.status), (status) =>
-      Effect.sync(() => {
-        if (status._tag === "Connecting") statuses.push(`Connecting ${status.attempt}`)
-        else if (status._tag === "Connected") statuses.push(`Connected ${status.badFrames}`)
-        else statuses.push(`${status._tag} ${status.reason.reason._tag}`)
-      })
+    SubscriptionRef.changes(connection.status).pipe(
+      Stream.map((status) => {
+        if (status._tag === "Connecting") return `Connecting ${status.attempt}`
+        if (status._tag === "Connected") return `Connected ${status.badFrames}`
+        return `${status._tag} ${status.reason.reason._tag}`
+      }),
+      // `listed` changes too, see Listing.test.ts.
+      Stream.changes,
+      Stream.runForEach((status) => Effect.sync(() => statuses.push(status)))
     )
   )
   yield* BlazeTest.settle

@@ -43,10 +43,10 @@ for (const [name, layer] of Object.entries(layers)) {
       Effect.gen(function* () {
         const states = yield* States.States
         assert.deepStrictEqual(yield* states.admit([id(1), id(2), id(1)]), ["New", "New", "Open"])
-        states.settle(id(1), "Deferred")
-        states.settle(id(2), "Handled")
+        states.become(id(1), "Deferred")
+        states.become(id(2), "Handled")
         assert.deepStrictEqual(yield* states.admit([id(1), id(2)]), ["Deferred", "Handled"])
-        states.settle(id(1), "Forgotten")
+        states.become(id(1), "Forgotten")
         assert.deepStrictEqual(yield* states.admit([id(1)]), ["New"])
       })
     )
@@ -56,11 +56,11 @@ for (const [name, layer] of Object.entries(layers)) {
       Effect.gen(function* () {
         const states = yield* States.States
         yield* states.admit([id(1)])
-        states.settle(id(1), "Handled")
+        states.become(id(1), "Handled")
         yield* commit(states, [id(1)])
         yield* states.confirm([id(1)])
         assert.deepStrictEqual(yield* states.admit([id(1)]), ["Handled"])
-        states.settle(id(9), "Handled")
+        states.become(id(9), "Handled")
         assert.deepStrictEqual(yield* states.admit([id(9)]), ["New"])
       })
     )
@@ -72,7 +72,7 @@ for (const [name, layer] of Object.entries(layers)) {
         const handle = (n: number) =>
           Effect.gen(function* () {
             yield* states.admit([id(n)])
-            states.settle(id(n), "Handled")
+            states.become(id(n), "Handled")
             yield* commit(states, [id(n)])
             yield* states.confirm([id(n)])
           })
@@ -91,7 +91,7 @@ describe("Store", () => {
       const states = yield* States.States
       const ids = Array.from({ length: 10 }, (_, n) => id(n))
       yield* states.admit(ids)
-      for (const each of ids) states.settle(each, "Handled")
+      for (const each of ids) states.become(each, "Handled")
       yield* states.confirm(ids.slice(0, 6))
       const verdicts = yield* states.admit(ids)
       assert.deepStrictEqual(verdicts.slice(0, 3), ["New", "New", "New"])
@@ -123,7 +123,7 @@ describe("Store", () => {
       yield* Effect.gen(function* () {
         const states = yield* States.States
         yield* states.admit([id(1)])
-        states.settle(id(1), "Handled")
+        states.become(id(1), "Handled")
         yield* commit(states, [id(1)])
         gate.now = Deferred.await(reading)
         const again = yield* Effect.forkChild(states.admit([id(1), id(2)]))
@@ -160,8 +160,8 @@ describe("Store", () => {
       yield* life((states) =>
         Effect.gen(function* () {
           yield* states.admit([id(1), id(2)])
-          states.settle(id(1), "Handled")
-          states.settle(id(2), "Handled")
+          states.become(id(1), "Handled")
+          states.become(id(2), "Handled")
           yield* commit(states, [id(1)]) // it crashes before the acknowledgement of the first and the record of the second
         })
       )
@@ -431,7 +431,7 @@ describe("Store", () => {
       yield* states.admit([id(1)])
       yield* states.admit([id(1)])
       assert.strictEqual(calls.reads, 1)
-      states.settle(id(1), "Handled")
+      states.become(id(1), "Handled")
       yield* commit(states, [id(1)])
       yield* states.confirm([id(1)])
       // What is confirmed is no longer held in memory.

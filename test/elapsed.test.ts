@@ -183,7 +183,7 @@ const cases: Array<
       const verdict = (id: Ids.MessageId) => Effect.map(states.admit([id]), ([verdict]) => verdict)
       const handle = Effect.fnUntraced(function* (id: Ids.MessageId) {
         yield* verdict(id)
-        states.settle(id, "Handled")
+        states.become(id, "Handled")
         yield* states.confirm([id])
       })
       yield* handle(ids[0]!)

@@ -192,7 +192,7 @@ const makeSend = Effect.fnUntraced(function* (
   const leave = (ids: ReadonlyArray<Ids.MessageId>, own: ReadonlyArray<Ids.MessageId>) => {
     const kept = new Set(own)
     const others = ids.filter((id) => !kept.has(id))
-    for (const id of others) states.settle(id, "Forgotten")
+    for (const id of others) states.become(id, "Forgotten")
     unconfirmed.remove(others)
     return Effect.logError(`These messages belong to another process, which acknowledges them: ${Ids.list(others)}`)
   }

@@ -42,6 +42,11 @@ import * as Meter from "./Meter.ts"
  * - `Connecting`: the handshake and the first request are under way; `attempt` counts from 1 in every streak of failures.
  * - `Connected`: messages flow; `badFrames` counts the frames of this connection that were passed over because they are not Blaze,
  *   `givenUp` the messages that this process has given up; `host` is the one it leads to, `apiHost` the one that REST requests go to.
+ *   `listed` says that the server has pushed what was pending: a timer for what comes later can wait for it. The server does not mark the
+ *   end of a listing, so this is what it means: the listing was answered, nothing of it is left to the server for want of room, and then
+ *   no message of it came for a second in which reading did not pause. It cannot mean that nothing more will come of it, from a server
+ *   that takes longer between two of them, nor that the messages have been handled, or handed out. It is false again while something is
+ *   left to the server, and on the next connection.
  * - `Waiting`: the next attempt is `delay` away, because of `reason`.
  * - `Stopped`: it will not be tried again, because of `reason`.
  *
@@ -52,6 +57,7 @@ export type Status = Data.TaggedEnum<{
   Connecting: { readonly attempt: number }
   Connected: {
     readonly since: number
+    readonly listed: boolean
     readonly badFrames: number
     readonly givenUp: number
     readonly host: string
@@ -162,7 +168,7 @@ const makeStatus = Effect.gen(function* () {
     set,
     whenConnected,
     connected: (facts: { readonly since: number; readonly host: string; readonly apiHost: string }) =>
-      set(Status.Connected({ badFrames: 0, givenUp, ...facts })),
+      set(Status.Connected({ listed: false, badFrames: 0, givenUp, ...facts })),
     tell: (fact: { readonly givenUp: number }) => {
       givenUp = fact.givenUp
       return whenConnected((status) => ({ ...status, givenUp }))
@@ -190,7 +196,7 @@ const makeFruitless = (progress: Inbox.Inbox["progress"]) => {
 }
 
 /** One session after the other: what is made of each, from the handshake to its end. */
-const makeOnce = Effect.fnUntraced(function* (
+const makeSession = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   status: CurrentStatus,
   current: ReturnType<typeof makeCurrent>,
@@ -247,6 +253,9 @@ const makeOnce = Effect.fnUntraced(function* (
     const apiHost = yield* SubscriptionRef.get(api.host)
     yield* status.connected({ since, host: wire.host, apiHost })
     yield* Effect.forkScoped(warnOfPassedOver(passedOver))
+    yield* Effect.forkScoped(
+      session.watchListing((listed) => status.whenConnected((status) => ({ ...status, listed })))
+    )
     yield* current.begin(session)
     const reason = yield* Effect.flip(session.ended)
     return { reason, accepted: true, stable: meter.now() - began >= stableAfter }
@@ -296,7 +305,7 @@ const makeTell = (now: () => number) => {
 
 /** Sessions in a row, until one ends for a reason that is the last. */
 const makeSessions = Effect.fnUntraced(function* (
-  once: Effect.Success<ReturnType<typeof makeOnce>>,
+  runSession: Effect.Success<ReturnType<typeof makeSession>>,
   status: CurrentStatus,
   fruitless: ReturnType<typeof makeFruitless>
 ) {
@@ -310,7 +319,7 @@ const makeSessions = Effect.fnUntraced(function* (
     let attempt = 1
     while (true) {
       yield* status.set(Status.Connecting({ attempt }))
-      const { accepted, reason: ended, stable } = yield* once
+      const { accepted, reason: ended, stable } = yield* runSession
       fruitless.ended(ended)
       const reason = yield* judge(ended, accepted)
       if (awaitClock && reason.isClockWrong) {
@@ -358,11 +367,11 @@ export const layer: Layer.Layer<
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let endReason = closed
 
-    const once = yield* makeOnce(inbox, status, current, fruitless, {
+    const runSession = yield* makeSession(inbox, status, current, fruitless, {
       onReceipts: receipts.publish,
       whyClosed: () => endReason
     })
-    const sessions = yield* makeSessions(once, status, fruitless)
+    const sessions = yield* makeSessions(runSession, status, fruitless)
 
     yield* SubscriptionRef.changes(api.host).pipe(
       Stream.drop(1),

@@ -113,7 +113,7 @@ const makeAside = Effect.fnUntraced(function* (
       count--
       bytes -= message.size
       if (now() >= entry.dropped) return on.drop(message)
-      states.settle(message.id, "Due")
+      states.become(message.id, "Due")
       return Effect.sync(() => on.offer(message))
     })
 
@@ -123,7 +123,7 @@ const makeAside = Effect.fnUntraced(function* (
       count < bounds.deferredMessages && bytes + message.size <= bounds.deferredBytes,
     put: (entry: Entry, message: Message.Message) =>
       Effect.suspend(() => {
-        states.settle(message.id, "Deferred")
+        states.become(message.id, "Deferred")
         entry.message = message
         count++
         bytes += message.size
@@ -161,7 +161,7 @@ export const make = Effect.fnUntraced(function* (on: {
 
   const putAside = (entry: Entry, message: Message.Message): Effect.Effect<Verdict> => {
     if (aside.hasRoom(message)) return Effect.as(aside.put(entry, message), "Kept")
-    states.settle(message.id, entries.has(message.id) ? "Due" : "Forgotten")
+    states.become(message.id, entries.has(message.id) ? "Due" : "Forgotten")
     return Effect.succeed("NoRoom")
   }
 
@@ -201,7 +201,7 @@ export const make = Effect.fnUntraced(function* (on: {
     }),
     giveUp: (id) =>
       Effect.suspend(() => {
-        states.settle(id, "GivenUp")
+        states.become(id, "GivenUp")
         const until = clock.currentTimeMillisUnsafe()
         return entries.delete(id) ? states.commit([id], { _tag: "Deferred", tries: 0, until }) : Effect.void
       }),

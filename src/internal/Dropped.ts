@@ -71,7 +71,7 @@ const notTold = (entries: Iterable<Open>) => {
  * @category constructors
  * @since 0.1.0
  */
-export const makeLook = Effect.fnUntraced(function* (outstanding: Outstanding, now: () => number) {
+export const makeInspection = Effect.fnUntraced(function* (outstanding: Outstanding, now: () => number) {
   const { tell } = yield* Watch
   let seen = -1
 

@@ -41,7 +41,9 @@ export interface Inbox {
   readonly accept: (view: Envelope.MessageView, frame: Uint8Array | string) => void
   /** All of one read was taken in: whoever waits for messages gets them. */
   readonly announce: () => void
-  /** Waits until there is room for more, or somebody waits for what stands behind the messages. */
+  /** Whether there is room for more, or somebody waits for what stands behind the messages. */
+  readonly mayReadNow: () => boolean
+  /** Waits until that is so. */
   readonly mayRead: Effect.Effect<void>
   /** So many more wait for what stands behind the messages: an answer, a receipt, room for acknowledgements. */
   readonly waitBehind: (more: number) => void
@@ -51,6 +53,12 @@ export interface Inbox {
   readonly urgent: Effect.Effect<void, never, Scope.Scope>
   /** Waits until something was refused that there is room for now. */
   readonly refused: Effect.Effect<void>
+  /** Whether something was refused that the server has not listed again. */
+  readonly isRefusing: () => boolean
+  /** Waits until that is so. */
+  readonly refusing: Effect.Effect<void>
+  /** Waits until it is not. */
+  readonly allListed: Effect.Effect<void>
   /** Waits until something is left to the server alone that was handed out before. */
   readonly forgotten: Effect.Effect<void>
   /** Something that was handed out is left to the server alone. */
@@ -99,6 +107,7 @@ export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.
   const isFull = () => kept.size() > 0 || !ready.hasRoom()
   const left = makeLeft(signal, isFull)
   const behind = makeBehind(signal)
+  const mayReadNow = () => behind.isAwaited() || !isFull()
   let wire: Pick<BlazeSocket.Wire, "decode"> | undefined
   const { arrival, end, ended, stop } = makeEnd(signal, () => ready.size() > 0)
 
@@ -137,11 +146,15 @@ export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.
       }
     },
     announce: changed,
-    mayRead: signal.until(() => behind.isAwaited() || !isFull()),
+    mayReadNow,
+    mayRead: signal.until(mayReadNow),
     waitBehind: behind.wait,
     urgently: (effect) => Effect.scoped(Effect.andThen(behind.urgent, effect)),
     urgent: behind.urgent,
     refused: left.refused,
+    isRefusing: left.isRefusing,
+    refusing: left.refusing,
+    allListed: left.allListed,
     forgotten: left.forgotten,
     forget: left.forget,
     listing: left.listing,
@@ -198,6 +211,8 @@ const makeLeft = (signal: Signal.Signal, isFull: () => boolean) => {
       isRefusing = true
     },
     refused: signal.until(() => isRefusing && !isFull()),
+    refusing: signal.until(() => isRefusing),
+    allListed: signal.until(() => !isRefusing),
     listed: () => {
       isRefusing = false
     },

@@ -61,7 +61,7 @@ export interface Lanes<A> {
   /** When the first pause is over. */
   readonly due: () => number | undefined
   /** Pauses that are over now are. */
-  readonly look: () => void
+  readonly endPauses: () => void
   /** Nothing can arrive now: there is no silence to wait for. */
   readonly hurry: () => void
 }
@@ -207,7 +207,7 @@ export const make = <A>(key: (element: A) => unknown, pauses: Pauses, now: () =>
     },
     isIdle: () => active === 0,
     due: waits.due,
-    look: () => {
+    endPauses: () => {
       for (const lane of waits.over()) {
         enqueue(lane)
         forget(lane)

@@ -65,7 +65,7 @@ export interface Ledger {
   /** Tells when something was opened or settled. */
   readonly signal: Signal.Signal
   /** Measures what is open, and tells once of what was dropped. */
-  readonly look: Effect.Effect<void>
+  readonly inspect: Effect.Effect<void>
   /** Waits until there is something to look at. */
   readonly busy: Effect.Effect<void>
 }
@@ -92,7 +92,7 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
     const [oldest] = givenUp
     if (oldest !== undefined && givenUp.size > maximumGivenUp) {
       givenUp.delete(oldest)
-      states.settle(oldest, "Handled")
+      states.become(oldest, "Handled")
       acks.offer(oldest)
       yield* Effect.logError(
         `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
@@ -221,7 +221,7 @@ const makeTooMany = (maximum: number, open: () => number) => {
 }
 
 /** Measures what is open, and tells of what was dropped. */
-const makeLook = Effect.fnUntraced(function* (
+const makeInspection = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   open: Pick<ReturnType<typeof makeOpen>, "activity" | "count" | "entries" | "oldest">,
   isAwaited: () => boolean,
@@ -230,7 +230,7 @@ const makeLook = Effect.fnUntraced(function* (
   const meter = yield* Meter.Meter
   const clock = yield* Clock.Clock
   const { metrics } = Telemetry
-  const lookForDropped = yield* Dropped.makeLook({ ...open, isAwaited }, meter.now)
+  const tellOfDropped = yield* Dropped.makeInspection({ ...open, isAwaited }, meter.now)
   return Effect.suspend(() => {
     const oldest = open.oldest()
     const waiting = inbox.waiting()[0]
@@ -241,7 +241,7 @@ const makeLook = Effect.fnUntraced(function* (
     meter.measure(metrics.open, open.count().open)
     meter.measure(metrics.oldestOpen, oldest === undefined ? 0 : (now - oldest.since) / 1000)
     meter.measure(metrics.deferred, deferred())
-    return Effect.map(lookForDropped, (dropped) => meter.measure(metrics.dropped, dropped))
+    return Effect.map(tellOfDropped, (dropped) => meter.measure(metrics.dropped, dropped))
   })
 })
 
@@ -301,7 +301,7 @@ export const make: Effect.Effect<
       if (message === undefined) return
       const { id } = message
       aside.forget(id)
-      states.settle(id, "Handled")
+      states.become(id, "Handled")
       acks.offer(id)
       signal.notify()
     },
@@ -318,7 +318,7 @@ export const make: Effect.Effect<
       signal.until(() => open.size() > 0),
       inbox.filled
     ),
-    look: yield* makeLook(inbox, open, () => awaited > 0, aside.size)
+    inspect: yield* makeInspection(inbox, open, () => awaited > 0, aside.size)
   }
 })
 

@@ -131,6 +131,12 @@ const untilSent = (
     })
   )
 
+/** What makes one answer to a message another than the next. */
+const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string | undefined): ReadonlyArray<string> => [
+  ...(key === undefined ? [category, dataBase64] : ["key", key]),
+  ...(part > 0 ? [`part ${part}`] : [])
+]
+
 // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
 const makeFirstContact =
   (
@@ -165,10 +171,8 @@ export const make: Effect.Effect<
   const digest = yield* Digest.Digest
   const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
   const settings = yield* Settings.checked
-  const { sendRetry: retry } = settings
-  const firstContact = makeFirstContact((yield* Conversations.Conversations).createContact, retry)
+  const firstContact = makeFirstContact((yield* Conversations.Conversations).createContact, settings.sendRetry)
   const observer = yield* Handling.Observer
-  const { metrics } = Telemetry
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
@@ -176,7 +180,7 @@ export const make: Effect.Effect<
     Effect.andThen(
       ready,
       Effect.flatMap(quota.take(userId, kind), (waited) => {
-        if (waited) meter.measure(metrics.sendWaits, 1)
+        if (waited) meter.measure(Telemetry.metrics.sendWaits, 1)
         return sendNow(params)
       })
     )
@@ -193,14 +197,12 @@ export const make: Effect.Effect<
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
     const attempt = Effect.onExit(post(kind, params.success), (exit) => {
-      meter.measure(metrics.sends, 1, exit._tag)
+      meter.measure(Telemetry.metrics.sends, 1, exit._tag)
       return Effect.void
     })
-    const persistent = untilSent(attempt, retry)
-    const sent = Effect.as(
-      answered?.conversationId === conversationId ? persistent : firstContact(to, persistent),
-      messageId
-    )
+    const persistent = untilSent(attempt, settings.sendRetry)
+    const isMet = answered?.conversationId === conversationId
+    const sent = Effect.as(isMet ? persistent : firstContact(to, persistent), messageId)
     return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answered?.id), sent)
   }
 
@@ -223,8 +225,7 @@ export const make: Effect.Effect<
     answer: (message, to, content, options) =>
       Effect.suspend(() => {
         const outgoing = Outgoing.fromContent(content)
-        const said = options?.key === undefined ? [outgoing.category, outgoing.dataBase64] : ["key", options.key]
-        if (outgoing.part > 0) said.push(`part ${outgoing.part}`)
+        const said = saidIn(outgoing, options?.key)
         const idFor = (conversationId: Ids.ConversationId) =>
           options?.id === undefined
             ? derive(["answer", message.id, conversationId, ...said])

@@ -20,6 +20,7 @@ import * as Envelope from "../Envelope.ts"
 import * as Decoding from "./Decoding.ts"
 import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
+import * as Listing from "./Listing.ts"
 import * as Requests from "./Requests.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Meter from "./Meter.ts"
@@ -35,6 +36,8 @@ export interface Session {
     params?: unknown,
     options?: Pick<Requests.Options, "patient">
   ) => Effect.Effect<unknown, BlazeError.BlazeError>
+  /** Tells whether what was pending has been listed, from now on. */
+  readonly watchListing: Listing.Listing["watch"]
   /** Fails with the reason when the connection ends. */
   readonly ended: Effect.Effect<never, BlazeError.BlazeError>
 }
@@ -103,6 +106,7 @@ export const make = Effect.fnUntraced(function* (
       })
     )
 
+  const listing = yield* Listing.make(inbox)
   const listings = new Set<string>()
   let listedAt = now()
   const list = (patience: number) =>
@@ -121,13 +125,13 @@ export const make = Effect.fnUntraced(function* (
       )
     })
 
-  const route = makeRoute(options, requests, listings)
+  const route = makeRoute(options, requests, listings, listing.heard)
   const read = Effect.gen(function* () {
     while (true) {
       const problem = route(yield* wire.receive)
       if (problem !== undefined) return yield* problem
       // Answers travel in the same stream as pushes, so reading goes on while a request is out, room or not.
-      yield* inbox.mayRead
+      yield* listing.mayRead
     }
   })
 
@@ -154,6 +158,7 @@ export const make = Effect.fnUntraced(function* (
       ? (action, params, options) =>
           Meter.withSpan(request(action, params, options), Telemetry.span.request, { action })
       : request,
+    watchListing: listing.watch,
     ended: Effect.raceAllFirst([Fiber.join(reader), Fiber.join(relister), requests.stalled])
   }
 })
@@ -162,9 +167,12 @@ export const make = Effect.fnUntraced(function* (
 const makeRoute = (
   { inbox, onPassedOver, onReceipts, passOverBadFrames, meter, userId, wire }: Options,
   requests: Requests.Requests,
-  listings: ReadonlySet<string>
+  listings: ReadonlySet<string>,
+  heardOfListing: () => void
 ) => {
   const { metrics } = Telemetry
+  // In what is read now: the clock is asked for once for all of it.
+  let isOfListing = false
 
   // The answer to a request that has timed out shows what was sent, with or without its category; nobody has pushed it.
   const isLateAnswer = (id: string, view: Envelope.MessageView) =>
@@ -186,7 +194,10 @@ const makeRoute = (
     // What answers a request of the program's own, in time or late, may be about that request alone.
     const error = told && !ownActions.has(envelope.action) ? BlazeError.ofRequest(told) : told
     // Told before whoever waits for it goes on.
-    if (error === undefined && listings.has(envelope.id)) inbox.listed()
+    if (error === undefined && listings.has(envelope.id)) {
+      isOfListing = true
+      inbox.listed()
+    }
     const answered = requests.answer(envelope.id, error ? Effect.fail(error) : Effect.succeed(envelope.data))
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
     if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
@@ -196,6 +207,7 @@ const makeRoute = (
     if (isReceipt(envelope.action, view)) receipts.push(view)
     else if (messageActions.has(envelope.action) && !isLateAnswer(envelope.id, view)) {
       requests.received.messages++
+      isOfListing ||= view.source === Envelope.Action.listPendingMessages
       inbox.accept(view, frame)
     }
     return undefined
@@ -213,6 +225,8 @@ const makeRoute = (
     meter.measure(metrics.framesReceived, frames.length)
     meter.measure(metrics.bytesReceived, bytes)
     requests.received.bytes += bytes
+    if (isOfListing) heardOfListing()
+    isOfListing = false
     inbox.announce()
     if (receipts.length > 0) onReceipts(receipts)
     return problem

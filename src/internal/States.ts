@@ -39,7 +39,7 @@ export class States extends Context.Service<
     /** Judges ids in the order of their arrival; the new ones are open from here on. */
     readonly admit: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Verdict>>
     /** What became of an open id; one that is forgotten is new again when it comes back. */
-    readonly settle: (id: Ids.MessageId, state: Exclude<State, "Open"> | "Forgotten") => void
+    readonly become: (id: Ids.MessageId, state: Exclude<State, "Open"> | "Forgotten") => void
     /** Stores what became of ids; gives those that are this process's to acknowledge. */
     readonly commit: (
       ids: ReadonlyArray<Ids.MessageId>,
@@ -88,7 +88,7 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
             })
           })
         }),
-      settle: (id, state) => {
+      become: (id, state) => {
         if (!states.has(id)) return
         if (state === "Forgotten") states.delete(id)
         else states.set(id, state)

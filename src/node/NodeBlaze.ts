@@ -8,17 +8,12 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import type * as Digest from "effect/crypto/Digest"
-import type * as SecureRandom from "effect/crypto/SecureRandom"
-import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
-import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type { Agent as HttpsAgent } from "node:https"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
-import type * as Gzip from "../Gzip.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
@@ -27,8 +22,6 @@ import * as EnvironmentProxy from "./internal/EnvironmentProxy.ts"
 import * as SynchronousSignature from "./SynchronousSignature.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
-
-type Crypto = Digest.Digest | SecureRandom.SecureRandom | Signature.Signature
 
 const layerTools = Layer.mergeAll(
   BufferBase64.layer,
@@ -45,7 +38,7 @@ const layerTools = Layer.mergeAll(
  * @category layers
  * @since 0.1.0
  */
-export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Gzip.Gzip | FileSystem.FileSystem | Crypto> = Layer.merge(
+export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Blaze.Tools> = Layer.merge(
   WebSocketDialer.layer,
   layerTools
 )
@@ -61,8 +54,6 @@ const layerHttp = Layer.unwrap(
   )
 )
 
-type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | FileSystem.FileSystem>
-
 /**
  * A bot that signs as told: `layer(Signer.layerString(json))`, say.
  *
@@ -74,22 +65,14 @@ type SignerLayer = Layer.Layer<Signer.Signer, BlazeError.BlazeError, Crypto | Fi
  * @category layers
  * @since 0.1.0
  */
-export const layer = <StoreServices = never, QuotaServices = never>(
-  signer: SignerLayer,
-  ports: Blaze.Ports<StoreServices, QuotaServices> = {}
-): Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices | QuotaServices> =>
-  // Fresh, since a Layer is built once for whoever mentions it, and two bots must not share a connection or a name.
-  Layer.fresh(
-    Blaze.layerWith(ports).pipe(
-      Layer.provideMerge(MixinApi.layer),
-      Layer.provide([signer, layerHttp, WebSocketDialer.layer])
-    )
-    // Bots share what knows nothing of them.
-  ).pipe(Layer.provide(layerTools)) as Layer.Layer<
-    Blaze.Services | MixinApi.MixinApi,
-    BlazeError.BlazeError,
-    StoreServices | QuotaServices
-  >
+export const layer: <StoreServices = never, QuotaServices = never>(
+  signer: Blaze.SignerLayer,
+  ports?: Blaze.Ports<StoreServices, QuotaServices>
+) => Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices | QuotaServices> =
+  Blaze.layerOn({
+    network: Layer.merge(layerHttp, WebSocketDialer.layer),
+    tools: layerTools
+  })
 
 const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings.layerConfig))
 

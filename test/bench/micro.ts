@@ -88,7 +88,7 @@ const handled = (batches: ReadonlyArray<ReadonlyArray<Ids.MessageId>>) =>
     const states = yield* States.States
     for (const batch of batches) {
       yield* states.admit(batch)
-      for (const id of batch) states.settle(id, "Handled")
+      for (const id of batch) states.become(id, "Handled")
       yield* states.confirm(batch)
     }
   }).pipe(Effect.provide(memory, { local: true }))
@@ -147,7 +147,7 @@ const all: Readonly<Record<string, Work>> = {
       return Message.isText(message) && message.text.length
     })
   ),
-  "States: admit, settle, confirm; memory filling": timedEffect(
+  "States: admit, become, confirm; memory filling": timedEffect(
     10 * count,
     handled(batches.slice(0, (10 * count) / 100))
   ),

@@ -28,6 +28,7 @@ const order = [
   "Store",
   "Connection",
   "Session",
+  "Listing",
   "Requests",
   "Inbox",
 

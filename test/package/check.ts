@@ -5,6 +5,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { surface } from "./surface.ts"
 
 interface Manifest {
   readonly name: string
@@ -89,6 +90,23 @@ const nothingInternalIsExported = (project: string) => {
   passed(`${internal.length} internal rooms are nobody's`)
 }
 
+/** A program that imports each name of the public surface, the types too, and finds no other value in any room. */
+const surfaceProgram = (): string =>
+  [
+    'import * as assert from "node:assert/strict"',
+    ...surface().flatMap(([specifier, names], n) => {
+      const types = names.filter(({ isType }) => isType).map(({ name }) => `${name} as Type${n}${name}`)
+      const values = names.filter(({ isValue }) => isValue).map(({ name }) => name)
+      return [
+        ...(types.length === 0 ? [] : [`import type { ${types.join(", ")} } from "${specifier}"`]),
+        `import * as room${n} from "${specifier}"`,
+        `assert.deepEqual(Object.keys(room${n}).toSorted(), ${JSON.stringify(values.toSorted())})`,
+        `export const names${n}: Record<keyof typeof room${n}, true> = { ${values.map((name) => `${name}: true`).join(", ")} }`
+      ]
+    }),
+    'console.log("surface ok")'
+  ].join("\n")
+
 const tsconfig = (lib: ReadonlyArray<string>) => ({
   compilerOptions: {
     target: "ES2023",
@@ -102,7 +120,7 @@ const tsconfig = (lib: ReadonlyArray<string>) => ({
     declaration: true,
     outDir: "out"
   },
-  include: ["consumer.ts"]
+  include: ["consumer.ts", "surface.ts"]
 })
 
 const install = (project: string, tarball: string) => {
@@ -114,6 +132,7 @@ const install = (project: string, tarball: string) => {
     JSON.stringify({ name: "consumer", version: "1.0.0", private: true, type: "module" })
   )
   for (const file of ["consumer.ts", "consumer.mjs"]) copyFileSync(join(fixtures, file), join(project, file))
+  writeFileSync(join(project, "surface.ts"), surfaceProgram())
   run(project, "npm", "install", "--save-exact", tarball, ...wanted)
   // Two copies of effect would be two sets of types, and services that do not find each other.
   const { stdout } = run(project, "npm", "ls", "effect", "--all", "--parseable")
@@ -164,6 +183,7 @@ try {
   typeCheck(project, ["ES2024"])
   nothingInternalIsExported(project)
   says(project, "out/consumer.js", "consumer ok")
+  says(project, "out/surface.js", "surface ok")
   says(project, "consumer.mjs", "javascript ok")
 } catch (error) {
   if (!(error instanceof Complaint)) throw error

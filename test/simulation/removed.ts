@@ -23,8 +23,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: what is given up is forgotten",
     "internal/Deferral.ts",
-    `states.settle(id, "GivenUp")`,
-    `states.settle(id, "Forgotten")`
+    `states.become(id, "GivenUp")`,
+    `states.become(id, "Forgotten")`
   ),
   removal(
     "1: what is deferred is never offered again",
@@ -67,8 +67,8 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "7: a reader pauses while a request is out",
     "internal/Inbox.ts",
-    "signal.until(() => behind.isAwaited() || !isFull())",
-    "signal.until(() => !isFull())"
+    "behind.isAwaited() || !isFull()",
+    "!isFull()"
   ),
   removal("7: what finds no room in the overflow is not asked for", "internal/Inbox.ts", "        left.refuse()\n", ""),
   removal(

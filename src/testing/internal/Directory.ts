@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Endpoint from "../../Endpoint.ts"
 import type * as Ids from "../../Ids.ts"
+import * as Branded from "../../internal/Branded.ts"
 
 /** What the server knows of a person here. */
 interface Somebody {
@@ -101,7 +102,7 @@ const makeChanges = <B extends Bot, P extends Somebody>(
 
 /** What the API shows of it. */
 const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P>): Endpoint.Conversation => ({
-  conversation_id: conversation.id as Ids.ConversationId,
+  conversation_id: Branded.conversationId(conversation.id),
   category: conversation.category,
   creator_id: conversation.creatorId,
   name: conversation.name,

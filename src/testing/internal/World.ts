@@ -312,7 +312,7 @@ export const make = (options: {
   const tasks = makeTasks(steps, order)
 
   // Promises too: what a chain of them leads to belongs to this moment.
-  const settle = async () => {
+  const comeToRest = async () => {
     tasks.drain()
     for (let quiet = 0; quiet < hops; quiet++) {
       await undefined
@@ -325,7 +325,7 @@ export const make = (options: {
   /** Whether it is done. */
   const advanceSome = async (to: number): Promise<boolean> => {
     for (let round = 0; round < rounds; round++) {
-      await settle()
+      await comeToRest()
       const before = agenda.now()
       const timer = agenda.take(to)
       if (agenda.now() > before) steps.timePasses()
