@@ -109,8 +109,20 @@ export class Blaze extends Context.Service<
       content: Outgoing.Content,
       options?: { readonly id?: Ids.MessageId | undefined }
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /**
+     * Sends up to 100 messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what comes of
+     * each it says nothing; `Broadcast` finds out.
+     */
+    readonly sendBatch: (
+      messages: ReadonlyArray<OutgoingMessage & { readonly id: Ids.MessageId }>
+    ) => Effect.Effect<void, BlazeError.BlazeError>
     /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */
     readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
+    /**
+     * An id that follows from the bot and some texts, the same in every run: for what is sent without a message that it answers, and may be
+     * sent again.
+     */
+    readonly derive: (...parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
     /** Any request of the protocol; gives the `data` of the answer. */
     readonly request: (action: string, params?: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
     /** The status of the connection: `SubscriptionRef.get` is now, `SubscriptionRef.changes` now and from now on. */
@@ -380,6 +392,8 @@ const make = Effect.gen(function* () {
       }))
     ),
     send: (to, content, options) => sender.send(to, content, options?.id),
+    sendBatch: sender.sendBatch,
+    derive: sender.deriveFor,
     conversationOf: sender.conversationOf,
     request: (action, params) =>
       action === Envelope.Action.createMessage

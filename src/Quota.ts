@@ -32,8 +32,8 @@ export type Kind = "answer" | "announcement"
 export class Quota extends Context.Service<
   Quota,
   {
-    /** Waits until a bot may send one more message of a kind, and tells whether it had to. */
-    readonly take: (userId: Ids.UserId, kind: Kind) => Effect.Effect<boolean, BlazeError.BlazeError>
+    /** Waits until a bot may send so many more messages of a kind, one by default, and tells whether it had to. */
+    readonly take: (userId: Ids.UserId, kind: Kind, count?: number) => Effect.Effect<boolean, BlazeError.BlazeError>
   }
 >()("effect-blaze/Quota") {}
 
@@ -41,20 +41,22 @@ const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking 
 
 const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
   const { answerShare, quotaMessages: messages, quotaWindow: window } = yield* Settings.checked
-  const consume = (key: string, limit: number) =>
-    limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window }).pipe(
-      Effect.mapError(() => unavailable),
-      Effect.flatMap(({ delay }) =>
-        Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
-      )
-    )
+  const consume = (key: string, limit: number, tokens: number): Effect.Effect<boolean, BlazeError.BlazeError> =>
+    tokens > limit
+      ? Effect.zipWith(consume(key, limit, limit), consume(key, limit, tokens - limit), (a, b) => a || b)
+      : limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window, tokens }).pipe(
+          Effect.mapError(() => unavailable),
+          Effect.flatMap(({ delay }) =>
+            Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
+          )
+        )
   const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
   return Quota.of({
-    take: (userId, kind) => {
-      const all = consume(`effect-blaze/${userId}`, messages)
+    take: (userId, kind, count = 1) => {
+      const all = consume(`effect-blaze/${userId}`, messages, count)
       return kind === "answer"
         ? all
-        : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements), all, (a, b) => a || b)
+        : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements, count), all, (a, b) => a || b)
     }
   })
 })

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import type * as BlazeError from "../BlazeError.ts"
+import * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "../Delivery.ts"
 import * as Handling from "./Handling.ts"
@@ -26,6 +26,8 @@ import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
 import * as Conversations from "../Conversations.ts"
+import * as Endpoint from "../Endpoint.ts"
+import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
@@ -64,6 +66,18 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
 )
 
 /**
+ * One message of several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BatchMessage {
+  readonly to: Delivery.Recipient
+  readonly content: Outgoing.Content
+  readonly id: Ids.MessageId
+}
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -81,10 +95,14 @@ export interface Sender {
     content: Outgoing.Content,
     options: Delivery.AnswerOptions | undefined
   ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+  /** Sends several over REST, in one request that Mixin takes or refuses whole. */
+  readonly sendBatch: (messages: ReadonlyArray<BatchMessage>) => Effect.Effect<void, BlazeError.BlazeError>
   /** Sends params as they are, once; gives the `data` of the answer. */
   readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
   /** The conversation that a message to somebody goes to. */
   readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
+  /** An id that follows from the bot and some texts. */
+  readonly deriveFor: (...parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
   /** A UUID for a side effect of a message, the same in every run. */
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
 }
@@ -131,6 +149,53 @@ const untilSent = (
     })
   )
 
+const userOf = (to: Delivery.Recipient) => ("user" in to ? to.user : undefined)
+
+const tooLarge = BlazeError.make(
+  new BlazeError.InvalidContent({
+    field: "the batch",
+    expected: `at most ${Endpoint.maximumMessages} messages, of ${Outgoing.maximumRequestSize / 1024} KiB together`
+  })
+)
+
+/** Several messages in one request, and again until Mixin has said what comes of them. */
+const makeSendBatch = Effect.fnUntraced(function* (
+  conversationOf: Sender["conversationOf"],
+  settings: Settings.Checked
+) {
+  const api = yield* MixinApi.MixinApi
+  const quota = yield* Quota.Quota
+  const meter = yield* Meter.Meter
+  const { userId: botId } = yield* Signer.Signer
+
+  const paramsOf = ({ content, id, to }: BatchMessage) =>
+    Effect.flatMap(conversationOf(to), (conversationId) =>
+      Effect.fromResult(
+        Outgoing.toParams(
+          Outgoing.fromContent(content),
+          { botId, conversationId, messageId: id, recipientId: userOf(to) },
+          settings
+        )
+      )
+    )
+
+  return Effect.fnUntraced(function* (
+    messages: ReadonlyArray<BatchMessage>
+  ): Effect.fn.Return<void, BlazeError.BlazeError> {
+    const payload = yield* Effect.forEach(messages, paramsOf)
+    const size = payload.reduce((sum, params) => sum + JSON.stringify(params).length, 0)
+    if (messages.length > Endpoint.maximumMessages || size > Outgoing.maximumRequestSize - 1024) return yield* tooLarge
+    const attempt = Effect.onExit(
+      Effect.flatMap(quota.take(botId, "announcement", messages.length), (waited) => {
+        if (waited) meter.measure(Telemetry.metrics.sendWaits, 1)
+        return api.request(Endpoint.messages, { payload })
+      }),
+      (exit) => Effect.sync(() => meter.measure(Telemetry.metrics.sends, messages.length, exit._tag))
+    )
+    yield* untilSent(attempt, settings.sendRetry)
+  })
+})
+
 /** What makes one answer to a message another than the next. */
 const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string | undefined): ReadonlyArray<string> => [
   ...(key === undefined ? [category, dataBase64] : ["key", key]),
@@ -160,6 +225,7 @@ export const make: Effect.Effect<
   | Signer.Signer
   | Meter.Meter
   | Conversations.Conversations
+  | MixinApi.MixinApi
   | Digest.Digest
   | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
@@ -209,17 +275,11 @@ export const make: Effect.Effect<
   return {
     post,
     conversationOf,
+    sendBatch: yield* makeSendBatch(conversationOf, settings),
     send: (to, content, id) =>
       Effect.flatMap(id === undefined ? newId : Effect.succeed(id), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>
-          sendTo(
-            "announcement",
-            to,
-            conversationId,
-            "user" in to ? to.user : undefined,
-            Outgoing.fromContent(content),
-            id
-          )
+          sendTo("announcement", to, conversationId, userOf(to), Outgoing.fromContent(content), id)
         )
       ),
     answer: (message, to, content, options) =>
@@ -238,6 +298,7 @@ export const make: Effect.Effect<
           )
         )
       }),
+    deriveFor: (...parts) => derive(["bot", userId, ...parts]),
     derive: (message, name) => derive(["derive", message.id, name])
   }
 })

@@ -11,6 +11,7 @@ import { parseSync, Visitor } from "oxc-parser"
 const order = [
   "Bot",
   "Commands",
+  "Broadcast",
   "Blaze",
   "Sender",
   "Quota",

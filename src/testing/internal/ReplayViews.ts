@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Base64 from "../../Base64.ts"
 import * as Conversations from "../../Conversations.ts"
 import * as Delivery from "../../Delivery.ts"
@@ -22,6 +23,7 @@ import * as Branded from "../../internal/Branded.ts"
 import * as Underway from "../../internal/Underway.ts"
 import * as Ledger from "../../internal/Ledger.ts"
 import * as Message from "../../Message.ts"
+import * as MixinApi from "../../MixinApi.ts"
 import * as Outgoing from "../../Outgoing.ts"
 import * as Quota from "../../Quota.ts"
 import * as Sender from "../../internal/Sender.ts"
@@ -75,6 +77,14 @@ const makeSender = (botId: Ids.UserId) =>
       Layer.mergeAll(
         Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
         Layer.succeed(Conversations.Conversations, everywhere),
+        Layer.effect(
+          MixinApi.MixinApi,
+          Effect.map(SubscriptionRef.make("replay"), (host) => ({
+            request: () => Effect.die(new Error("A replay asks nobody.")),
+            serverTime: Effect.succeedNone,
+            host
+          }))
+        ),
         Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
         Meter.layer(botId),
