@@ -71,7 +71,7 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
  * @category models
  * @since 0.1.0
  */
-export interface BatchMessage {
+interface BatchMessage {
   readonly to: Delivery.Recipient
   readonly content: Outgoing.Content
   readonly id: Ids.MessageId
