@@ -15,7 +15,7 @@ export const removals: ReadonlyArray<Removal> = [
   removal(
     "1: whatever the handler gives is acknowledged",
     "internal/Handling.ts",
-    `if (outcome === "Defer") return delivery.defer`,
+    `if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))`,
     ""
   ),
   removal("1: a new consumer does not get what the old one left", "Blaze.ts", "ledger.takeOver()", ""),
