@@ -34,6 +34,12 @@ for (const rule of ["everything", "mentions"] as const) {
       yield* BlazeTest.pass("1 second")
       assert.deepStrictEqual(yield* alice.reads, ["on its way"])
       assert.deepStrictEqual((yield* bot.sent).at(-1)?.quotedMessageId, Option.some(asked))
+      // What the customer quotes is in another conversation than the staff's.
+      const [answer] = yield* alice.received
+      yield* alice.quote(answer!.messageId, "thank you")
+      yield* BlazeTest.pass("1 second")
+      const thanks = (yield* bot.sent).find(({ text }) => text === "thank you")
+      assert.deepStrictEqual(thanks?.quotedMessageId, Option.none())
       assert.deepStrictEqual(yield* bot.pending, [])
     }).pipe(Effect.provide(Test))
   )
