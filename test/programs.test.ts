@@ -1,7 +1,7 @@
 // Programs as their users start them: processes of their own, against the built-in server over real sockets.
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, FileSystem, Layer } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { createServer } from "node:net"
@@ -52,6 +52,38 @@ describe("the examples", () => {
       const process = yield* program("docs/examples/pipeline.ts", environment)
       yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "5 characters"))
       yield* process.kill(interrupt)
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/commands.ts answers a command", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      yield* alice.say("/price eth")
+      const process = yield* program("docs/examples/commands.ts", environment)
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "ETH: 3400 USD"))
+      yield* process.kill(interrupt)
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/relay.ts passes on, and knows after a restart whose question is answered", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment, server } = yield* scene
+      const carol = yield* server.user(bot, "carol")
+      const staff = yield* server.group(bot, [carol])
+      const files = yield* FileSystem.FileSystem
+      const directory = yield* files.makeTempDirectoryScoped()
+      const variables = { ...environment, STAFF_GROUP: staff, DATA: directory }
+      yield* alice.say("where is it?")
+      const first = yield* program("docs/examples/relay.ts", variables)
+      yield* eventually(Effect.map(carol.received, (received) => received.length === 2))
+      yield* first.kill(interrupt)
+      const [question] = yield* carol.received
+      yield* carol.quote(question!.messageId, "here", staff)
+      const second = yield* program("docs/examples/relay.ts", variables)
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "here"))
+      yield* second.kill(interrupt)
       assert.isTrue(yield* acknowledgedAll(bot))
     }).pipe(Effect.scoped, Effect.provide(platform))
   )
