@@ -16,6 +16,7 @@ import * as Button from "./Button.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Message from "./Message.ts"
 import * as Outgoing from "./Outgoing.ts"
+import * as Settings from "./Settings.ts"
 
 /**
  * The arguments of a command, in their order: a Schema from text for each. `Schema.optionalKey` may be left out, `Rest` takes all that
@@ -137,7 +138,7 @@ const parse = <A extends Arguments>(fields: A, written: string): Result.Result<V
  * **Details**
  *
  * Arguments are words, or stand between quotation marks of any kind; a full-width space is a space. There are no flags: `--x` is a word.
- * A button that is tapped twice has its person say the same twice: these are two messages, handled one after the other, each with an
+ * A name that cannot be called, or an argument that cannot be reached, throws. A button that is tapped twice has its person say the same twice: these are two messages, handled one after the other, each with an
  * answer.
  *
  * **Example** (What a coin costs)
@@ -158,8 +159,10 @@ export const command = <const A extends Arguments, E = never, R = never>(
   name: string,
   fields: A,
   handler: (values: Values<A>, delivery: Delivery.Delivery<Message.Text>) => Effect.Effect<unknown, E, R>
-): Command<E, R> =>
-  fromProperties({
+): Command<E, R> => {
+  checkName(name)
+  checkOrder(name, fields)
+  return fromProperties({
     name: name.toLowerCase(),
     aliases: [],
     description: "",
@@ -167,6 +170,27 @@ export const command = <const A extends Arguments, E = never, R = never>(
     isComplete: Object.values(fields).every(isOptional),
     run: (written, delivery) => Result.map(parse(fields, written), (values) => handler(values, delivery))
   })
+}
+
+// A mistake of the program, which would otherwise be a command that nobody can call.
+const checkName = (name: string) => {
+  if (!/^[^\s/\uff0f@]{1,32}$/.test(name)) {
+    throw new TypeError(`A command cannot be called ${JSON.stringify(name)}: write its name without slash and spaces.`)
+  }
+}
+
+const checkOrder = (name: string, fields: Arguments) => {
+  const schemas = Object.values(fields)
+  const misplaced = schemas.findIndex(
+    (schema, index) =>
+      index > 0 && (isRest(schemas[index - 1]!) || (isOptional(schemas[index - 1]!) && !isOptional(schema)))
+  )
+  if (misplaced > 0) {
+    throw new TypeError(
+      `The argument ${Object.keys(fields)[misplaced]} of the command ${name} cannot be reached: an argument that takes the rest is the last one, and those that may be left out follow the others.`
+    )
+  }
+}
 
 const fromProperties = <E, R>(properties: Omit<Command<E, R>, "pipe">): Command<E, R> =>
   Object.assign(Object.create(Pipeable.Prototype), properties)
@@ -193,8 +217,10 @@ export const withDescription =
  */
 export const withAliases =
   (...aliases: ReadonlyArray<string>) =>
-  <E, R>(self: Command<E, R>): Command<E, R> =>
-    changed(self, { aliases: aliases.map((alias) => alias.toLowerCase()) })
+  <E, R>(self: Command<E, R>): Command<E, R> => {
+    for (const alias of aliases) checkName(alias)
+    return changed(self, { aliases: aliases.map((alias) => alias.toLowerCase()) })
+  }
 
 /**
  * The sentences that commands say by themselves.
@@ -265,9 +291,7 @@ const nearest = (name: string, names: ReadonlyArray<string>): string | undefined
   const [best] = names
     .map((candidate) => ({ candidate, away: distance(name, candidate) }))
     .toSorted((a, b) => a.away - b.away)
-  return best !== undefined && best.away <= Math.max(1, Math.floor(best.candidate.length / 3))
-    ? best.candidate
-    : undefined
+  return best !== undefined && best.away <= Math.floor(best.candidate.length / 3) ? best.candidate : undefined
 }
 
 /** What a text calls, if it calls anything: `/price BTC` as its name and the rest. A full-width slash is one too. */
@@ -311,7 +335,8 @@ export interface Options<E, R> {
  *
  * **Details**
  *
- * In a group it hears what mentions the bot, and what people say to each other it acknowledges without a word.
+ * In a group it hears what mentions the bot and what calls one of its commands, as a button does; what people say to each other it
+ * acknowledges without a word, and so notices of the system: `Bot.match({ Snapshot: ..., orElse: Commands.make([...]) })` has both.
  *
  * **Example** (A bot of two commands)
  *
@@ -341,9 +366,10 @@ export const make = <const C extends ReadonlyArray<Command<unknown, unknown>>, E
   )
   const isOwn = commands.some(({ aliases, name }) => [name, ...aliases].includes(words.help.name))
   const all: ReadonlyArray<Command<unknown, unknown>> = isOwn ? commands : [...commands, help]
-  const byName = new Map(
-    all.toReversed().flatMap((known) => [known.name, ...known.aliases].map((name) => [name, known] as const))
-  )
+  const named = all.flatMap((known) => [known.name, ...known.aliases].map((name) => [name, known] as const))
+  const byName = new Map(named)
+  const twice = named.find(([name, known]) => byName.get(name) !== known)
+  if (twice !== undefined) throw new TypeError(`There are two commands of the name ${twice[0]}.`)
   const lost = (delivery: Delivery.Delivery) =>
     Message.isText(delivery.message) ? delivery.reply(words.lost) : Effect.void
 
@@ -363,9 +389,11 @@ export const make = <const C extends ReadonlyArray<Command<unknown, unknown>>, E
   }
 
   const handler = Effect.fnUntraced(function* (delivery: Delivery.Delivery) {
-    if (!delivery.message.isSaid) return yield* orElse(delivery)
-    if (!(yield* delivery.isForBot)) return
-    if (!isTextDelivery(delivery)) return yield* orElse(delivery)
+    if (!delivery.message.isSaid) return
+    const isForBot = yield* delivery.isForBot
+    if (!isTextDelivery(delivery)) return isForBot ? yield* orElse(delivery) : undefined
+    // A button says its command without a mention.
+    if (!isForBot && !byName.has(calledBy(delivery.message.text)?.name ?? "")) return
     return yield* answer(delivery, yield* delivery.textWithoutMention)
   })
   return handler as never
@@ -398,5 +426,10 @@ export const menu = (commands: ReadonlyArray<Command<unknown, unknown>>): Outgoi
   Outgoing.buttons(
     commands
       .filter(({ isComplete }) => isComplete)
-      .map(({ description, name }) => Button.say(description === "" ? `/${name}` : description, `/${name}`))
+      .map(({ description, name }) =>
+        Button.say(
+          description === "" || description.length > Settings.defaults.maximumLabelLength ? `/${name}` : description,
+          `/${name}`
+        )
+      )
   )

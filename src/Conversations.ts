@@ -1,8 +1,8 @@
 /**
  * Conversations: what they are, and those that are made.
  *
- * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with a key is the same group
- * however often it is made; what is known of a conversation is at most ten minutes old, and never more are remembered than so many.
+ * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with the
+ * same key, name and members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more are remembered than so many.
  *
  * @since 0.1.0
  */
@@ -79,7 +79,10 @@ export interface Group {
   readonly announcement?: string | undefined
   /** Who is in it beside the bot: 255 at most. */
   readonly members: ReadonlyArray<Ids.UserId>
-  /** Makes it the same group however often it is made: give one where a handler may run again, `delivery.message.id` say. */
+  /**
+   * Makes it the same group however often it is made with the same name and members: give one where a handler may run again,
+   * `delivery.message.id` say.
+   */
   readonly key?: string | undefined
 }
 

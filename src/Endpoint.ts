@@ -71,17 +71,20 @@ export const uri = (endpoint: { readonly path: string }, path: Readonly<Record<s
     ? endpoint.path
     : endpoint.path.replace(/:([A-Za-z]+)/g, (_, name: string) => encodeURIComponent(path[name] ?? ""))
 
+const notSuch = () =>
+  BlazeError.make(new BlazeError.InvalidContent({ field: "the request", expected: "of the form of its endpoint" }))
+
 const unexpected = (problem: string) => () => BlazeError.make(new BlazeError.BadInput({ problem }))
 
 /**
- * What a request carries, in the form that is sent; fails with `BadInput`.
+ * What a request carries, in the form that is sent; fails with `InvalidContent`.
  *
  * @since 0.1.0
  */
 export const encode = (endpoint: Endpoint, payload: unknown): Effect.Effect<unknown, BlazeError.BlazeError> =>
   endpoint.payload === undefined
     ? Effect.succeed(undefined)
-    : Effect.mapError(Schema.encodeUnknownEffect(endpoint.payload)(payload), unexpected("a request that is no such"))
+    : Effect.mapError(Schema.encodeUnknownEffect(endpoint.payload)(payload), notSuch)
 
 /**
  * The data of an answer; fails with `BadInput`.

@@ -89,6 +89,7 @@ describe("commands", () => {
   test("suggest what was meant, and say how to find the rest", handler, [
     ["/prise BTC", "I do not know /prise. Did you mean /price?"],
     ["/blance", "I do not know /blance. Did you mean /balance?"],
+    ["/p", "I do not know /p. Try /help."],
     ["/frobnicate", "I do not know /frobnicate. Try /help."],
     [`/${"x".repeat(10_000)}`, `I do not know /${"x".repeat(32)}. Try /help.`],
     ["hello", "Try /help."],
@@ -124,10 +125,25 @@ describe("commands", () => {
     ]
   )
 
-  it.effect("work in a group behind a mention, and say nothing to who speaks to others", () =>
+  it.effect("work in a group behind a mention and as a button says them, and say nothing to who speaks to others", () =>
     Effect.gen(function* () {
-      const texts = ["/price BTC", "hello", "@bot /price BTC", "/price ETH @bot", "@bot", "@3000 /price BTC"]
-      assert.deepStrictEqual(yield* conversation(handler, texts, "group"), ["BTC: 7", "ETH: 7", "Try /help."])
+      const texts = [
+        "/price ETH",
+        "/prise ETH",
+        "hello",
+        "@bot /price BTC",
+        "/price ETH @bot",
+        "@bot, /balance",
+        "@bot",
+        "@3000 /price BTC"
+      ]
+      assert.deepStrictEqual(yield* conversation(handler, texts, "group"), [
+        "ETH: 7",
+        "BTC: 7",
+        "ETH: 7",
+        "0",
+        "Try /help."
+      ])
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 
@@ -157,6 +173,21 @@ describe("commands", () => {
       yield* BlazeTest.pass("2 seconds")
       assert.deepStrictEqual([yield* bot.sent, yield* bot.pending], [[], []])
     }).pipe(Effect.provide(BlazeTest.layer))
+  )
+})
+
+it("a command that nobody could call, or whose arguments nobody could reach, is refused where it is written", () => {
+  const nothing = () => Effect.void
+  for (const name of ["/price", "two words", "", "a@b", "x".repeat(33)]) {
+    assert.throws(() => Commands.command(name, {}, nothing), /cannot be called/)
+    assert.throws(() => Commands.withAliases(name)(balance), /cannot be called/)
+  }
+  const optional = Schema.optionalKey(Schema.String)
+  assert.throws(() => Commands.command("x", { all: Commands.Rest, more: Schema.String }, nothing), /The argument more/)
+  assert.throws(() => Commands.command("x", { a: optional, b: Schema.String }, nothing), /The argument b/)
+  assert.throws(
+    () => Commands.make([balance, Commands.withAliases("balance")(price)]),
+    /two commands of the name balance/
   )
 })
 

@@ -1,7 +1,7 @@
 // What a bot sends besides text, as people get it.
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { Bot, Button, Outgoing } from "effect-blaze"
+import { Bot, Button, Ids, Outgoing } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 
 const answering = Effect.fnUntraced(function* (handler: Bot.Handler<unknown, never>) {
@@ -63,5 +63,38 @@ it.effect("what is wrong with a message ends its handler with the sentence, and 
     )
     assert.strictEqual(said, "Cannot send this: the buttons must be at least one.")
     assert.deepStrictEqual(sent, [])
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("the parts of a long text that are sent with an id of one's own all arrive, once", () =>
+  Effect.gen(function* () {
+    const id = Ids.MessageId.make("11111111-1111-4111-8111-111111111111")
+    const parts = Outgoing.split("one two\n\nthree four", { maximumLength: 10 })
+    const { sent } = yield* answering((delivery) =>
+      Effect.forEach([1, 2], () => Effect.forEach(parts, (part) => delivery.reply(part, { id })))
+    )
+    assert.deepStrictEqual(
+      sent.map(({ text }) => text),
+      ["one two", "three four"]
+    )
+    assert.strictEqual(sent[0]!.messageId, id)
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("who pays without having spoken can be answered, in a conversation that is direct", () =>
+  Effect.gen(function* () {
+    const alice = yield* BlazeTest.user("alice")
+    const direct: Array<boolean> = []
+    yield* Effect.forkChild(
+      Bot.run((delivery) =>
+        Effect.andThen(
+          Effect.map(delivery.isDirect, (is) => direct.push(is)),
+          delivery.reply("thank you")
+        )
+      )
+    )
+    yield* alice.pay({ asset: "4d8c508b-91c5-375b-92b0-ee702ed2dac5", amount: "1" })
+    yield* BlazeTest.settle
+    assert.deepStrictEqual([yield* alice.reads, direct], [["thank you"], [true]])
   }).pipe(Effect.provide(BlazeTest.layer))
 )

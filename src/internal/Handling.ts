@@ -12,7 +12,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
@@ -347,8 +347,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
   /** Whether only its sender and the bot are in the conversation. */
   get isDirect(): Effect.Effect<boolean> {
-    const { conversationId, senderId } = this.message
-    return Effect.map(this.#actions.contactOf(senderId), (contact) => contact === conversationId)
+    const { message } = this
+    // The system tells of a payment in the conversation with who paid.
+    const other = isPayment(message) ? Option.getOrElse(message.opponentId, () => message.senderId) : message.senderId
+    return Effect.map(this.#actions.contactOf(other), (contact) => contact === message.conversationId)
   }
 
   /** Whether its text names the bot: `@` and the bot's identity number. */
@@ -388,10 +390,12 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   }
 }
 
+const isPayment = (message: Message.Message): message is Message.Snapshot => message._tag === "Snapshot"
+
 const textOf = (message: Message.Message): string => ("text" in message ? message.text : "")
 
 // Chinese has no space before it; what has a letter before it is an address of mail.
-const mentionOf = (identityNumber: string) => new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)\\s?`)
+const mentionOf = (identityNumber: string) => new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)[,:\\uff0c\\uff1a]?\\s?`)
 
 /** What a part does to the whole, which all parts share. */
 const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {

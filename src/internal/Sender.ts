@@ -202,6 +202,13 @@ const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string |
   ...(part > 0 ? [`part ${part}`] : [])
 ]
 
+/** An id of the program's own is that of the first part; the others follow from it. */
+const partId = (
+  id: Ids.MessageId,
+  part: number,
+  derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
+): Effect.Effect<Ids.MessageId> => (part > 1 ? derive(["part", id, String(part)]) : Effect.succeed(id))
+
 // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
 const makeFirstContact =
   (
@@ -289,7 +296,7 @@ export const make: Effect.Effect<
         const idFor = (conversationId: Ids.ConversationId) =>
           options?.id === undefined
             ? derive(["answer", message.id, conversationId, ...said])
-            : Effect.succeed(options.id)
+            : partId(options.id, outgoing.part, derive)
         return Effect.flatMap(conversationOf(to), (conversationId) =>
           Effect.flatMap(idFor(conversationId), (id) =>
             Effect.flatMap(recipientOf(message, to), (recipientId) =>

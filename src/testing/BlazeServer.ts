@@ -1035,6 +1035,7 @@ const makeDoings = (
       return action
     }),
     pay: Effect.fnUntraced(function* ({ amount, asset, memo = "", trace }) {
+      conversations.open(contact, person.bot, "CONTACT", person.userId, [person])
       const id = yield* derive("payment", person.userId, String(person.said++))
       const payload = {
         type: "snapshot",
