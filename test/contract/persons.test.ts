@@ -1,7 +1,7 @@
 // What people do to a bot besides speaking, on both faces of the built-in server.
 import { assert, describe } from "@effect/vitest"
-import { BigDecimal, Effect, Option, Stream } from "effect"
-import { Blaze, Bot, Button, type Delivery, Message, Outgoing } from "effect-blaze"
+import { BigDecimal, Effect, Layer, Option, Stream } from "effect"
+import { Blaze, Bot, Button, type Delivery, Message, Outgoing, Settings } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
 type Answer = (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown>
@@ -13,7 +13,11 @@ const listening = Effect.fnUntraced(function* (answer: Answer) {
   yield* Bot.run((delivery) => {
     got.push(delivery.message)
     return answer(delivery)
-  }).pipe(Effect.provide(found.client), Effect.forkScoped)
+  }).pipe(
+    // The server is gone when the bot would acknowledge.
+    Effect.provide(found.client.pipe(Layer.provide(Settings.layer({ flushTimeout: 0 })))),
+    Effect.forkScoped
+  )
   return { ...found, got, gets: (count: number) => found.reaches(Effect.sync(() => got.length >= count)) }
 })
 
