@@ -31,12 +31,12 @@ for (const [name, decode] of Object.entries(decoders)) {
 }
 
 describe("Base64", () => {
-  it("its two decoders agree on 100 000 texts that are base64, nearly so, or not at all", () => {
+  it("its two decoders agree on 50 000 texts that are base64, nearly so, or not at all", () => {
     const random = seeded(11)
     const below = (limit: number) => Math.floor(random() * limit)
     const standard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     const digits = [standard, standard.replace("+/", "-_"), `${standard}-_`, `${standard}=\r\n \u0141\u{1f600}é`]
-    for (let n = 0; n < 100_000; n++) {
+    for (let n = 0; n < 50_000; n++) {
       const letters = Array.from(digits[below(digits.length)]!)
       let text = Array.from({ length: below(40) }, () => letters[below(letters.length)]!).join("")
       if (below(2) === 0) text += "=".repeat(below(4))

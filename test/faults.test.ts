@@ -6,11 +6,11 @@ import { outcome, program } from "./support.ts"
 
 describe("faults", () => {
   it.live(
-    "3 000 messages through everything that can go wrong: none lost, none handled or answered twice, all in order",
+    "2 000 messages through everything that can go wrong: none lost, none handled or answered twice, all in order",
     () =>
       Effect.gen(function* () {
         const { code, output } = yield* Effect.flatMap(
-          program("test/faults/run.ts", {}, ["--seed", "3", "--messages", "3000"]),
+          program("test/faults/run.ts", {}, ["--seed", "3", "--messages", "2000"]),
           outcome
         )
         assert.strictEqual(code, 0, output)
@@ -19,11 +19,11 @@ describe("faults", () => {
   )
 
   it.live(
-    "5 000 mutated frames: no crash, no hang, no growth",
+    "4 000 mutated frames: no crash, no hang, no growth",
     () =>
       Effect.gen(function* () {
         const { code, output } = yield* Effect.flatMap(
-          program("test/faults/fuzz.ts", { NODE_OPTIONS: "--expose-gc" }, ["--seed", "3", "--count", "5000"]),
+          program("test/faults/fuzz.ts", { NODE_OPTIONS: "--expose-gc" }, ["--seed", "3", "--count", "4000"]),
           outcome
         )
         assert.strictEqual(code, 0, output)
