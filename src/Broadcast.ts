@@ -16,6 +16,8 @@ import type * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type * as Ids from "./Ids.ts"
+import * as Sender from "./internal/Sender.ts"
+import * as Settings from "./Settings.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Outgoing from "./Outgoing.ts"
 
@@ -60,6 +62,12 @@ const refused = ({ id, userId }: Message, error: BlazeError.BlazeError): Outcome
   error
 })
 
+// A code that is not known is a verdict too: one recipient whom it is about must not hold up all others for ever.
+const isVerdict = (error: BlazeError.BlazeError) =>
+  error.isFinal ||
+  (error.reason._tag === "ApiFailure" && !error.isRetryable && !error.isFatal) ||
+  (error.reason._tag === "Intermediary" && error.reason.status === 413)
+
 // Halved until who is refused is alone: Mixin does not say which of a batch it was.
 const sendHalving = (
   send: Blaze.Blaze["Service"]["sendBatch"],
@@ -68,8 +76,7 @@ const sendHalving = (
   Effect.flatMap(Effect.result(send(messages)), (sent) => {
     if (Result.isSuccess(sent)) return Effect.succeed(messages.map(accepted))
     const { failure } = sent
-    // What is no verdict on a message is none on a recipient.
-    if (!failure.isFinal) return Effect.fail(failure)
+    if (!isVerdict(failure)) return Effect.fail(failure)
     if (messages.length === 1) return Effect.succeed([refused(messages[0]!, failure)])
     const half = Math.ceil(messages.length / 2)
     return Effect.zipWith(
@@ -113,6 +120,7 @@ export const sendAll =
       Effect.gen(function* () {
         const { derive, sendBatch } = yield* Blaze.Blaze
         const { createContact } = yield* Conversations.Conversations
+        const { sendRetry } = yield* Settings.checked
 
         const messageTo = (userId: Ids.UserId) =>
           Effect.map(derive("broadcast", key, userId), (id): Message => ({
@@ -127,12 +135,9 @@ export const sendAll =
           Effect.forEach(
             messages,
             (message) =>
-              createContact(message.userId).pipe(
+              Sender.untilSent(createContact(message.userId), sendRetry).pipe(
                 Effect.map((): Result.Result<Message, Outcome> => Result.succeed(message)),
-                Effect.catchIf(
-                  (error) => error.isFinal,
-                  (error) => Effect.succeed(Result.fail(refused(message, error)))
-                )
+                Effect.catchIf(isVerdict, (error) => Effect.succeed(Result.fail(refused(message, error))))
               ),
             { concurrency: 16 }
           )

@@ -108,8 +108,11 @@ const takeWord = (text: string): { readonly word: string; readonly rest: string 
 const spelt = (word: string, schema: Schema.Top) =>
   literalsOf(schema)?.find((literal) => literal.toLowerCase() === word.toLowerCase()) ?? word
 
+/** How much of what a schema expects is said: it may quote all that somebody wrote. */
+const maximumExpected = 200
+
 const expectedOf = (schema: Schema.Top, message: string) =>
-  literalsOf(schema)?.join(", ") ?? (message.split("\n")[0] ?? "").replace(/^Expected /, "")
+  literalsOf(schema)?.join(", ") ?? (message.split("\n")[0] ?? "").replace(/^Expected /, "").slice(0, maximumExpected)
 
 const parse = <A extends Arguments>(fields: A, written: string): Result.Result<Values<A>, Problem> => {
   const values: Record<string, unknown> = {}
@@ -364,7 +367,7 @@ export const make = <const C extends ReadonlyArray<Command<unknown, unknown>>, E
   const help = command(words.help.name, {}, (_, delivery) => delivery.reply(helpOf(all, words))).pipe(
     withDescription(words.help.description)
   )
-  const isOwn = commands.some(({ aliases, name }) => [name, ...aliases].includes(words.help.name))
+  const isOwn = commands.some(({ aliases, name }) => [name, ...aliases].includes(words.help.name.toLowerCase()))
   const all: ReadonlyArray<Command<unknown, unknown>> = isOwn ? commands : [...commands, help]
   const named = all.flatMap((known) => [known.name, ...known.aliases].map((name) => [name, known] as const))
   const byName = new Map(named)

@@ -187,7 +187,7 @@ export const make: Effect.Effect<
   const create = Effect.fnUntraced(function* (payload: typeof Endpoint.ConversationRequest.Type) {
     const made = fromApi(yield* api.request(Endpoint.createConversation, { payload }))
     met.add(made.conversationId)
-    yield* Cache.set(cache, made.conversationId, Option.some(made))
+    if (made.category === "Group") yield* Cache.set(cache, made.conversationId, Option.some(made))
     return made
   })
 

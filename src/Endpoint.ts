@@ -61,15 +61,30 @@ const post = <Path extends string, Payload, Data = void>(
   data?: Schema.Codec<Data, unknown>
 ): Endpoint<Path, Payload, Data> => ({ method: "POST", path, payload, data })
 
+// An address with one of these in it is another address, however it is written.
+const isSegment = (value: string) => value !== "" && value !== "." && value !== ".." && value.isWellFormed()
+
 /**
- * Path and parameters as they are sent.
+ * Path and parameters as they are sent; fails with `InvalidContent` where a parameter would make another path of it.
  *
  * @since 0.1.0
  */
-export const uri = (endpoint: { readonly path: string }, path: Readonly<Record<string, string>> | undefined): string =>
-  path === undefined
-    ? endpoint.path
-    : endpoint.path.replace(/:([A-Za-z]+)/g, (_, name: string) => encodeURIComponent(path[name] ?? ""))
+export const uri = (
+  endpoint: { readonly path: string },
+  path: Readonly<Record<string, string>> | undefined
+): Effect.Effect<string, BlazeError.BlazeError> => {
+  const values = path ?? {}
+  const names = Array.from(endpoint.path.matchAll(/:([A-Za-z]+)/g), ([, name]) => name!)
+  const wrong = names.find((name) => !isSegment(values[name] ?? ""))
+  if (wrong !== undefined) {
+    return Effect.fail(
+      BlazeError.make(
+        new BlazeError.InvalidContent({ field: `the ${wrong}`, expected: "a name, and no way to another path" })
+      )
+    )
+  }
+  return Effect.succeed(endpoint.path.replace(/:([A-Za-z]+)/g, (_, name: string) => encodeURIComponent(values[name]!)))
+}
 
 const notSuch = () =>
   BlazeError.make(new BlazeError.InvalidContent({ field: "the request", expected: "of the form of its endpoint" }))

@@ -84,7 +84,7 @@ export const protocolOf = (address: string): string => (URL.canParse(address) ? 
 // A form writes a space as a plus sign, which an app that percent-decodes shows as one.
 const query = (parameters: Readonly<Record<string, string>>) =>
   Object.entries(parameters)
-    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value.toWellFormed())}`)
     .join("&")
 
 /**
@@ -129,7 +129,7 @@ export const payBeforeSafe = (payment: Omit<Payment, "returnTo">): Result.Result
  * @category people
  * @since 0.1.0
  */
-export const transfer = (userId: Ids.UserId): string => `mixin://transfer/${encodeURIComponent(userId)}`
+export const transfer = (userId: Ids.UserId): string => `mixin://transfer/${encodeURIComponent(userId.toWellFormed())}`
 
 /**
  * The profile of a user.
@@ -137,7 +137,7 @@ export const transfer = (userId: Ids.UserId): string => `mixin://transfer/${enco
  * @category people
  * @since 0.1.0
  */
-export const user = (userId: Ids.UserId): string => `mixin://users/${encodeURIComponent(userId)}`
+export const user = (userId: Ids.UserId): string => `mixin://users/${encodeURIComponent(userId.toWellFormed())}`
 
 /**
  * A conversation that the reader is in.
@@ -146,7 +146,7 @@ export const user = (userId: Ids.UserId): string => `mixin://users/${encodeURICo
  * @since 0.1.0
  */
 export const conversation = (conversationId: Ids.ConversationId): string =>
-  `mixin://conversations/${encodeURIComponent(conversationId)}`
+  `mixin://conversations/${encodeURIComponent(conversationId.toWellFormed())}`
 
 /**
  * A bot, opened at its page, with parameters that the page gets.
@@ -155,7 +155,7 @@ export const conversation = (conversationId: Ids.ConversationId): string =>
  * @since 0.1.0
  */
 export const app = (appId: Ids.UserId, parameters: Readonly<Record<string, string>> = {}): string =>
-  `mixin://apps/${encodeURIComponent(appId)}?${query({ action: "open", ...parameters })}`
+  `mixin://apps/${encodeURIComponent(appId.toWellFormed())}?${query({ action: "open", ...parameters })}`
 
 /**
  * The page on which the reader chooses to whom a text is sent.

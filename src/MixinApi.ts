@@ -282,7 +282,7 @@ export const layer: Layer.Layer<
       endpoint: Endpoint.Endpoint<Path, Payload, Data>,
       input: Endpoint.Input<Path, Payload>
     ): Effect.fn.Return<Data, BlazeError.BlazeError> {
-      const path = Endpoint.uri(endpoint, input.path)
+      const path = yield* Endpoint.uri(endpoint, input.path)
       const body = JSON.stringify(yield* Endpoint.encode(endpoint, input.payload)) ?? ""
       return yield* call(`${endpoint.method} ${endpoint.path}`, (signedAt) => perform(endpoint, path, body, signedAt))
     })

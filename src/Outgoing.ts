@@ -308,6 +308,10 @@ export const card = (content: Card, options?: Options): Outgoing => {
     ],
     problem:
       (title === "" && expected("the title", "at least one character long")) ||
+      (action !== undefined &&
+        !/^(?:https?|mixin):$/.test(Link.protocolOf(action)) &&
+        !/^input:\s*\S/.test(action) &&
+        expected("the action", "an address that begins with https://, http:// or mixin://, or input:TEXT")) ||
       (!isAddress(iconUrl) && expected("the icon's address", "one that begins with https:// or http://")) ||
       (!isAddress(coverUrl) && expected("the cover's address", "one that begins with https:// or http://")) ||
       problemOf(buttons)
@@ -402,7 +406,8 @@ export const split = (
     readonly maximumLength?: number | undefined
   }
 ): ReadonlyArray<Outgoing> => {
-  const maximumLength = Math.max(2, options?.maximumLength ?? Settings.defaults.maximumTextLength)
+  const given = options?.maximumLength ?? Settings.defaults.maximumTextLength
+  const maximumLength = Number.isNaN(given) ? Settings.defaults.maximumTextLength : Math.max(2, given)
   const parts: Array<Outgoing> = []
   let rest = content.trim()
   while (rest !== "") {

@@ -208,10 +208,12 @@ export const current: Effect.Effect<Settings> = Effect.map(Effect.context<never>
  */
 export const layer = (settings: Partial<Settings>): Layer.Layer<never> =>
   Layer.succeedContext(
-    keys(settings).reduce(
-      (context, name) => Context.add(context, references[name] as Context.Reference<unknown>, settings[name]),
-      Context.empty()
-    )
+    keys(settings)
+      .filter((name) => settings[name] !== undefined)
+      .reduce(
+        (context, name) => Context.add(context, references[name] as Context.Reference<unknown>, settings[name]),
+        Context.empty()
+      )
   )
 
 /** The settings that have a form in text; schedules have none. */

@@ -16,9 +16,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
+import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
-import type * as Ids from "./Ids.ts"
+import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
 
 /**
@@ -97,6 +98,8 @@ const timeToLive = { some: Duration.hours(1), none: Duration.minutes(1) }
 
 class GetUser extends Request.Class<{ readonly id: Ids.UserId }, Option.Option<User>, BlazeError.BlazeError> {}
 
+const isUserId = Schema.is(Ids.UserId)
+
 const notFound = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && error.reason.code === 404
 
 const orNobody = (effect: Effect.Effect<Endpoint.User, BlazeError.BlazeError>) =>
@@ -114,8 +117,14 @@ export const make: Effect.Effect<Users["Service"], never, MixinApi.MixinApi> = E
 
   const resolver = RequestResolver.make<GetUser>(
     Effect.fnUntraced(function* (entries) {
-      const ids = Arr.dedupe(entries.map(({ request }) => request.id))
-      const found = yield* api.request(Endpoint.users, { payload: ids })
+      // What is no id is nobody's, and takes nothing from those who are asked for in the same turn.
+      const ids = Arr.dedupe(entries.map(({ request }) => request.id)).filter(isUserId)
+      const found =
+        ids.length === 0
+          ? []
+          : yield* api
+              .request(Endpoint.users, { payload: ids })
+              .pipe(Effect.catchIf(notFound, () => Effect.succeed<ReadonlyArray<Endpoint.User>>([])))
       const users = new Map(found.map((user) => [user.user_id, fromApi(user)]))
       for (const { completeUnsafe, request } of entries) {
         completeUnsafe(Exit.succeed(Option.fromUndefinedOr(users.get(request.id))))

@@ -161,7 +161,7 @@ describe("buttons and cards", () => {
       [Outgoing.card({ title: "x".repeat(129), description: "" }), "the title"],
       [Outgoing.card({ title: "x", description: "x".repeat(1025) }), "the description"],
       [Outgoing.card({ title: "x", description: "", coverUrl: "x.png" }), "the cover's address"],
-      [Outgoing.card({ title: "x", description: "", iconUrl: "x", action: "y" }), "the icon's address"],
+      [Outgoing.card({ title: "x", description: "", iconUrl: "x", action: "https://e.com" }), "the icon's address"],
       [Outgoing.card({ title: "x", description: "", buttons: [button("")] }), "a button's label"]
     ] as const) {
       const failed = params(outgoing)

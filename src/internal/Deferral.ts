@@ -177,8 +177,9 @@ export const make = Effect.fnUntraced(function* (on: {
       // A time that a handler asks for is no try that has failed.
       const delay = after === undefined ? yield* step(entry) : Option.some(after)
       if (Option.isNone(delay)) return "Exhausted"
-      const until = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay.value)
-      const asked = after === undefined ? {} : { after: Duration.toMillis(after) }
+      // Later the server has dropped it.
+      const until = clock.currentTimeMillisUnsafe() + Math.min(Duration.toMillis(delay.value), entry.dropped - now())
+      const asked = after === undefined ? {} : { after: Math.min(Duration.toMillis(after), retention) }
       // Stored before it can be offered again: a write that came later would undo what is made of it then.
       if (remember(entry, message.id, until)) {
         yield* states.commit([message.id], { _tag: "Deferred", tries: entry.tries, until, ...asked })

@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
+import * as Branded from "./Branded.ts"
 import * as Restart from "./Restart.ts"
 import type * as Ledger from "./Ledger.ts"
 import type * as Conversations from "../Conversations.ts"
@@ -349,7 +350,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   get isDirect(): Effect.Effect<boolean> {
     const { message } = this
     // The system tells of a payment in the conversation with who paid.
-    const other = isPayment(message) ? Option.getOrElse(message.opponentId, () => message.senderId) : message.senderId
+    // The sender, and nobody whom a message was sent for.
+    const sender = Branded.userId(message.view.user_id ?? "")
+    const other = isPayment(message) ? Option.getOrElse(message.opponentId, () => sender) : sender
     return Effect.map(this.#actions.contactOf(other), (contact) => contact === message.conversationId)
   }
 
@@ -395,7 +398,9 @@ const isPayment = (message: Message.Message): message is Message.Snapshot => mes
 const textOf = (message: Message.Message): string => ("text" in message ? message.text : "")
 
 // Chinese has no space before it; what has a letter before it is an address of mail.
-const mentionOf = (identityNumber: string) => new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)[,:\\uff0c\\uff1a]?\\s?`)
+const mentionOf = (identityNumber: string) =>
+  // Who has no number is mentioned by nobody.
+  !/^\d+$/.test(identityNumber) ? /(?!)/ : new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)[,:\\uff0c\\uff1a]?\\s?`)
 
 /** What a part does to the whole, which all parts share. */
 const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {

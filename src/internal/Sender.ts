@@ -128,7 +128,7 @@ const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => 
 }
 
 // As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
-const untilSent = (
+export const untilSent = (
   attempt: Effect.Effect<unknown, BlazeError.BlazeError>,
   retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
 ) =>
@@ -149,6 +149,8 @@ const untilSent = (
     })
   )
 
+const partOf = (content: Outgoing.Content) => (typeof content === "string" ? 0 : content.part)
+
 const userOf = (to: Delivery.Recipient) => ("user" in to ? to.user : undefined)
 
 const tooLarge = BlazeError.make(
@@ -161,6 +163,7 @@ const tooLarge = BlazeError.make(
 /** Several messages in one request, and again until Mixin has said what comes of them. */
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Sender["conversationOf"],
+  derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
   settings: Settings.Checked
 ) {
   const api = yield* MixinApi.MixinApi
@@ -168,16 +171,17 @@ const makeSendBatch = Effect.fnUntraced(function* (
   const meter = yield* Meter.Meter
   const { userId: botId } = yield* Signer.Signer
 
-  const paramsOf = ({ content, id, to }: BatchMessage) =>
-    Effect.flatMap(conversationOf(to), (conversationId) =>
-      Effect.fromResult(
-        Outgoing.toParams(
-          Outgoing.fromContent(content),
-          { botId, conversationId, messageId: id, recipientId: userOf(to) },
-          settings
-        )
+  const paramsOf = Effect.fnUntraced(function* ({ content, id, to }: BatchMessage) {
+    const conversationId = yield* conversationOf(to)
+    const messageId = yield* partId(id, partOf(content), derive)
+    return yield* Effect.fromResult(
+      Outgoing.toParams(
+        Outgoing.fromContent(content),
+        { botId, conversationId, messageId, recipientId: userOf(to) },
+        settings
       )
     )
+  })
 
   return Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
@@ -282,9 +286,9 @@ export const make: Effect.Effect<
   return {
     post,
     conversationOf,
-    sendBatch: yield* makeSendBatch(conversationOf, settings),
+    sendBatch: yield* makeSendBatch(conversationOf, derive, settings),
     send: (to, content, id) =>
-      Effect.flatMap(id === undefined ? newId : Effect.succeed(id), (id) =>
+      Effect.flatMap(id === undefined ? newId : partId(id, partOf(content), derive), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>
           sendTo("announcement", to, conversationId, userOf(to), Outgoing.fromContent(content), id)
         )

@@ -220,7 +220,7 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.fn.Return<Data, BlazeError.BlazeError> {
     const payload = yield* Endpoint.encode(endpoint, input.payload)
     const { method } = endpoint
-    const answer = Face.of(server).request(account, { method, uri: Endpoint.uri(endpoint, input.path), payload })
+    const answer = Face.of(server).request(account, { method, uri: yield* Endpoint.uri(endpoint, input.path), payload })
     const serverTime = Option.some(server.now())
     return yield* Endpoint.decode(endpoint, yield* Answer.read({ ...answer, host: "memory", serverTime }))
   })

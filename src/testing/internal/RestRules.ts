@@ -45,6 +45,14 @@ export type Rule<Bot> = (bot: Bot, request: Request) => Result.Result<unknown, E
 /** The field that a schema's complaint is about. */
 export const fieldOf = (message: string) => /\["([a-z_]+)"\]/.exec(message)?.[1] ?? "params"
 
+const isEncoded = (value: string) => {
+  try {
+    return decodeURIComponent(value) !== ""
+  } catch {
+    return false
+  }
+}
+
 /**
  * A rule. `refuse` makes the error of a payload that has not the form of the endpoint's, given the field that has not.
  *
@@ -64,7 +72,7 @@ export const make = <Bot, Path extends string, Payload, Data>(
   return (bot, request) => {
     if (request.method !== method) return undefined
     const values = pattern.exec(request.uri.split("?")[0]!)
-    if (values === null) return undefined
+    if (values === null || !values.slice(1).every(isEncoded)) return undefined
     const decoded = decode?.(request.payload)
     if (decoded !== undefined && Result.isFailure(decoded)) {
       return Result.fail(refuse(fieldOf(decoded.failure.message)))
