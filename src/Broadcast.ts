@@ -16,8 +16,6 @@ import type * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type * as Ids from "./Ids.ts"
-import * as Sender from "./internal/Sender.ts"
-import * as Settings from "./Settings.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Outgoing from "./Outgoing.ts"
 
@@ -120,7 +118,6 @@ export const sendAll =
       Effect.gen(function* () {
         const { derive, sendBatch } = yield* Blaze.Blaze
         const { createContact } = yield* Conversations.Conversations
-        const { sendRetry } = yield* Settings.checked
 
         const messageTo = (userId: Ids.UserId) =>
           Effect.map(derive("broadcast", key, userId), (id): Message => ({
@@ -135,7 +132,7 @@ export const sendAll =
           Effect.forEach(
             messages,
             (message) =>
-              Sender.untilSent(createContact(message.userId), sendRetry).pipe(
+              createContact(message.userId).pipe(
                 Effect.map((): Result.Result<Message, Outcome> => Result.succeed(message)),
                 Effect.catchIf(isVerdict, (error) => Effect.succeed(Result.fail(refused(message, error))))
               ),

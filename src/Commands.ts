@@ -141,8 +141,8 @@ const parse = <A extends Arguments>(fields: A, written: string): Result.Result<V
  * **Details**
  *
  * Arguments are words, or stand between quotation marks of any kind; a full-width space is a space. There are no flags: `--x` is a word.
- * A name that cannot be called, or an argument that cannot be reached, throws. A button that is tapped twice has its person say the same twice: these are two messages, handled one after the other, each with an
- * answer.
+ * A name that cannot be called, or an argument that cannot be reached, throws. A button that is tapped twice has its person say the same
+ * twice: these are two messages, handled one after the other, each with an answer.
  *
  * **Example** (What a coin costs)
  *

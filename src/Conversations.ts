@@ -1,8 +1,9 @@
 /**
  * Conversations: what they are, and those that are made.
  *
- * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with the
- * same key, name and members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more are remembered than so many.
+ * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with the same key, name and
+ * members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more are
+ * remembered than so many.
  *
  * @since 0.1.0
  */
@@ -18,8 +19,12 @@ import * as Option from "effect/Option"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Ids from "./Ids.ts"
+import * as Branded from "./internal/Branded.ts"
+import * as Role from "./internal/Role.ts"
+import * as Retrying from "./internal/Retrying.ts"
 import * as Uuid from "./internal/Uuid.ts"
 import * as MixinApi from "./MixinApi.ts"
+import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 
 /**
@@ -30,7 +35,7 @@ import * as Signer from "./Signer.ts"
  */
 export interface Member {
   readonly userId: Ids.UserId
-  readonly role: "Owner" | "Admin" | "Member"
+  readonly role: Role.Role
 }
 
 /**
@@ -49,8 +54,6 @@ export interface Conversation {
   readonly members: ReadonlyArray<Member>
 }
 
-const roles: Readonly<Record<string, Member["role"]>> = { OWNER: "Owner", ADMIN: "Admin" }
-
 /**
  * @category conversions
  * @since 0.1.0
@@ -62,7 +65,7 @@ export const fromApi = (conversation: Endpoint.Conversation): Conversation => ({
   announcement: conversation.announcement ?? "",
   members: (conversation.participants ?? []).map(({ role = "", user_id }) => ({
     userId: user_id,
-    role: roles[role] ?? "Member"
+    role: Role.fromWire(role) ?? "Member"
   }))
 })
 
@@ -113,8 +116,10 @@ export class Conversations extends Context.Service<
     readonly get: (id: Ids.ConversationId) => Effect.Effect<Option.Option<Conversation>, BlazeError.BlazeError>
     /** Makes a group. */
     readonly createGroup: (group: Group) => Effect.Effect<Conversation, BlazeError.BlazeError>
-    /** Makes the conversation with a person, unless it was made or has been met. */
+    /** Makes the conversation with a person, unless it was made or has been met; what passes is tried again as `Settings.sendRetry` says. */
     readonly createContact: (userId: Ids.UserId) => Effect.Effect<Ids.ConversationId, BlazeError.BlazeError>
+    /** Whether it was made or has been met: whether it is there, as far as is known. */
+    readonly hasMet: (id: Ids.ConversationId) => boolean
     /** Somebody has spoken in it: it is there. */
     readonly meet: (id: Ids.ConversationId) => void
     /** What is known of it is not true any more. */
@@ -165,13 +170,14 @@ const makeMet = () => {
  */
 export const make: Effect.Effect<
   Conversations["Service"],
-  never,
+  BlazeError.BlazeError,
   MixinApi.MixinApi | Signer.Signer | Digest.Digest | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const api = yield* MixinApi.MixinApi
   const { userId: botId } = yield* Signer.Signer
   const digest = yield* Digest.Digest
   const random = yield* SecureRandom.SecureRandom
+  const { sendRetry } = yield* Settings.checked
   const met = makeMet()
 
   const lookup = (id: Ids.ConversationId) =>
@@ -210,13 +216,16 @@ export const make: Effect.Effect<
         participants: members.map((user_id) => ({ user_id }))
       })
     }),
-    createContact: Effect.fnUntraced(function* (userId: Ids.UserId) {
+    createContact: Effect.fnUntraced(function* (user: Ids.UserId) {
+      const userId = Branded.userId(Ids.toLowerCase(user))
       const id = yield* Effect.provideService(Ids.contactConversation(botId, userId), Digest.Digest, digest)
       if (!met.has(id)) {
-        yield* create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
+        const creation = create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
+        yield* Retrying.retried(creation, sendRetry)
       }
       return id
     }),
+    hasMet: met.has,
     meet: met.add,
     forget: (id) => Cache.invalidate(cache, id)
   }
@@ -228,6 +237,6 @@ export const make: Effect.Effect<
  */
 export const layer: Layer.Layer<
   Conversations,
-  never,
+  BlazeError.BlazeError,
   MixinApi.MixinApi | Signer.Signer | Digest.Digest | SecureRandom.SecureRandom
 > = Layer.effect(Conversations, make)

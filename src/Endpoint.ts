@@ -12,6 +12,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Ids from "./Ids.ts"
 import * as Fields from "./internal/Fields.ts"
+import * as PathTemplate from "./internal/PathTemplate.ts"
 
 /** The names in a path: `"id"` for `"/users/:id"`. */
 type Parameter<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`
@@ -74,8 +75,7 @@ export const uri = (
   path: Readonly<Record<string, string>> | undefined
 ): Effect.Effect<string, BlazeError.BlazeError> => {
   const values = path ?? {}
-  const names = Array.from(endpoint.path.matchAll(/:([A-Za-z]+)/g), ([, name]) => name!)
-  const wrong = names.find((name) => !isSegment(values[name] ?? ""))
+  const wrong = PathTemplate.names(endpoint.path).find((name) => !isSegment(values[name] ?? ""))
   if (wrong !== undefined) {
     return Effect.fail(
       BlazeError.make(
@@ -83,7 +83,7 @@ export const uri = (
       )
     )
   }
-  return Effect.succeed(endpoint.path.replace(/:([A-Za-z]+)/g, (_, name: string) => encodeURIComponent(values[name]!)))
+  return Effect.succeed(PathTemplate.fill(endpoint.path, (name) => encodeURIComponent(values[name]!)))
 }
 
 const notSuch = () =>

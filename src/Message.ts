@@ -14,6 +14,7 @@ import * as Base64 from "./Base64.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Fields from "./internal/Fields.ts"
 import * as Ids from "./Ids.ts"
+import * as Roles from "./internal/Role.ts"
 import * as Branded from "./internal/Branded.ts"
 
 const decoder = new TextDecoder()
@@ -405,17 +406,13 @@ const groupActions = {
   EXPIRE: "ExpirationChanged"
 } as const
 
-const roles = { OWNER: "Owner", ADMIN: "Admin", "": "Member" } as const
-
-const isRole = (role: string): role is keyof typeof roles => Object.hasOwn(roles, role)
-
 /**
  * What somebody is in a group.
  *
  * @category models
  * @since 0.1.0
  */
-export type Role = (typeof roles)[keyof typeof roles]
+export type Role = Roles.Role
 
 const GroupEventPayload = Schema.Struct({
   action: Schema.Literals(["CREATE", "ADD", "REMOVE", "JOIN", "EXIT", "ROLE", "UPDATE", "EXPIRE"]),
@@ -453,7 +450,7 @@ export class GroupEvent extends Base {
       ),
       (id) => id !== "" && id !== nobody
     )
-    this.role = payload.role !== undefined && isRole(payload.role) ? Option.some(roles[payload.role]) : Option.none()
+    this.role = Option.fromUndefinedOr(payload.role === undefined ? undefined : Roles.fromWire(payload.role))
     this.expireIn = Option.fromUndefinedOr(payload.expire_in)
   }
 

@@ -1,6 +1,6 @@
 // What an attack on people, commands, links and announcements has found.
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Option, Result, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Result, Schedule, Stream } from "effect"
 import { Bot, Broadcast, Blaze, Commands, Delivery, Endpoint, Ids, Link, Outgoing, Settings, Users } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { pass } from "./support.ts"
@@ -96,6 +96,20 @@ describe("findings", () => {
       for (let n = 0; n < 10; n++) yield* pass(1)
       assert.strictEqual((yield* Fiber.join(sending))[0]?._tag, "Accepted")
     }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it.effect("a first contact is tried again as the bot's settings say, wherever the announcement runs", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const alice = yield* BlazeTest.user("alice")
+      yield* server.inject({ _tag: "FailRest", status: 503, body: "" }, 1)
+      const failed = yield* Stream.make(alice.userId).pipe(
+        Broadcast.sendAll(() => "hi", { key: "k", firstContact: true }),
+        Stream.runCollect,
+        Effect.flip
+      )
+      assert.strictEqual(failed.reason._tag, "Intermediary")
+    }).pipe(Effect.provide(BlazeTest.layer.pipe(Layer.provide(Settings.layer({ sendRetry: Schedule.recurs(0) })))))
   )
 
   it.effect("what is deferred for longer than the server keeps it does not stay for ever", () =>

@@ -11,17 +11,15 @@ import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Delivery from "../Delivery.ts"
 import * as Handling from "./Handling.ts"
-import * as Elapsed from "./Elapsed.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "./Branded.ts"
+import * as Retrying from "./Retrying.ts"
 import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
@@ -127,30 +125,6 @@ const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => 
   }
 }
 
-// As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
-export const untilSent = (
-  attempt: Effect.Effect<unknown, BlazeError.BlazeError>,
-  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
-) =>
-  Effect.catch(
-    attempt,
-    Effect.fnUntraced(function* (error) {
-      const delay = yield* Elapsed.delays(retry)
-      let last = error
-      while (last.isRetryable) {
-        const next = yield* delay(last)
-        if (Option.isNone(next)) break
-        yield* Effect.sleep(next.value)
-        const again = yield* Effect.result(attempt)
-        if (Result.isSuccess(again)) return again.success
-        last = again.failure
-      }
-      return yield* last
-    })
-  )
-
-const partOf = (content: Outgoing.Content) => (typeof content === "string" ? 0 : content.part)
-
 const userOf = (to: Delivery.Recipient) => ("user" in to ? to.user : undefined)
 
 const tooLarge = BlazeError.make(
@@ -164,22 +138,18 @@ const tooLarge = BlazeError.make(
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Sender["conversationOf"],
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
+  { counted, withinQuota }: Metered,
   settings: Settings.Checked
 ) {
   const api = yield* MixinApi.MixinApi
-  const quota = yield* Quota.Quota
-  const meter = yield* Meter.Meter
   const { userId: botId } = yield* Signer.Signer
 
   const paramsOf = Effect.fnUntraced(function* ({ content, id, to }: BatchMessage) {
+    const outgoing = Outgoing.fromContent(content)
     const conversationId = yield* conversationOf(to)
-    const messageId = yield* partId(id, partOf(content), derive)
+    const messageId = yield* partId(id, outgoing.part, derive)
     return yield* Effect.fromResult(
-      Outgoing.toParams(
-        Outgoing.fromContent(content),
-        { botId, conversationId, messageId, recipientId: userOf(to) },
-        settings
-      )
+      Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
     )
   })
 
@@ -189,14 +159,11 @@ const makeSendBatch = Effect.fnUntraced(function* (
     const payload = yield* Effect.forEach(messages, paramsOf)
     const size = payload.reduce((sum, params) => sum + JSON.stringify(params).length, 0)
     if (messages.length > Endpoint.maximumMessages || size > Outgoing.maximumRequestSize - 1024) return yield* tooLarge
-    const attempt = Effect.onExit(
-      Effect.flatMap(quota.take(botId, "announcement", messages.length), (waited) => {
-        if (waited) meter.measure(Telemetry.metrics.sendWaits, 1)
-        return api.request(Endpoint.messages, { payload })
-      }),
-      (exit) => Effect.sync(() => meter.measure(Telemetry.metrics.sends, messages.length, exit._tag))
+    const attempt = counted(
+      messages.length,
+      withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))
     )
-    yield* untilSent(attempt, settings.sendRetry)
+    yield* Retrying.retried(attempt, settings.sendRetry)
   })
 })
 
@@ -213,16 +180,33 @@ const partId = (
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
 ): Effect.Effect<Ids.MessageId> => (part > 1 ? derive(["part", id, String(part)]) : Effect.succeed(id))
 
-// Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
-const makeFirstContact =
-  (
-    createContact: Conversations.Conversations["Service"]["createContact"],
-    retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
-  ) =>
-  (to: Delivery.Recipient, sent: Effect.Effect<unknown, BlazeError.BlazeError>) =>
-    "user" in to
-      ? Effect.andThen(untilSent(createContact(Branded.userId(Ids.toLowerCase(to.user))), retry), sent)
-      : sent
+/** Takes a place in the quota for so many messages, and counts what comes of sending them. */
+const makeMetered = Effect.gen(function* () {
+  const quota = yield* Quota.Quota
+  const meter = yield* Meter.Meter
+  const { userId } = yield* Signer.Signer
+  const { sends, sendWaits } = Telemetry.metrics
+  return {
+    withinQuota: <A>(
+      kind: Quota.Kind,
+      count: number,
+      send: () => Effect.Effect<A, BlazeError.BlazeError>
+    ): Effect.Effect<A, BlazeError.BlazeError> =>
+      Effect.flatMap(quota.take(userId, kind, count), (waited) => {
+        if (waited) meter.measure(sendWaits, 1)
+        return send()
+      }),
+    counted: <A>(
+      count: number,
+      sent: Effect.Effect<A, BlazeError.BlazeError>
+    ): Effect.Effect<A, BlazeError.BlazeError> =>
+      Effect.onExit(sent, (exit) => {
+        meter.measure(sends, count, exit._tag)
+        return Effect.void
+      })
+  }
+})
+type Metered = Effect.Success<typeof makeMetered>
 
 /**
  * @category constructors
@@ -241,14 +225,13 @@ export const make: Effect.Effect<
   | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const { ready, sendNow } = yield* Transport
-  const quota = yield* Quota.Quota
   const { userId } = yield* Signer.Signer
-  const meter = yield* Meter.Meter
+  const metered = yield* makeMetered
   const newId = Effect.map(yield* Uuid.makeRandom, Branded.messageId)
   const digest = yield* Digest.Digest
   const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
   const settings = yield* Settings.checked
-  const firstContact = makeFirstContact((yield* Conversations.Conversations).createContact, settings.sendRetry)
+  const { createContact, hasMet } = yield* Conversations.Conversations
   const observer = yield* Handling.Observer
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 
@@ -256,10 +239,7 @@ export const make: Effect.Effect<
   const post: Sender["post"] = (kind, params) =>
     Effect.andThen(
       ready,
-      Effect.flatMap(quota.take(userId, kind), (waited) => {
-        if (waited) meter.measure(Telemetry.metrics.sendWaits, 1)
-        return sendNow(params)
-      })
+      metered.withinQuota(kind, 1, () => sendNow(params))
     )
 
   const sendTo = (
@@ -273,26 +253,25 @@ export const make: Effect.Effect<
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
-    const attempt = Effect.onExit(post(kind, params.success), (exit) => {
-      meter.measure(Telemetry.metrics.sends, 1, exit._tag)
-      return Effect.void
-    })
-    const persistent = untilSent(attempt, settings.sendRetry)
-    const isMet = answered?.conversationId === conversationId
-    const sent = Effect.as(isMet ? persistent : firstContact(to, persistent), messageId)
+    const persistent = Retrying.retried(metered.counted(1, post(kind, params.success)), settings.sendRetry)
+    // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
+    const isThere = "conversation" in to || answered?.conversationId === conversationId || hasMet(conversationId)
+    const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
     return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answered?.id), sent)
   }
 
   return {
     post,
     conversationOf,
-    sendBatch: yield* makeSendBatch(conversationOf, derive, settings),
-    send: (to, content, id) =>
-      Effect.flatMap(id === undefined ? newId : partId(id, partOf(content), derive), (id) =>
+    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, settings),
+    send: (to, content, id) => {
+      const outgoing = Outgoing.fromContent(content)
+      return Effect.flatMap(id === undefined ? newId : partId(id, outgoing.part, derive), (id) =>
         Effect.flatMap(conversationOf(to), (conversationId) =>
-          sendTo("announcement", to, conversationId, userOf(to), Outgoing.fromContent(content), id)
+          sendTo("announcement", to, conversationId, userOf(to), outgoing, id)
         )
-      ),
+      )
+    },
     answer: (message, to, content, options) =>
       Effect.suspend(() => {
         const outgoing = Outgoing.fromContent(content)

@@ -66,6 +66,7 @@ const everywhere: Conversations.Conversations["Service"] = {
   get: () => Effect.succeedNone,
   createGroup: () => Effect.die(new Error("A replay makes no groups.")),
   createContact: () => Effect.succeed(Branded.conversationId("")),
+  hasMet: () => true,
   meet: () => {},
   forget: () => Effect.void
 }

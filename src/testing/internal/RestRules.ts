@@ -8,8 +8,9 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Endpoint from "../../Endpoint.ts"
+import type * as Endpoint from "../../Endpoint.ts"
 import type * as Envelope from "../../Envelope.ts"
+import * as PathTemplate from "../../internal/PathTemplate.ts"
 
 /**
  * A request: the path with what follows it, and its JSON.
@@ -65,8 +66,8 @@ export const make = <Bot, Path extends string, Payload, Data>(
   serve: (bot: Bot, input: Endpoint.Input<Path, Payload>) => Result.Result<Data, Envelope.ErrorBody>
 ): Rule<Bot> => {
   const { data, method, path, payload } = endpoint
-  const names = [...path.matchAll(/:([A-Za-z]+)/g)].map(([, name]) => name!)
-  const pattern = new RegExp(`^${path.replace(/:[A-Za-z]+/g, "([^/]+)")}$`)
+  const names = PathTemplate.names(path)
+  const pattern = new RegExp(`^${PathTemplate.fill(path, () => "([^/]+)")}$`)
   const decode = payload === undefined ? undefined : Schema.decodeUnknownResult(payload)
   const encode = data === undefined ? undefined : Schema.encodeSync(data)
   return (bot, request) => {

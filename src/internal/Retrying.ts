@@ -1,0 +1,41 @@
+/**
+ * What may be tried again, tried again.
+ *
+ * Guarantee: a failure that no further try can change is not tried again, and the time between two tries is time that has passed.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Schedule from "effect/Schedule"
+import type * as BlazeError from "../BlazeError.ts"
+import * as Elapsed from "./Elapsed.ts"
+
+/**
+ * Tries for as long as the failure is retryable and the schedule goes on.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+// As Effect.retry, which sets up its schedule before there is a failure, and counts by the date.
+export const retried = <A>(
+  attempt: Effect.Effect<A, BlazeError.BlazeError>,
+  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
+): Effect.Effect<A, BlazeError.BlazeError> =>
+  Effect.catch(
+    attempt,
+    Effect.fnUntraced(function* (error): Effect.fn.Return<A, BlazeError.BlazeError> {
+      const delay = yield* Elapsed.delays(retry)
+      let last = error
+      while (last.isRetryable) {
+        const next = yield* delay(last)
+        if (Option.isNone(next)) break
+        yield* Effect.sleep(next.value)
+        const again = yield* Effect.result(attempt)
+        if (Result.isSuccess(again)) return again.success
+        last = again.failure
+      }
+      return yield* last
+    })
+  )
