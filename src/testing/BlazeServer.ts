@@ -1299,7 +1299,11 @@ const make = Effect.gen(function* () {
   const codec = yield* makeCodec
   const fork = yield* makeFork
   const events = yield* PubSub.sliding<Event>(10_000)
-  const publish = (event: Event) => PubSub.publishUnsafe(events, event)
+  const listeners: Array<Publish> = []
+  const publish = (event: Event) => {
+    for (const listener of listeners) listener(event)
+    PubSub.publishUnsafe(events, event)
+  }
   const faults = makeFaults()
   const registry = makeRegistry()
   const ids = yield* makeNewIds
@@ -1330,7 +1334,8 @@ const make = Effect.gen(function* () {
       if (injected !== undefined) return injected
       if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
       return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
-    }
+    },
+    listen: (listener) => void listeners.push(listener)
   }
 
   return BlazeServer.of(

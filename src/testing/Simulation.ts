@@ -20,13 +20,13 @@ import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Handling from "../internal/Handling.ts"
 import * as Gzip from "../Gzip.ts"
 import type * as Ids from "../Ids.ts"
 import * as BlazeServer from "./BlazeServer.ts"
+import * as Face from "./internal/Face.ts"
 import * as MemoryTransport from "./internal/MemoryTransport.ts"
 import * as Plan from "./Plan.ts"
 import * as Seeded from "./internal/Seeded.ts"
@@ -638,7 +638,7 @@ export const run = Effect.fnUntraced(function* <D, E>(
   const talk = makeTalk(world, journal, earth, places)
   const runs = makeRuns(world)
   const { acknowledged, observe } = makeObserver(world, journal, talk, runs)
-  earth.fork(Stream.runForEach(server.events, (event) => Effect.sync(() => observe(event))))
+  Face.of(server).listen(observe)
   yield* world.advance(0)
 
   const lives = makeLives(world, journal, earth.fork, (life, number) => {

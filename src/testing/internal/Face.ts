@@ -8,7 +8,7 @@
 import type * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import type * as Envelope from "../../Envelope.ts"
-import type { BotAccount } from "../BlazeServer.ts"
+import type { BotAccount, Event } from "../BlazeServer.ts"
 import type * as RestRules from "./RestRules.ts"
 
 /**
@@ -49,6 +49,8 @@ export interface Face {
   readonly refuse: (bot: Option.Option<BotAccount>, status: number) => void
   /** A request over REST, of a bot or of nobody who is known. */
   readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
+  /** Hears each event where it happens: a fiber on the stream of them would cost more than the rest of a message does. */
+  readonly listen: (listener: (event: Event) => void) => void
 }
 
 class Behind {
