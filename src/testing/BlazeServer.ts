@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as BigDecimal from "effect/BigDecimal"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -35,6 +36,7 @@ import * as Ids from "../Ids.ts"
 import * as Branded from "../internal/Branded.ts"
 import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
+import * as Payments from "./internal/Payments.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
 import * as RestApi from "./internal/RestApi.ts"
@@ -208,7 +210,7 @@ export interface Person {
    * button.
    */
   readonly tap: (label: string) => Effect.Effect<string>
-  /** Pays the bot, which is told so. */
+  /** Pays the bot, which is told so, and finds it in `GET /safe/snapshots`. */
   readonly pay: (payment: {
     readonly asset: string
     readonly amount: string
@@ -1014,6 +1016,7 @@ type ButtonsPayload = ReadonlyArray<{ readonly label: string; readonly action: s
 const makeDoings = (
   person: PersonState,
   contact: Ids.ConversationId,
+  payments: Payments.Payments,
   say: Person["say"],
   conversations: Conversations,
   notify: BlazeServer["Service"]["notify"],
@@ -1037,17 +1040,20 @@ const makeDoings = (
     pay: Effect.fnUntraced(function* ({ amount, asset, memo = "", trace }) {
       conversations.open(contact, person.bot, "CONTACT", person.userId, [person])
       const id = yield* derive("payment", person.userId, String(person.said++))
-      const payload = {
-        type: "snapshot",
+      const payment = {
         snapshot_id: id,
-        user_id: person.bot.account.userId,
         opponent_id: person.userId,
         transaction_hash: "",
         asset_id: asset,
-        amount,
         trace_id: trace ?? id,
         memo: Hex.encode(memo)
       }
+      const payload = { type: "snapshot", user_id: person.bot.account.userId, amount, ...payment }
+      payments.record(person.bot, {
+        ...payment,
+        amount: BigDecimal.fromStringUnsafe(amount),
+        request_id: payment.trace_id
+      })
       return yield* notify(person.bot.account, {
         category: "SYSTEM_SAFE_SNAPSHOT",
         conversationId: contact,
@@ -1113,6 +1119,7 @@ const makeSpeak =
 
 const makeUser = (
   registry: Registry,
+  payments: Payments.Payments,
   conversations: Conversations,
   ids: NewIds,
   enqueue: Enqueue,
@@ -1154,7 +1161,7 @@ const makeUser = (
         for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
       }),
-      ...makeDoings(person, contact, say, conversations, notify, ids.derive)
+      ...makeDoings(person, contact, payments, say, conversations, notify, ids.derive)
     }
     return result
   })
@@ -1307,6 +1314,7 @@ const make = Effect.gen(function* () {
   const faults = makeFaults()
   const registry = makeRegistry()
   const ids = yield* makeNewIds
+  const payments = Payments.make(time.timestamp)
 
   const pushView = makePushView(codec, faults, ids.uuid)
   const receipts = makeReceipts(time, publish, pushView)
@@ -1333,7 +1341,12 @@ const make = Effect.gen(function* () {
       const injected = faults.take("FailRest")
       if (injected !== undefined) return injected
       if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
-      return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
+      return RestRules.answer(
+        [...rules, ...payments.rules],
+        registry.stateOf(account.value),
+        request,
+        Face.failure(404)
+      )
     },
     listen: (listener) => void listeners.push(listener)
   }
@@ -1345,6 +1358,7 @@ const make = Effect.gen(function* () {
       botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
       user: makeUser(
         registry,
+        payments,
         conversations,
         ids,
         enqueue,
