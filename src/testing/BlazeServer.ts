@@ -1331,6 +1331,7 @@ const make = Effect.gen(function* () {
 
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
 
+  const served = [...rules, ...payments.rules]
   const face: Face.Face = {
     connect: (account, output) => connect(registry.stateOf(account), output),
     refuse: (account, status) => {
@@ -1341,12 +1342,7 @@ const make = Effect.gen(function* () {
       const injected = faults.take("FailRest")
       if (injected !== undefined) return injected
       if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
-      return RestRules.answer(
-        [...rules, ...payments.rules],
-        registry.stateOf(account.value),
-        request,
-        Face.failure(404)
-      )
+      return RestRules.answer(served, registry.stateOf(account.value), request, Face.failure(404))
     },
     listen: (listener) => void listeners.push(listener)
   }

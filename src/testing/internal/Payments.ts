@@ -64,7 +64,11 @@ const page = (
  */
 export const make = (timestamp: () => string) => {
   const ledgers = new Map<Ids.UserId, Array<Endpoint.SafeSnapshot>>()
-  const transfersOf = ({ account }: Bot) => ledgers.get(account.userId) ?? []
+  const transfersOf = ({ account }: Bot) => {
+    const known = ledgers.get(account.userId) ?? []
+    ledgers.set(account.userId, known)
+    return known
+  }
   const rules: ReadonlyArray<RestRules.Rule<Bot>> = [
     RestRules.make(Endpoint.safeSnapshots, invalid, (bot, _, query) => page(transfersOf(bot), query)),
     RestRules.make(Endpoint.safeSnapshot, invalid, (bot, { path }) =>
@@ -79,8 +83,7 @@ export const make = (timestamp: () => string) => {
     /** Writes down what a bot was paid. */
     record: (bot: Bot, payment: Omit<Endpoint.SafeSnapshot, "type" | "user_id" | "created_at">): void => {
       const { userId } = bot.account
-      const transfer = { type: "snapshot", user_id: userId, ...payment, created_at: timestamp() }
-      ledgers.set(userId, [...transfersOf(bot), transfer])
+      transfersOf(bot).push({ type: "snapshot", user_id: userId, ...payment, created_at: timestamp() })
     }
   }
 }
