@@ -42,7 +42,7 @@ type Kinds = { readonly [M in Message.Message as M["_tag"]]: M }
 
 type Cases = {
   readonly [Tag in keyof Kinds]?: (delivery: Delivery.Delivery<Kinds[Tag]>) => Effect.Effect<unknown, unknown, unknown>
-} & { readonly orElse: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
+} & { readonly orElse?: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
 
 /** The kinds there are, for whoever has written another one to read. */
 type KindNames =
@@ -50,10 +50,28 @@ type KindNames =
 
 type NoKind<Kind extends string> = `"${Kind}" is no kind of message. There are ${KindNames}, and orElse for the rest.`
 
+/** The kinds that there is a case for, whatever comes. */
+type Handled<C> = {
+  [Kind in keyof Kinds]: C extends { readonly [K in Kind]: unknown } ? Kind : never
+}[keyof Kinds]
+
+/** What cases without `orElse` are told: which kinds they leave out. */
+type Complete<C> = "orElse" extends keyof C
+  ? unknown
+  : [Exclude<keyof Kinds, Handled<C>>] extends [never]
+    ? unknown
+    : WithoutCasesFor<Exclude<keyof Kinds, Handled<C>>>
+
+interface WithoutCasesFor<Kind> {
+  readonly orElse: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown>
+  readonly kinds?: Kind
+}
+
 type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? R : never }[keyof C]
 
 /**
- * A handler from one handler per kind of message, each with a delivery of its kind; `orElse` gets the rest of what people say.
+ * A handler from one handler per kind of message, each with a delivery of its kind; `orElse` gets the rest of what people say, and is
+ * needed unless there is a case for every kind.
  *
  * **Details**
  *
@@ -79,7 +97,7 @@ type Returned<C> = { [K in keyof C]: C[K] extends (...args: never) => infer R ? 
  */
 export const match =
   <const C extends Cases>(
-    cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: NoKind<Kind & string> }
+    cases: C & { readonly [Kind in Exclude<keyof C, keyof Cases>]: NoKind<Kind & string> } & Complete<C>
   ): Handler<Effect.Error<Returned<C>>, Effect.Services<Returned<C>>> =>
   (delivery) => {
     type Result = Effect.Effect<unknown, Effect.Error<Returned<C>>, Effect.Services<Returned<C>>>
@@ -87,7 +105,7 @@ export const match =
     const own = cases[_tag] as ((delivery: Delivery.Delivery) => Result) | undefined
     if (own !== undefined) return Handling.call(own, delivery)
     if (!isSaid) return Handling.unread(delivery)
-    const orElse = Handling.call(cases.orElse, delivery) as Result
+    const orElse = Handling.call(cases.orElse!, delivery) as Result
     return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Handling.unread(delivery), orElse) : orElse
   }
 

@@ -1,7 +1,7 @@
 // Which messages are whose: what the bot itself sent, what the system says, what people say and nobody reads.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
-import { Bot, Gzip, type Ids, PortableGzip } from "effect-blaze"
+import { Bot, type Delivery, Gzip, type Ids, PortableGzip } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { lines, pass } from "./support.ts"
 
@@ -176,4 +176,59 @@ describe("Bot.match without a case", () => {
       }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(log.layer))
     })
   }
+})
+
+describe("Bot.match with a case for every kind", () => {
+  const nothing = () => Effect.void
+  const most = {
+    Text: nothing,
+    Post: nothing,
+    Sticker: nothing,
+    Contact: nothing,
+    Location: nothing,
+    Buttons: nothing,
+    Card: nothing,
+    Snapshot: nothing,
+    GroupEvent: nothing,
+    Recall: nothing,
+    Encrypted: nothing
+  }
+
+  it.effect("needs no orElse, and knows what each case gets and what all of them fail with", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bot: Bot.Handler<number | string> = Bot.match({
+        ...most,
+        Pin: ({ message }) => Effect.fail(message.messageIds.length),
+        Text: ({ message }) => Effect.fail(message.text),
+        Unknown: nothing
+      })
+      const failed: Array<unknown> = []
+      const noting = (delivery: Delivery.Delivery) =>
+        Effect.catch(bot(delivery), (error) => Effect.sync(() => failed.push(error)))
+      yield* Effect.forkChild(Bot.run(noting))
+      yield* alice.say("hi")
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(failed, ["hi"])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  it("is what it takes to leave out orElse: else the error names the kinds that have none", () => {
+    type Told = NonNullable<Parameters<typeof Bot.match<typeof most>>[0]["kinds"]>
+    const told: ReadonlyArray<Told> = ["Pin", "Unknown"] satisfies ReadonlyArray<Told>
+    const isAll: Told extends "Pin" | "Unknown" ? true : false = true
+    const perhaps: { readonly Pin?: typeof nothing } = {}
+    const written = [
+      // @ts-expect-error: there is no case for Pin and Unknown
+      Bot.match(most),
+      // @ts-expect-error: there may be none for Pin
+      Bot.match({ ...most, ...perhaps, Unknown: nothing }),
+      // @ts-expect-error: there is none at all
+      Bot.match({}),
+      // @ts-expect-error: Pinn is no kind
+      Bot.match({ ...most, Pin: nothing, Unknown: nothing, Pinn: nothing }),
+      Bot.match({ ...most, orElse: nothing })
+    ]
+    assert.deepStrictEqual([told.length, isAll, written.length], [2, true, 5])
+  })
 })
