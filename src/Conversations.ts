@@ -2,24 +2,25 @@
  * Conversations: what they are, and those that are made.
  *
  * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with the same key, name and
- * members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more are
- * remembered than so many.
+ * members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more members
+ * are remembered than so many.
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Ids from "./Ids.ts"
 import * as Branded from "./internal/Branded.ts"
+import * as Lookup from "./internal/Lookup.ts"
+import * as Recent from "./internal/Recent.ts"
 import * as Role from "./internal/Role.ts"
 import * as Retrying from "./internal/Retrying.ts"
 import * as Uuid from "./internal/Uuid.ts"
@@ -80,7 +81,7 @@ export interface Group {
   readonly name: string
   /** Up to 1 024 characters. */
   readonly announcement?: string | undefined
-  /** Who is in it beside the bot: 255 at most. */
+  /** Who is in it beside the bot: 255 at most. Who is named twice is in it once. */
   readonly members: ReadonlyArray<Ids.UserId>
   /**
    * Makes it the same group however often it is made with the same name and members: give one where a handler may run again,
@@ -127,9 +128,8 @@ export class Conversations extends Context.Service<
   }
 >()("effect-blaze/Conversations") {}
 
-const capacity = 10_000
-
-const timeToLive = { some: Duration.minutes(10), none: Duration.minutes(1) }
+/** How many members are remembered, of all conversations together. */
+const maximumMembers = 100_000
 
 /** How many conversations are remembered to be there. */
 const maximumMet = 100_000
@@ -139,29 +139,13 @@ const maximum = { name: 512, announcement: 1024, members: 255 }
 
 const invalid = (field: string, expected: string) => BlazeError.make(new BlazeError.InvalidContent({ field, expected }))
 
-const checkGroup = ({ announcement = "", members, name }: Group) => {
+const checkGroup = ({ announcement = "", name }: Group, members: ReadonlyArray<Ids.UserId>) => {
   if (name === "" || name.length > maximum.name)
     return invalid("the group's name", `1 to ${maximum.name} characters long`)
   if (announcement.length > maximum.announcement) {
     return invalid("the announcement", `at most ${maximum.announcement} characters long`)
   }
   return members.length > maximum.members ? invalid("the members", `at most ${maximum.members}`) : undefined
-}
-
-const notFound = (error: BlazeError.BlazeError) =>
-  error.reason._tag === "ApiFailure" && (error.reason.code === 404 || error.reason.code === 403)
-
-/** What is there, as far as it was seen: the oldest is forgotten first. */
-const makeMet = () => {
-  const met = new Set<Ids.ConversationId>()
-  return {
-    has: (id: Ids.ConversationId) => met.has(id),
-    add: (id: Ids.ConversationId) => {
-      if (met.has(id)) return
-      if (met.size >= maximumMet) met.delete(met.values().next().value!)
-      met.add(id)
-    }
-  }
 }
 
 /**
@@ -178,31 +162,43 @@ export const make: Effect.Effect<
   const digest = yield* Digest.Digest
   const random = yield* SecureRandom.SecureRandom
   const { sendRetry } = yield* Settings.checked
-  const met = makeMet()
+  const met = Recent.make<Ids.ConversationId>(maximumMet)
 
-  const lookup = (id: Ids.ConversationId) =>
-    api.request(Endpoint.conversation, { path: { id } }).pipe(
-      Effect.map((found) => Option.some(fromApi(found))),
-      Effect.catchIf(notFound, () => Effect.succeed(Option.none<Conversation>()))
-    )
-  const cache = yield* Cache.makeWith(lookup, {
-    capacity,
-    timeToLive: (exit) => (Exit.isFailure(exit) ? 0 : Option.isSome(exit.value) ? timeToLive.some : timeToLive.none)
+  const known = yield* Lookup.make({
+    ask: (id: Ids.ConversationId) =>
+      Effect.map(Lookup.orNothing(api.request(Endpoint.conversation, { path: { id } }), 404, 403), Option.map(fromApi)),
+    timeToLive: { some: "10 minutes", none: "1 minute" },
+    maximum: maximumMembers,
+    sizeOf: ({ members }) => 1 + members.length
   })
 
   const create = Effect.fnUntraced(function* (payload: typeof Endpoint.ConversationRequest.Type) {
     const made = fromApi(yield* api.request(Endpoint.createConversation, { payload }))
     met.add(made.conversationId)
-    if (made.category === "Group") yield* Cache.set(cache, made.conversationId, Option.some(made))
+    if (made.category === "Group") yield* known.set(made.conversationId, made)
     return made
   })
 
+  const contacts = yield* Lookup.together(
+    Effect.fnUntraced(function* (userId: Ids.UserId) {
+      const id = yield* Effect.provideService(Ids.contactConversation(botId, userId), Digest.Digest, digest)
+      if (!met.has(id)) {
+        const creation = create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
+        yield* Retrying.retried(creation, sendRetry)
+      }
+      return id
+    })
+  )
+
   return {
-    get: (id) => Cache.get(cache, id),
+    get: known.get,
     createGroup: Effect.fnUntraced(function* (group: Group) {
-      const problem = checkGroup(group)
+      const members = Arr.dedupe(group.members.map((id) => Branded.userId(Ids.toLowerCase(id)))).filter(
+        (id) => id !== botId
+      )
+      const problem = checkGroup(group, members)
       if (problem !== undefined) return yield* problem
-      const { announcement, key, members, name } = group
+      const { announcement, key, name } = group
       const randomId = key === undefined ? yield* random.uuidV4() : yield* Uuid.derive(digest, ["group", botId, key])
       const id = yield* Ids.groupConversation({ ownerId: botId, name, randomId, participants: members }).pipe(
         Effect.provideService(Digest.Digest, digest)
@@ -216,18 +212,10 @@ export const make: Effect.Effect<
         participants: members.map((user_id) => ({ user_id }))
       })
     }),
-    createContact: Effect.fnUntraced(function* (user: Ids.UserId) {
-      const userId = Branded.userId(Ids.toLowerCase(user))
-      const id = yield* Effect.provideService(Ids.contactConversation(botId, userId), Digest.Digest, digest)
-      if (!met.has(id)) {
-        const creation = create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
-        yield* Retrying.retried(creation, sendRetry)
-      }
-      return id
-    }),
+    createContact: (user) => Cache.get(contacts, Branded.userId(Ids.toLowerCase(user))),
     hasMet: met.has,
     meet: met.add,
-    forget: (id) => Cache.invalidate(cache, id)
+    forget: known.forget
   }
 })
 

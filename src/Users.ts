@@ -20,6 +20,7 @@ import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Ids from "./Ids.ts"
+import * as Lookup from "./internal/Lookup.ts"
 import * as MixinApi from "./MixinApi.ts"
 
 /**
@@ -91,22 +92,16 @@ export class Users extends Context.Service<
 >()("effect-blaze/Users") {}
 
 /** How many users are remembered. */
-const capacity = 10_000
+const maximum = 10_000
 
-/** For how long somebody is remembered, and that nobody is there. */
-const timeToLive = { some: Duration.hours(1), none: Duration.minutes(1) }
+/** How many requests one `getAll` makes at once. */
+const requestsAtOnce = 4
 
 class GetUser extends Request.Class<{ readonly id: Ids.UserId }, Option.Option<User>, BlazeError.BlazeError> {}
 
 const isUserId = Schema.is(Ids.UserId)
 
-const notFound = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && error.reason.code === 404
-
-const orNobody = (effect: Effect.Effect<Endpoint.User, BlazeError.BlazeError>) =>
-  effect.pipe(
-    Effect.map((user) => Option.some(fromApi(user))),
-    Effect.catchIf(notFound, () => Effect.succeed(Option.none<User>()))
-  )
+const nobody = 404
 
 /**
  * @category constructors
@@ -121,32 +116,40 @@ export const make: Effect.Effect<Users["Service"], never, MixinApi.MixinApi> = E
       const ids = Arr.dedupe(entries.map(({ request }) => request.id)).filter(isUserId)
       const found =
         ids.length === 0
-          ? []
-          : yield* api
-              .request(Endpoint.users, { payload: ids })
-              .pipe(Effect.catchIf(notFound, () => Effect.succeed<ReadonlyArray<Endpoint.User>>([])))
-      const users = new Map(found.map((user) => [user.user_id, fromApi(user)]))
+          ? Option.none()
+          : yield* Lookup.orNothing(api.request(Endpoint.users, { payload: ids }), nobody)
+      const users = new Map(Option.getOrElse(found, () => []).map((user) => [user.user_id, fromApi(user)]))
       for (const { completeUnsafe, request } of entries) {
         completeUnsafe(Exit.succeed(Option.fromUndefinedOr(users.get(request.id))))
       }
     })
   ).pipe(RequestResolver.batchN(Endpoint.maximumUsers))
 
-  const cache = yield* Cache.makeWith((id: Ids.UserId) => Effect.request(new GetUser({ id }), resolver), {
-    capacity,
-    timeToLive: (exit) => (Exit.isFailure(exit) ? 0 : Option.isSome(exit.value) ? timeToLive.some : timeToLive.none)
+  const known = yield* Lookup.make({
+    ask: (id: Ids.UserId) => Effect.request(new GetUser({ id }), resolver),
+    timeToLive: { some: "1 hour", none: "1 minute" },
+    maximum,
+    sizeOf: () => 1
   })
   const me = yield* Cache.makeWith((_me: "me") => Effect.map(api.request(Endpoint.me, {}), fromApi), {
     capacity: 1,
     timeToLive: (exit) => (Exit.isFailure(exit) ? 0 : Duration.infinity)
   })
 
-  const get = (id: Ids.UserId) => Cache.get(cache, id)
   return {
     me: Cache.get(me, "me"),
-    get,
-    getAll: (ids) => Effect.map(Effect.forEach(ids, get, { concurrency: "unbounded" }), Arr.getSomes),
-    search: (query) => orNobody(api.request(Endpoint.search, { path: { query } }))
+    get: known.get,
+    getAll: (ids) =>
+      Effect.map(
+        Effect.forEach(
+          Arr.chunksOf(ids, Endpoint.maximumUsers),
+          (some) => Effect.forEach(some, known.get, { concurrency: "unbounded" }),
+          { concurrency: requestsAtOnce }
+        ),
+        (found) => Arr.getSomes(found.flat())
+      ),
+    search: (query) =>
+      Effect.map(Lookup.orNothing(api.request(Endpoint.search, { path: { query } }), nobody), Option.map(fromApi))
   }
 })
 

@@ -1,7 +1,7 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
-import { Blaze, Bot, Delivery, Ids, Keyed, Quota, Reconnect, Settings, Store } from "effect-blaze"
+import { Duration, Effect, Exit, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
+import { Blaze, Bot, Conversations, Delivery, Ids, Keyed, Quota, Reconnect, Settings, Store, Users } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass, setWall, textOf } from "./support.ts"
 import * as Elapsed from "../src/internal/Elapsed.ts"
@@ -17,7 +17,7 @@ const cases: Array<
     test: (
       jump: () => void,
       log: ReadonlyArray<string>
-    ) => Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>,
+    ) => Effect.Effect<void, unknown, Blaze.Services | BlazeTest.Server>,
     settings?: Layer.Layer<never>
   ]
 > = [
@@ -264,6 +264,28 @@ const cases: Array<
       assert.strictEqual(yield* waits(), 1)
     }),
     Settings.layer({ reconnect: Reconnect.backoff, stableAfter: "60 seconds" })
+  ],
+  [
+    "how long somebody, and a conversation, is remembered",
+    Effect.fnUntraced(function* (jump) {
+      const server = yield* BlazeServer.BlazeServer
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.addBot
+      const users = yield* Users.Users
+      const conversations = yield* Conversations.Conversations
+      yield* users.get(alice.userId)
+      yield* pass(50 * 60)
+      yield* conversations.get(alice.conversationId)
+      jump()
+      yield* pass(9 * 60)
+      // A request that fails is one that was made.
+      yield* server.inject({ _tag: "FailRest", status: 400, body: "" }, 2)
+      yield* users.get(alice.userId)
+      yield* conversations.get(alice.conversationId)
+      yield* pass(60)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(users.get(alice.userId))))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(conversations.get(alice.conversationId))))
+    })
   ]
 ]
 
