@@ -215,6 +215,7 @@ const make = Effect.gen(function* () {
     answer: sender.answer,
     derive: sender.derive,
     me: (yield* Users.Users).me,
+    hasSent: sender.hasSent,
     contactOf: (user) => sender.conversationOf({ user }),
     conversation: conversations.get
   })

@@ -338,8 +338,9 @@ export interface Options<E, R> {
  *
  * **Details**
  *
- * In a group it hears what mentions the bot and what calls one of its commands, as a button does; what people say to each other it
- * acknowledges without a word, and so notices of the system: `Bot.match({ Snapshot: ..., orElse: Commands.make([...]) })` has both.
+ * In a group it hears what is for the bot (`delivery.isForBot`) and what calls one of its commands, as a button does; what people say to
+ * each other it acknowledges without a word, and so notices of the system: `Bot.match({ Snapshot: ..., orElse: Commands.make([...]) })`
+ * has both.
  *
  * **Example** (A bot of two commands)
  *

@@ -56,6 +56,25 @@ describe("who is spoken to", () => {
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 
+  it.effect("a quote of what the bot sent to a group is for it, and a quote of anybody else is not", () =>
+    Effect.gen(function* () {
+      const { alice, bob, bot, found, group } = yield* watching(
+        Effect.fnUntraced(function* (delivery) {
+          const isForBot = yield* delivery.isForBot
+          if (isForBot && Option.isNone(delivery.message.quotedMessageId)) yield* delivery.reply("yes?")
+          return isForBot
+        })
+      )
+      const asked = yield* alice.say(`@${bot.identityNumber} hello`, group)
+      yield* BlazeTest.settle
+      const [answer] = yield* bot.sent
+      yield* bob.quote(answer!.messageId, "who are you?", group)
+      yield* bob.quote(asked, "whom do you ask?", group)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(found, [true, true, false])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
   it.effect("what is known of a group is asked for once, and again when an event says that it has changed", () =>
     Effect.gen(function* () {
       const { alice, bob, found, group } = yield* watching((delivery) =>

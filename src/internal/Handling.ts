@@ -131,6 +131,8 @@ export interface Actions {
   readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
   /** The bot itself, as the API shows it. */
   readonly me: Effect.Effect<Users.User, BlazeError.BlazeError>
+  /** Whether the bot sent it to a group, as far as is remembered. */
+  readonly hasSent: (id: Ids.MessageId) => boolean
   /** The conversation that the bot and a person are alone in. */
   readonly contactOf: (userId: Ids.UserId) => Effect.Effect<Ids.ConversationId>
   readonly conversation: (
@@ -364,8 +366,15 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return Effect.map(this.#actions.me, ({ identityNumber }) => mentionOf(identityNumber).test(text))
   }
 
-  /** Whether it is for the bot: said to it alone, or in a group with a mention of it. */
+  /**
+   * Whether it is for the bot: said to it alone, or in a group with a mention of it or as a quote of what it sent.
+   *
+   * **Gotchas**
+   *
+   * A quote does not say whose message it quotes: it is told by the last 10 000 messages that this process has sent to groups.
+   */
   get isForBot(): Effect.Effect<boolean, BlazeError.BlazeError> {
+    if (Option.exists(this.message.quotedMessageId, this.#actions.hasSent)) return Effect.succeed(true)
     return Effect.flatMap(this.isDirect, (isDirect) => (isDirect ? Effect.succeed(true) : this.isMentioned))
   }
 

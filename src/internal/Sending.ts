@@ -19,6 +19,7 @@ import * as Handling from "./Handling.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "./Branded.ts"
+import * as Recent from "./Recent.ts"
 import * as Retrying from "./Retrying.ts"
 import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
@@ -118,11 +119,16 @@ export class Sending extends Context.Service<
     readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
     /** An id that follows from the bot and some texts. */
     readonly deriveFor: (...parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
+    /** Whether it was sent to a group, as far as is remembered. */
+    readonly hasSent: (id: Ids.MessageId) => boolean
     /** A UUID for a side effect of a message, the same in every run. */
     readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
   }
 >()("effect-blaze/Sending") {}
 type Service = Sending["Service"]
+
+/** How many of the messages that went to groups are remembered. */
+const maximumSent = 10_000
 
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
@@ -264,6 +270,7 @@ export const make: Effect.Effect<
   const { createContact, hasMet } = yield* Conversations.Conversations
   const observer = yield* Handling.Observer
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
+  const said = Recent.make<Ids.MessageId>(maximumSent)
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
   const post: Service["post"] = (kind, params) =>
@@ -283,6 +290,7 @@ export const make: Effect.Effect<
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
+    if (recipientId === undefined) said.add(messageId)
     const persistent = Retrying.retried(metered.counted(1, post(kind, params.success)), settings.sendRetry)
     // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
     const isThere = "conversation" in to || answered?.conversationId === conversationId || hasMet(conversationId)
@@ -318,6 +326,7 @@ export const make: Effect.Effect<
           )
         )
       }),
+    hasSent: said.has,
     deriveFor: (...parts) => derive(["bot", userId, ...parts]),
     derive: (message, name) => derive(["derive", message.id, name])
   }

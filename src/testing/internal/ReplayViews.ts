@@ -187,6 +187,7 @@ export const replayViews = Effect.fnUntraced(function* (
       ),
     derive: sender.derive,
     me: Effect.succeed(Users.fromApi({ user_id: botId, identity_number: identityNumber })),
+    hasSent: sender.hasSent,
     contactOf: (user) => sender.conversationOf({ user }),
     conversation: () => Effect.succeedNone
   })
