@@ -14,7 +14,6 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
-import * as Endpoint from "./Endpoint.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Outgoing from "./Outgoing.ts"
@@ -90,8 +89,9 @@ const sendHalving = (
  *
  * **Details**
  *
- * A hundred recipients are one request. A batch that Mixin refuses is halved until the refused recipient is alone. What passes (a lost
- * connection, a server that is busy) is tried again as the setting `sendRetry` says, and then fails the stream: run it again.
+ * A hundred recipients are one request; fewer, where the quota leaves less than a hundred for announcements in one window. A batch that
+ * Mixin refuses is halved until the refused recipient is alone. What passes (a lost connection, a server that is busy) is tried again as
+ * the setting `sendRetry` says, and then fails the stream: run it again.
  *
  * **Example** (A sale)
  *
@@ -117,7 +117,7 @@ export const sendAll =
   ): Stream.Stream<Outcome, E | BlazeError.BlazeError, R | Sender.Sender | Conversations.Conversations> =>
     Stream.unwrap(
       Effect.gen(function* () {
-        const { derive, sendBatch } = yield* Sender.Sender
+        const { derive, maximumBatch, sendBatch } = yield* Sender.Sender
         const { createContact } = yield* Conversations.Conversations
 
         const messageTo = (userId: Ids.UserId) =>
@@ -150,7 +150,7 @@ export const sendAll =
         })
 
         return users.pipe(
-          Stream.grouped(Endpoint.maximumMessages),
+          Stream.grouped(maximumBatch),
           Stream.mapEffect(send, { concurrency, unordered: true }),
           Stream.flattenIterable
         )

@@ -34,6 +34,8 @@ export class Quota extends Context.Service<
   {
     /** Waits until a bot may send so many more messages of a kind, one by default, and tells whether it had to. */
     readonly take: (userId: Ids.UserId, kind: Kind, count?: number) => Effect.Effect<boolean, BlazeError.BlazeError>
+    /** How many announcements can be sent together: more of them would wait for the share of answers too. */
+    readonly maximumBatch: number
   }
 >()("effect-blaze/Quota") {}
 
@@ -52,6 +54,7 @@ const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
         )
   const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
   return Quota.of({
+    maximumBatch: announcements,
     take: (userId, kind, count = 1) => {
       const all = consume(`effect-blaze/${userId}`, messages, count)
       return kind === "answer"

@@ -65,12 +65,14 @@ export class Sender extends Context.Service<
       options?: { readonly id?: Ids.MessageId | undefined }
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /**
-     * Sends up to 100 messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what comes of
-     * each it says nothing; `Broadcast` finds out.
+     * Sends up to `maximumBatch` messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what
+     * comes of each it says nothing; `Broadcast` finds out.
      */
     readonly sendBatch: (
       messages: ReadonlyArray<OutgoingMessage & { readonly id: Ids.MessageId }>
     ) => Effect.Effect<void, BlazeError.BlazeError>
+    /** How many messages a batch has at most: 100, or what the quota leaves for announcements in one window where that is less. */
+    readonly maximumBatch: number
     /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */
     readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
     /** An id that follows from the bot and some texts, the same in every run: for what may be sent again. */

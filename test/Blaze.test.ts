@@ -19,7 +19,8 @@ const client = (ports: Blaze.Ports<never, never>) =>
 const counted = () => {
   const taken: Array<Quota.Kind> = []
   const quota = Layer.succeed(Quota.Quota, {
-    take: (_, kind) => Effect.sync(() => taken.push(kind) < 0)
+    take: (_, kind) => Effect.sync(() => taken.push(kind) < 0),
+    maximumBatch: 100
   })
   return { taken, client: client({ quota }) }
 }
@@ -54,7 +55,8 @@ describe("what is sent", () => {
       const gate = Deferred.makeUnsafe<void>()
       let taken = 0
       const quota = Layer.succeed(Quota.Quota, {
-        take: () => Effect.suspend(() => (taken++, Effect.as(Deferred.await(gate), true)))
+        take: () => Effect.suspend(() => (taken++, Effect.as(Deferred.await(gate), true))),
+        maximumBatch: 100
       })
       return Effect.gen(function* () {
         const bot = yield* BlazeTest.Account

@@ -1,6 +1,7 @@
+import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, PlatformError, Sink, Stdio, Stream } from "effect"
-import { Blaze, Broadcast, Ids, Outgoing, Settings } from "effect-blaze"
+import { Blaze, Bot, Broadcast, Ids, Outgoing, Sender, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { lines, pass } from "./support.ts"
@@ -163,6 +164,45 @@ describe("Broadcast", () => {
     )
   )
 })
+
+it.effect(
+  "an announcement delays no answer where the quota is smaller than a batch, and no batch is larger than it",
+  () =>
+    Effect.gen(function* () {
+      const { bot, people, users } = yield* crowd(100)
+      yield* Effect.forkChild(Bot.run((delivery) => delivery.reply("an answer"), { concurrency: 1 }))
+      yield* pass(60)
+      const asker = yield* BlazeTest.user("asker")
+      const { maximumBatch, sendBatch } = yield* Sender.Sender
+      assert.strictEqual(maximumBatch, 40)
+      const announcing = yield* Effect.forkChild(
+        users.pipe(
+          Broadcast.sendAll(() => "hello", { key: "k" }),
+          Stream.runCollect
+        )
+      )
+      for (let second = 1; second <= 30; second++) {
+        if (second % 2 === 0) yield* asker.say("a question")
+        yield* BlazeTest.settle
+        assert.strictEqual((yield* asker.reads).length, Math.floor(second / 2))
+        yield* pass(1)
+      }
+      assert.deepStrictEqual(tags(yield* Fiber.join(announcing)), { Accepted: 100 })
+      const ids = yield* Effect.forEach(people.slice(0, 41), ({ userId }) => Ids.derive("k", userId))
+      const refused = yield* sendBatch(ids.map((id) => ({ id, to: { user: people[0]!.userId }, content: "hi" }))).pipe(
+        Effect.flip
+      )
+      assert.include(refused.message, "at most 40 messages")
+      assert.strictEqual((yield* bot.sent).filter(({ text }) => text === "hello").length, 100)
+    }).pipe(
+      Effect.provide(
+        BlazeTest.layer.pipe(
+          Layer.provide(Settings.layer({ quotaMessages: 50, quotaWindow: "10 seconds", answerShare: 0.2 }))
+        )
+      ),
+      Effect.provide(NodeCrypto.layer)
+    )
+)
 
 describe("Broadcast.progressBar", () => {
   const shown = Effect.fnUntraced(function* (isTerminal: boolean, ...all: ReadonlyArray<Broadcast.Progress>) {

@@ -113,6 +113,8 @@ export class Sending extends Context.Service<
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /** Sends several over REST, in one request that Mixin takes or refuses whole. */
     readonly sendBatch: (messages: ReadonlyArray<BatchMessage>) => Effect.Effect<void, BlazeError.BlazeError>
+    /** How many messages that takes. */
+    readonly maximumBatch: number
     /** Sends params as they are, once; gives the `data` of the answer. */
     readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
     /** The conversation that a message to somebody goes to. */
@@ -152,12 +154,13 @@ const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => 
 
 const userOf = (to: Delivery.Recipient) => ("user" in to ? to.user : undefined)
 
-const tooLarge = BlazeError.make(
-  new BlazeError.InvalidContent({
-    field: "the batch",
-    expected: `at most ${Endpoint.maximumMessages} messages, of ${Outgoing.maximumRequestSize / 1024} KiB together`
-  })
-)
+const tooLarge = (maximum: number) =>
+  BlazeError.make(
+    new BlazeError.InvalidContent({
+      field: "the batch",
+      expected: `at most ${maximum} messages, of ${Outgoing.maximumRequestSize / 1024} KiB together`
+    })
+  )
 
 /** More characters than a message has as JSON besides its data. */
 const maximumEnvelope = 512
@@ -173,7 +176,7 @@ const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) =
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Service["conversationOf"],
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
-  { counted, withinQuota }: Metered,
+  { counted, maximumBatch, withinQuota }: Metered,
   settings: Settings.Checked
 ) {
   const api = yield* MixinApi.MixinApi
@@ -194,7 +197,7 @@ const makeSendBatch = Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
   ): Effect.fn.Return<void, BlazeError.BlazeError> {
     const payload = yield* Effect.forEach(messages, paramsOf)
-    if (messages.length > Endpoint.maximumMessages || isTooLarge(payload)) return yield* tooLarge
+    if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
     const attempt = counted(
       messages.length,
       withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))
@@ -223,6 +226,7 @@ const makeMetered = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const { sends, sendWaits } = Telemetry.metrics
   return {
+    maximumBatch: Math.min(Endpoint.maximumMessages, quota.maximumBatch),
     withinQuota: <A>(
       kind: Quota.Kind,
       count: number,
@@ -302,6 +306,7 @@ export const make: Effect.Effect<
     post,
     conversationOf,
     sendBatch: yield* makeSendBatch(conversationOf, derive, metered, settings),
+    maximumBatch: metered.maximumBatch,
     send: (to, content, id) => {
       const outgoing = Outgoing.fromContent(content)
       return Effect.flatMap(id === undefined ? newId : partId(id, outgoing.part, derive), (id) =>
@@ -350,6 +355,7 @@ export const layer: Layer.Layer<
         userId: signer.userId,
         send: (to, content, options) => sending.send(to, content, options?.id),
         sendBatch: sending.sendBatch,
+        maximumBatch: sending.maximumBatch,
         conversationOf: sending.conversationOf,
         derive: sending.deriveFor
       })

@@ -90,7 +90,7 @@ const makeSender = (botId: Ids.UserId) =>
             host
           }))
         ),
-        Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false) }),
+        Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false), maximumBatch: Infinity }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
         Meter.layer(botId),
         Seeded.layerPlatform("replay")
