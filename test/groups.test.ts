@@ -96,6 +96,30 @@ describe("who is spoken to", () => {
   )
 })
 
+it.effect("the bot is told of a group that it makes, once, and of what changes in it, in its own name", () =>
+  Effect.gen(function* () {
+    const { alice, bot, found } = yield* watching(({ message }) => Effect.succeed(message))
+    const conversations = yield* Conversations.Conversations
+    const made = { name: "team", members: [alice.userId], key: "k" }
+    const { conversationId } = yield* conversations.createGroup(made)
+    yield* conversations.createGroup(made)
+    yield* alice.leave(conversationId)
+    yield* pass(2)
+    assert.deepStrictEqual(
+      found.map((message) =>
+        Message.isGroupEvent(message)
+          ? [message.conversationId, message.action, message.actorId, message.view.user_id]
+          : []
+      ),
+      [
+        [conversationId, "Created", Option.some(bot.userId), bot.userId],
+        [conversationId, "Left", Option.some(alice.userId), bot.userId]
+      ]
+    )
+    assert.deepStrictEqual(yield* bot.pending, [])
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
 describe("who is written to first", () => {
   it.effect("the conversation with somebody is made before the first message to him, and only then", () =>
     Effect.gen(function* () {

@@ -1,6 +1,6 @@
 // What a bot sends besides text, as people get it.
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import { Bot, Button, Ids, Outgoing } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 
@@ -50,6 +50,27 @@ it.effect("a card names the bot, and buttons arrive as buttons", () =>
     )
     assert.strictEqual(JSON.parse(sent[0]!.text).app_id, bot.userId)
     assert.strictEqual(sent[2]!.text, "hi")
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("who gets a message, and who looks at what the bot sent, sees how it was sent", () =>
+  Effect.gen(function* () {
+    let asked: Option.Option<Ids.MessageId> = Option.none()
+    const { alice, sent } = yield* answering(
+      Effect.fnUntraced(function* (delivery) {
+        const quote = delivery.message.id
+        asked = Option.some(quote)
+        yield* delivery.reply(Outgoing.text("a", { quote, silent: true, expireIn: "90 seconds" }))
+        yield* delivery.reply("b")
+      })
+    )
+    const received = yield* alice.received
+    for (const message of [sent[0]!, received[0]!]) {
+      assert.deepInclude(message, { text: "a", quotedMessageId: asked, silent: true, expireIn: 90 })
+    }
+    for (const message of [sent[1]!, received[1]!]) {
+      assert.deepInclude(message, { text: "b", quotedMessageId: Option.none(), silent: false, expireIn: 0 })
+    }
   }).pipe(Effect.provide(BlazeTest.layer))
 )
 

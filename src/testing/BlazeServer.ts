@@ -115,6 +115,10 @@ export interface Sent {
   /** The payload as text. */
   readonly text: string
   readonly quotedMessageId: Option.Option<string>
+  /** Whether it arrives without a notification. */
+  readonly silent: boolean
+  /** After how many seconds it disappears; 0 is never. */
+  readonly expireIn: number
   /** How often a request with this id arrived. */
   readonly attempts: number
 }
@@ -163,13 +167,7 @@ export interface BotAccount {
  * @category models
  * @since 0.1.0
  */
-export interface Received {
-  readonly messageId: Ids.MessageId
-  readonly conversationId: Ids.ConversationId
-  readonly category: string
-  /** The payload as text. */
-  readonly text: string
-}
+export type Received = Omit<Sent, "attempts">
 
 /**
  * A person with a phone: it takes what the bot sends at once, and the person reads when asked.
@@ -207,8 +205,8 @@ export interface Person {
   /** Takes a message back. */
   readonly recall: (messageId: Ids.MessageId, conversation?: Ids.ConversationId) => Effect.Effect<Ids.MessageId>
   /**
-   * Taps the button of this label, the newest that the bot has shown: says what it says, and gives its action. Dies when there is no such
-   * button.
+   * Taps the button of this label, or the card of this title, the newest that the bot has shown: says what it says, and gives its action.
+   * Dies when there is none.
    */
   readonly tap: (label: string) => Effect.Effect<string>
   /** Pays the bot, which is told so, and finds it in `GET /safe/snapshots`. */
@@ -326,7 +324,9 @@ const CreateMessage = Schema.Struct({
   recipient_id: Schema.optional(Schema.NullOr(Schema.String)),
   data: Schema.optional(Schema.NullOr(Schema.String)),
   data_base64: Schema.optional(Schema.NullOr(Schema.String)),
-  quote_message_id: Schema.optional(Schema.NullOr(Schema.String))
+  quote_message_id: Schema.optional(Schema.NullOr(Schema.String)),
+  silent: Schema.optional(Schema.NullOr(Schema.Boolean)),
+  expire_in: Schema.optional(Schema.NullOr(Schema.Finite))
 })
 const decodeCreateMessage = Schema.decodeUnknownResult(CreateMessage)
 const decodeAcknowledgement = Schema.decodeUnknownResult(Envelope.Acknowledgement)
@@ -341,6 +341,9 @@ const text = (payload: string | Uint8Array) =>
 const invalid = (field: string) => Face.failure(10002, field)
 
 const nilId = "00000000-0000-0000-0000-000000000000"
+
+/** As whom Mixin itself speaks. */
+const mixin = Branded.userId(nilId)
 
 /** A message view as the server writes it: every field is there, in this order, whatever is in it. */
 interface View extends Required<Omit<Envelope.MessageView, "message_id">> {
@@ -746,21 +749,23 @@ const makeSending = (
       known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
       return known
     }
-    const sent: Sent = {
+    const received: Received = {
       messageId: request.message_id,
       conversationId: request.conversation_id,
       category: request.category,
       text: text(bytes),
       quotedMessageId: request.quote_message_id ? Option.some(request.quote_message_id) : Option.none(),
-      attempts: 1
+      silent: request.silent ?? false,
+      expireIn: request.expire_in ?? 0
     }
     const time = timestamp()
+    const { category, conversationId, messageId, text: said } = received
     const outgoing: Outgoing = {
-      sent,
+      sent: { ...received, attempts: 1 },
       answer: {
         ...emptyView,
         user_id: bot.account.userId,
-        message_id: sent.messageId,
+        message_id: messageId,
         created_at: time,
         updated_at: time
       },
@@ -768,13 +773,11 @@ const makeSending = (
       readers: new Set(),
       answered: false
     }
-    bot.sent.set(sent.messageId, outgoing)
+    bot.sent.set(messageId, outgoing)
     for (const person of recipients) {
-      const { category, conversationId, messageId, text } = sent
-      const message: Received = { messageId, conversationId, category, text }
-      if (person.off === undefined) person.received.push(message)
-      else person.off.push({ message, delivered: () => {} })
-      publish({ _tag: "Replied", to: person.name, conversationId, category, text, messageId })
+      if (person.off === undefined) person.received.push(received)
+      else person.off.push({ message: received, delivered: () => {} })
+      publish({ _tag: "Replied", to: person.name, conversationId, category, text: said, messageId })
     }
     return outgoing
   }
@@ -1032,13 +1035,18 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
 const findButton = (received: ReadonlyArray<Received>, label: string) => {
   for (const { category, conversationId, text } of received.toReversed()) {
     if (category !== "APP_BUTTON_GROUP" && category !== "APP_CARD") continue
-    const payload = JSON.parse(text) as ButtonsPayload | { readonly actions?: ButtonsPayload }
-    const buttons = "actions" in payload ? (payload.actions ?? []) : Array.isArray(payload) ? payload : []
-    const button = buttons.find((button) => button.label === label)
+    const button = buttonsOf(JSON.parse(text)).find((button) => button.label === label)
     if (button !== undefined) return { action: button.action, conversationId }
   }
 }
 type ButtonsPayload = ReadonlyArray<{ readonly label: string; readonly action: string }>
+type CardPayload = { readonly title: string; readonly action?: string; readonly actions?: ButtonsPayload }
+
+/** Those of a group, or of a card, which is one button where it has an action of its own. */
+const buttonsOf = (payload: ButtonsPayload | CardPayload): ButtonsPayload => {
+  if ("length" in payload) return payload
+  return payload.action ? [{ label: payload.title, action: payload.action }] : (payload.actions ?? [])
+}
 
 /** What a person does besides speaking. */
 const makeDoings = (
@@ -1220,26 +1228,34 @@ const makeGroup =
       return id
     })
 
-/** Tells a bot what has changed in a group that it is in. */
+/** Tells a bot what has changed in a group that it is in: in its own name where it has made the group. */
 const makeTell =
   ({ nextMessageUnsafe }: NewIds, enqueue: Enqueue) =>
-  ({ bot, id }: Directory.Conversation<BotState, PersonState>, change: Directory.Change): void =>
+  ({ bot, creatorId, id }: Directory.Conversation<BotState, PersonState>, change: Directory.Change): void =>
     enqueue(bot, {
       by: "Mixin",
-      from: { conversation_id: id, user_id: nilId, session_id: "", category: "SYSTEM_CONVERSATION" },
+      from: {
+        conversation_id: id,
+        ...speaker(bot.account, creatorId === bot.account.userId ? creatorId : mixin),
+        category: "SYSTEM_CONVERSATION"
+      },
       payload: JSON.stringify(change),
       messageId: nextMessageUnsafe(bot.account.userId, bot.notices++)
     })
 
+const speaker = (account: BotAccount, userId: Ids.UserId) => ({
+  user_id: userId,
+  session_id: userId === account.userId ? account.sessionId : ""
+})
+
 const makeNotify =
   ({ stateOf }: Registry, { nextMessage }: NewIds, enqueue: Enqueue): BlazeServer["Service"]["notify"] =>
-  (account, { category, conversationId, payload, userId = nilId }) =>
+  (account, { category, conversationId, payload, userId = mixin }) =>
     Effect.suspend(() =>
       Effect.map(nextMessage(account.userId, stateOf(account).notices++), (messageId) => {
         const from = {
           conversation_id: conversationId,
-          user_id: userId,
-          session_id: userId === account.userId ? account.sessionId : "",
+          ...speaker(account, userId),
           category
         }
         enqueue(stateOf(account), { by: "Mixin", from, payload, messageId })
@@ -1285,16 +1301,14 @@ const makeConversationRules = (
     create: (bot, { category, conversation_id, participants, ...names }) =>
       Result.flatMap(peopleOf(participants), (asked) => {
         const people = asked.map(({ person }) => person)
-        const { userId } = bot.account
         if (category === "GROUP") {
-          return Result.succeed(
-            conversations.view(conversations.open(conversation_id, bot, "GROUP", userId, people, names))
-          )
+          return Result.succeed(conversations.view(conversations.create(conversation_id, bot, people, names)))
         }
         const [person] = people
         if (person === undefined || people.length > 1) return Result.fail(invalid("participants"))
         if (conversation_id !== contactOf(bot.account, person)) return Result.fail(invalid("conversation_id"))
         if (person.blocks) return Result.fail(Face.failure(403))
+        const { userId } = bot.account
         return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
       }),
     update: changed(conversations.update),

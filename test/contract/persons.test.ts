@@ -49,6 +49,29 @@ describe("people", () => {
   )
 
   both(
+    "tap an old-style card by its title, which has no buttons then, and the buttons of a new one",
+    Effect.gen(function* () {
+      const card = { title: "Bitcoin", description: "97 000 USD" }
+      const { alice, got, gets, reaches } = yield* listening((delivery) =>
+        describeMessage(delivery.message) === "menu"
+          ? Effect.andThen(
+              delivery.reply(Outgoing.card({ ...card, buttons: [Button.open("More", "https://example.com/more")] })),
+              delivery.reply(
+                Outgoing.card({ ...card, iconUrl: "https://example.com/icon", action: "input:/price BTC" })
+              )
+            )
+          : Effect.void
+      )
+      yield* alice.say("menu")
+      yield* reaches(Effect.map(alice.received, (received) => received.length === 2))
+      assert.strictEqual(yield* alice.tap("Bitcoin"), "input:/price BTC")
+      assert.strictEqual(yield* alice.tap("More"), "https://example.com/more")
+      yield* gets(2)
+      assert.deepStrictEqual(got.map(describeMessage), ["menu", "/price BTC"])
+    })
+  )
+
+  both(
     "pay, quote and recall",
     Effect.gen(function* () {
       const { alice, got, gets } = yield* listening(silent)

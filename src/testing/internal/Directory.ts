@@ -1,7 +1,8 @@
 /**
  * Who talks where: the conversations of the built-in server, their members and what these may do.
  *
- * Guarantee: the id of a contact conversation is that of its two, whoever makes it; what changes in a group is told to the bot in it.
+ * Guarantee: the id of a contact conversation is that of its two, whoever makes it; what changes in a group is told to the bot in it, and
+ * that it has made one.
  *
  * @since 0.1.0
  */
@@ -222,6 +223,19 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
     return conversation
   }
 
+  /** The bot makes a group, once. */
+  const create = (
+    id: string,
+    bot: B,
+    people: ReadonlyArray<P>,
+    names: { readonly name?: string; readonly announcement?: string }
+  ): Conversation<B, P> => {
+    const isNew = !conversations.has(id)
+    const made = open(id, bot, "GROUP", bot.account.userId, people, names)
+    if (isNew) tell(made, { action: "CREATE", user_id: bot.account.userId })
+    return made
+  }
+
   const leave = (conversation: Conversation<B, P>, person: P, action: "REMOVE" | "EXIT", actor: Ids.UserId) => {
     if (!conversation.members.delete(person)) return
     tell(conversation, { action, participant_id: person.userId, user_id: actor })
@@ -247,6 +261,7 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
         [...conversations.values()].find(({ bot: member, codeId }) => member === bot && codeId === code && code !== "")
       ),
     open,
+    create,
     enter,
     leave,
     ...makeBotMoves(server),
