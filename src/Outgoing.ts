@@ -325,6 +325,11 @@ const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
  * What arrived, passed on as it is: any kind that a bot may send, also one that this version cannot read, with the message that it
  * quotes. `quote` in the options takes the place of that; `quote: undefined` leaves it out.
  *
+ * **Details**
+ *
+ * What only people and the system may send fails with `InvalidContent`, and so does what is encrypted, which nobody but this bot can read:
+ * a message whose handler fails with that is given up, and only the log tells of it.
+ *
  * **Example** (A relay)
  *
  * ```ts
@@ -332,6 +337,7 @@ const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
  *
  * const staff = Ids.ConversationId.make("11111111-1111-3111-8111-111111111111")
  * const relay = Bot.match({
+ *   Encrypted: (delivery) => delivery.reply("I cannot pass on what is encrypted."),
  *   orElse: (delivery) => delivery.send({ conversation: staff }, Outgoing.forward(delivery.message))
  * })
  * ```
@@ -346,12 +352,18 @@ export const forward = (message: Message.Message, options?: Options): Outgoing =
     options !== undefined && "quote" in options
       ? options
       : { ...options, quote: Option.getOrUndefined(message.quotedMessageId) },
-    {
-      problem:
-        !sendable.test(message.category) &&
-        expected("what is passed on", "of a kind that a bot may send, and it is " + JSON.stringify(message.category))
-    }
+    { problem: !sendable.test(message.category) && notSendable(message) }
   )
+
+const notSendable = ({ _tag, category }: Message.Message) => {
+  const name = JSON.stringify(category)
+  return expected(
+    "what is passed on",
+    _tag === "Encrypted"
+      ? `in plain, and it is ${name}, which only this bot can read`
+      : `of a kind that a bot may send, and it is ${name}`
+  )
+}
 
 /** How many bytes of text fit one request, with what is around them. */
 const maximumTextBytes = 90_000

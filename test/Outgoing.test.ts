@@ -208,7 +208,7 @@ describe("forward", () => {
     assert.strictEqual(Outgoing.forward(image, { silent: true }).quotedMessageId, id)
   })
 
-  it("refuses what a bot may not send", () => {
+  it("refuses what a bot may not send, and what is encrypted, and says why", () => {
     for (const category of [
       "SYSTEM_CONVERSATION",
       "ENCRYPTED_TEXT",
@@ -219,6 +219,12 @@ describe("forward", () => {
     ]) {
       assert.isTrue(Result.isFailure(params(Outgoing.forward(arrived(category, "x")))), category)
     }
+    const refused = (category: string) => Outgoing.forward(arrived(category, "x")).problem?.message
+    assert.strictEqual(
+      refused("ENCRYPTED_TEXT"),
+      'Cannot send this: what is passed on must be in plain, and it is "ENCRYPTED_TEXT", which only this bot can read.'
+    )
+    assert.match(refused("MESSAGE_RECALL")!, /of a kind that a bot may send, and it is "MESSAGE_RECALL"/)
     for (const category of ["PLAIN_TEXT", "PLAIN_LIVE", "PLAIN_SOMETHING_NEW", "APP_CARD", "APP_BUTTON_GROUP"]) {
       assert.isTrue(Result.isSuccess(params(Outgoing.forward(arrived(category, "x")))), category)
     }

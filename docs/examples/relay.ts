@@ -24,7 +24,10 @@ export const relay = Effect.gen(function* () {
     const { conversation, quote } = question.value
     yield* delivery.send({ conversation }, Outgoing.forward(delivery.message, { quote }))
   })
-  return Bot.match({ orElse: (it) => (it.message.conversationId === staff.conversation ? answer(it) : ask(it)) })
+  return Bot.match({
+    Encrypted: (it) => it.reply("I cannot pass on what is encrypted."),
+    orElse: (it) => (it.message.conversationId === staff.conversation ? answer(it) : ask(it))
+  })
 })
 
 if (import.meta.main) {
