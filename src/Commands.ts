@@ -9,8 +9,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Pipeable from "effect/Pipeable"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Button from "./Button.ts"
 import * as Delivery from "./Delivery.ts"
@@ -19,13 +19,15 @@ import * as Outgoing from "./Outgoing.ts"
 import * as Settings from "./Settings.ts"
 
 /**
- * The arguments of a command, in their order: a Schema from text for each. `Schema.optionalKey` may be left out, `Rest` takes all that
- * is left.
+ * The arguments of a command, in their order: a Schema from text for each, which may take its time. `Schema.optionalKey` may be left out,
+ * `Rest` takes all that is left.
  *
  * @category models
  * @since 0.1.0
  */
-export type Arguments = Readonly<Record<string, Schema.Top & { readonly DecodingServices: never }>>
+export type Arguments = Readonly<
+  Record<string, Schema.Top & { readonly Encoded: string; readonly DecodingServices: never }>
+>
 
 /**
  * What a handler gets of its arguments.
@@ -59,23 +61,28 @@ export interface Command<out E = never, out R = never> extends Pipeable.Pipeable
   readonly run: (
     written: string,
     delivery: Delivery.Delivery<Message.Text>
-  ) => Result.Result<Effect.Effect<unknown, E, R>, Problem>
+  ) => Effect.Effect<Effect.Effect<unknown, E, R>, Problem>
 }
 
 /**
- * An argument that takes all that is left, as it was written, several words and lines too.
+ * An argument that takes all that is left, as it was written, several words and lines too; also what is made of it, by `Schema.decodeTo`
+ * say.
  *
  * @category arguments
  * @since 0.1.0
  */
 export const Rest = Schema.String.annotate({ title: "text", "effect-blaze/Commands/Rest": true })
 
-const isRest = (schema: Schema.Top) => schema.ast.annotations?.["effect-blaze/Commands/Rest"] === true
+/** What is written, whatever becomes of it. */
+const writtenOf = ({ ast }: Schema.Top) => SchemaAST.toEncoded(ast)
+
+const isRest = (schema: Schema.Top) => writtenOf(schema).annotations?.["effect-blaze/Commands/Rest"] === true
 
 const isOptional = (schema: Schema.Top) => schema.ast.context?.isOptional === true
 
 /** The texts that a schema takes, where these are all. */
-const literalsOf = ({ ast }: Schema.Top): ReadonlyArray<string> | undefined => {
+const literalsOf = (schema: Schema.Top): ReadonlyArray<string> | undefined => {
+  const ast = writtenOf(schema)
   const nodes = ast._tag === "Union" ? ast.types : [ast]
   const literals = nodes.map((node) => (node._tag === "Literal" ? String(node.literal) : undefined))
   return literals.every((literal) => literal !== undefined) ? literals : undefined
@@ -114,7 +121,10 @@ const maximumExpected = 200
 const expectedOf = (schema: Schema.Top, message: string) =>
   literalsOf(schema)?.join(", ") ?? (message.split("\n")[0] ?? "").replace(/^Expected /, "").slice(0, maximumExpected)
 
-const parse = <A extends Arguments>(fields: A, written: string): Result.Result<Values<A>, Problem> => {
+const parse = Effect.fnUntraced(function* <A extends Arguments>(
+  fields: A,
+  written: string
+): Effect.fn.Return<Values<A>, Problem> {
   const values: Record<string, unknown> = {}
   let left = written
   for (const [argument, schema] of Object.entries(fields)) {
@@ -122,17 +132,17 @@ const parse = <A extends Arguments>(fields: A, written: string): Result.Result<V
     const taken = isRest(schema) && whole !== "" ? { word: whole, rest: "" } : takeWord(left)
     if (taken === undefined) {
       if (isOptional(schema)) continue
-      return Result.fail({ _tag: "Missing", argument })
+      return yield* Effect.fail<Problem>({ _tag: "Missing", argument })
     }
-    const decoded = Schema.decodeUnknownResult(schema)(spelt(taken.word, schema))
-    if (Result.isFailure(decoded)) {
-      return Result.fail({ _tag: "Wrong", argument, expected: expectedOf(schema, decoded.failure.message) })
-    }
-    values[argument] = decoded.success
+    values[argument] = yield* Effect.mapError(
+      Schema.decodeEffect(schema)(spelt(taken.word, schema)),
+      ({ message }): Problem => ({ _tag: "Wrong", argument, expected: expectedOf(schema, message) })
+    )
     left = taken.rest
   }
-  return left.trim() === "" ? Result.succeed(values as Values<A>) : Result.fail({ _tag: "TooMany" })
-}
+  if (left.trim() !== "") return yield* Effect.fail<Problem>({ _tag: "TooMany" })
+  return values as Values<A>
+})
 
 /**
  * A command: its name, its arguments and what it does. It is written `/name`, in capitals or not, alone with the bot, in a group behind a
@@ -171,7 +181,7 @@ export const command = <const A extends Arguments, E = never, R = never>(
     description: "",
     usage: usageOf(name.toLowerCase(), fields),
     isComplete: Object.values(fields).every(isOptional),
-    run: (written, delivery) => Result.map(parse(fields, written), (values) => handler(values, delivery))
+    run: (written, delivery) => Effect.map(parse(fields, written), (values) => handler(values, delivery))
   })
 }
 
@@ -388,8 +398,10 @@ export const make = <const C extends ReadonlyArray<Command<unknown, unknown>>, E
     if (called === undefined) return orElse(delivery)
     const known = byName.get(called.name)
     if (known === undefined) return delivery.reply(words.unknown(called.name, nearest(called.name, [...byName.keys()])))
-    const run = known.run(called.written, delivery)
-    return Result.isSuccess(run) ? run.success : delivery.reply(sentenceFor(known, run.failure, words))
+    return Effect.matchEffect(known.run(called.written, delivery), {
+      onFailure: (problem) => delivery.reply(sentenceFor(known, problem, words)),
+      onSuccess: (run) => run
+    })
   }
 
   const handler = Effect.fnUntraced(function* (delivery: Delivery.Delivery) {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, Schema, SchemaGetter } from "effect"
 import { Bot, Commands, type Delivery, Message } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 
@@ -20,6 +20,34 @@ const convert = Commands.command(
 const note = Commands.command("note", { title: Schema.String, text: Commands.Rest }, ({ text, title }, delivery) =>
   delivery.reply(`${title}|${text}`)
 )
+
+const lower = Schema.Literals(["on", "off"]).transform([true, false])
+
+const lists = Commands.command(
+  "list",
+  {
+    isOn: lower,
+    words: Commands.Rest.pipe(
+      Schema.decodeTo(Schema.Array(Schema.String), {
+        decode: SchemaGetter.split(),
+        encode: SchemaGetter.transform((words: ReadonlyArray<string>) => words.join(","))
+      })
+    )
+  },
+  ({ isOn, words }, delivery) => delivery.reply(`${isOn} ${words.length}`)
+)
+
+/** Known only after some time. */
+const account = Schema.String.pipe(
+  Schema.decode({
+    decode: SchemaGetter.checkEffect((name: string) =>
+      Effect.delay(Effect.succeed(name === "alice" ? undefined : "somebody who is known"), "1 milli")
+    ),
+    encode: SchemaGetter.passthrough()
+  })
+)
+
+const pay = Commands.command("pay", { account }, ({ account }, delivery) => delivery.reply(`to ${account}`))
 
 const balance = Commands.command("balance", {}, (_, delivery) => delivery.reply("0"))
 
@@ -85,6 +113,27 @@ describe("commands", () => {
     ["/convert -1 BTC", "The amount must be a value greater than 0: /convert AMOUNT FROM [TO]"],
     ["/note title", "The text is missing: /note TITLE TEXT"]
   ])
+
+  test("show and take what is written of an argument, whatever is made of it", Commands.make([lists]), [
+    ["/list OFF a,b,c", "false 3"],
+    ["/list on a b, c", "true 2"],
+    ["/list true a", "The isOn must be on, off: /list on|off WORDS"],
+    ["/help", "This is what I can do:\n/list on|off WORDS\n/help \u2014 What I can do"]
+  ])
+
+  it.effect("wait for an argument that is known only after some time, and say what is wrong with it", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(Commands.make([pay])))
+      yield* alice.say("/pay alice")
+      yield* alice.say("/pay bob")
+      for (let n = 0; n < 2; n++) yield* BlazeTest.pass("1 milli")
+      assert.deepStrictEqual(yield* alice.reads, [
+        "to alice",
+        "The account must be somebody who is known: /pay ACCOUNT"
+      ])
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
 
   test("suggest what was meant, and say how to find the rest", handler, [
     ["/prise BTC", "I do not know /prise. Did you mean /price?"],
@@ -189,6 +238,20 @@ it("a command that nobody could call, or whose arguments nobody could reach, is 
     () => Commands.make([balance, Commands.withAliases("balance")(price)]),
     /two commands of the name balance/
   )
+})
+
+it("an argument that no text can be is a type error", () => {
+  const nothing = () => Effect.void
+  const written = [
+    // @ts-expect-error: nobody writes a number, but a text of one
+    Commands.command("x", { n: Schema.Number }, nothing),
+    // @ts-expect-error: nor a structure
+    Commands.command("x", { s: Schema.Struct({ a: Schema.String }) }, nothing),
+    // @ts-expect-error: what may be left out is an optionalKey
+    Commands.command("x", { s: Schema.optional(Schema.String) }, nothing),
+    Commands.command("x", { n: Schema.optionalKey(Schema.FiniteFromString) }, nothing)
+  ]
+  assert.strictEqual(written.length, 4)
 })
 
 it("a command knows its arguments and what it may fail with", () => {
