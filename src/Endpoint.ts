@@ -62,6 +62,12 @@ const post = <Path extends string, Payload, Data = void>(
   data?: Schema.Codec<Data, unknown>
 ): Endpoint<Path, Payload, Data> => ({ method: "POST", path, payload, data })
 
+/** A POST that carries nothing. */
+const ask = <Path extends string, Data = void>(
+  path: Path,
+  data?: Schema.Codec<Data, unknown>
+): Endpoint<Path, never, Data> => ({ method: "POST", path, payload: undefined, data })
+
 // An address with one of these in it is another address, however it is written.
 const isSegment = (value: string) => value !== "" && value !== "." && value !== ".." && value.isWellFormed()
 
@@ -134,10 +140,64 @@ export const User = Schema.Struct({
   is_verified: flag,
   is_scam: flag,
   is_deactivated: flag,
+  has_safe: flag,
+  code_id: text,
+  code_url: text,
   created_at: text
 })
 /** @since 0.1.0 */
 export type User = typeof User.Type
+
+/**
+ * Who may write to a bot, take it into conversations and find it (`EVERYBODY`, `CONTACTS`), its currency, and from which amounts on
+ * transfers are told and confirmed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Preferences = Schema.Struct({
+  receive_message_source: text,
+  accept_conversation_source: text,
+  accept_search_source: text,
+  fiat_currency: text,
+  transfer_notification_threshold: count,
+  transfer_confirmation_threshold: count
+})
+
+/**
+ * The bot itself, as only it sees itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Me = Schema.Struct({ ...User.fields, session_id: text, ...Preferences.fields })
+/** @since 0.1.0 */
+export type Me = typeof Me.Type
+
+/**
+ * What a bot may change of itself. The picture is in base64.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const MeRequest = Schema.Struct({
+  full_name: Schema.optionalKey(Schema.String),
+  biography: Schema.optionalKey(Schema.String),
+  avatar_base64: Schema.optionalKey(Schema.String)
+})
+
+/**
+ * How a bot is to stand to somebody.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const RelationshipRequest = Schema.Struct({
+  user_id: Ids.UserId,
+  action: Schema.Literals(["ADD", "REMOVE", "BLOCK", "UNBLOCK"]),
+  full_name: Schema.optionalKey(Schema.String),
+  phone: Schema.optionalKey(Schema.String)
+})
 
 /**
  * A participant of a conversation. `role` is `OWNER`, `ADMIN` or empty.
@@ -198,6 +258,23 @@ export const ConversationRequest = Schema.Struct({
   participants: Schema.Array(ParticipantRequest)
 })
 
+/**
+ * A slot for a file: `upload_url` takes its bytes, without a token, and `view_url` gives them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Attachment = Schema.Struct({
+  attachment_id: Schema.NonEmptyString,
+  upload_url: text,
+  view_url: text,
+  created_at: text
+})
+/** @since 0.1.0 */
+export type Attachment = typeof Attachment.Type
+
+const seconds = Schema.Struct({ duration: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)) })
+
 /** How many messages one request may acknowledge. Source: the official documentation. */
 export const maximumAcknowledgements = 100
 
@@ -229,7 +306,7 @@ export const messages = post("/messages", Schema.Array(Schema.Record(Schema.Stri
  * @category endpoints
  * @since 0.1.0
  */
-export const me = get("/me", User)
+export const me = get("/me", Me)
 
 /**
  * `GET /users/:id`.
@@ -302,3 +379,115 @@ export const participants = post(
   Schema.Array(ParticipantRequest),
   Conversation
 )
+
+/**
+ * `POST /conversations/:id/rotate`: gives a group a new code to join it by; the old one is worth nothing from then on.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const rotateConversation = ask("/conversations/:id/rotate", Conversation)
+
+/**
+ * `POST /conversations/:code/join`: enters a group by its code.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const joinConversation = ask("/conversations/:code/join", Conversation)
+
+/**
+ * `POST /conversations/:id/exit`: leaves a group.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const exitConversation = ask("/conversations/:id/exit")
+
+/**
+ * `POST /conversations/:id/mute`: no notices for so many seconds; 0 ends it.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const muteConversation = post("/conversations/:id/mute", seconds, Conversation)
+
+/**
+ * `POST /conversations/:id/disappear`: messages disappear so many seconds after they were read; 0 ends it.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const disappear = post("/conversations/:id/disappear", seconds, Conversation)
+
+/**
+ * `POST /attachments`: a slot for a file.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const createAttachment = ask("/attachments", Attachment)
+
+/**
+ * `GET /attachments/:id`: where the bytes of a file are, for as long as the address is good.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const attachment = get("/attachments/:id", Attachment)
+
+/**
+ * `GET /blocking_users`: whom the bot has blocked.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const blockedUsers = get("/blocking_users", Schema.Array(User))
+
+/**
+ * `POST /relationships`: adds somebody to the contacts, removes, blocks or unblocks.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const relationships = post("/relationships", RelationshipRequest, User)
+
+/**
+ * `POST /me`: the bot's own name, biography and picture (in base64).
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const updateMe = post("/me", MeRequest, Me)
+
+/**
+ * `POST /me/preferences`: who may write to the bot, take it into conversations, and find it.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const preferences = post("/me/preferences", Preferences, Me)
+
+/**
+ * `GET /me/code`: a new code to add the bot by.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const rotateMyCode = get("/me/code", Me)
+
+/**
+ * `GET /safe/me`: the bot itself, and whether it is registered with Safe.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const safeMe = get("/safe/me", Me)
+
+/**
+ * `GET /messages/status/:since`: the receipts since a time, in nanoseconds since 1970.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const receipts = get("/messages/status/:since", Schema.Array(Envelope.MessageView))

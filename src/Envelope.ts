@@ -91,6 +91,7 @@ export type Acknowledgement = typeof Acknowledgement.Type
 export const Action = {
   listPendingMessages: "LIST_PENDING_MESSAGES",
   createMessage: "CREATE_MESSAGE",
+  createPlainMessages: "CREATE_PLAIN_MESSAGES",
   acknowledgeReceipt: "ACKNOWLEDGE_MESSAGE_RECEIPT",
   acknowledgeReceipts: "ACKNOWLEDGE_MESSAGE_RECEIPTS",
   createCall: "CREATE_CALL",

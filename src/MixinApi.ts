@@ -12,10 +12,12 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Headers from "effect/http/Headers"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpMethod from "effect/http/HttpMethod"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -28,6 +30,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as SecureAddress from "./internal/SecureAddress.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Answer from "./internal/Answer.ts"
+import * as SignedClient from "./internal/SignedClient.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 
@@ -70,6 +73,12 @@ export class MixinApi extends Context.Service<
     ) => Effect.Effect<Data, BlazeError.BlazeError>
     /** The server's time in milliseconds, from the headers of whatever it answers to `GET /me`. */
     readonly serverTime: Effect.Effect<Option.Option<number>>
+    /**
+     * Makes any other request in the bot's name: an `HttpClient` that takes paths, as `/safe/snapshots?limit=500`, signs them, and sends
+     * them to the address that requests go to now, once. The answer is as it comes: its status, its `error` and its length are the
+     * program's to look at.
+     */
+    readonly client: HttpClient.HttpClient
     /** The host that requests go to now. */
     readonly host: SubscriptionRef.SubscriptionRef<string>
   }
@@ -164,16 +173,16 @@ const makeExecute = Effect.gen(function* () {
   const client = yield* HttpClient.HttpClient
   return Effect.fnUntraced(function* (
     address: Address,
-    method: Endpoint.Endpoint["method"],
-    path: string,
-    body: string
+    { body, method, uri: path }: SignedClient.Signable,
+    headers: Headers.Headers = Headers.empty
   ) {
     const id = yield* uuidV4()
     const uri = address.path + path
     const signed = yield* token({ method, uri, body, id })
-    const request = HttpClientRequest.make(method)(address.href + uri, {
+    const request = HttpClientRequest.make(method as HttpMethod.HttpMethod)(address.href + uri, {
       headers: {
         accept: "application/json",
+        ...headers,
         authorization: `Bearer ${Redacted.value(signed)}`,
         "user-agent": userAgent,
         "x-request-id": id
@@ -271,7 +280,7 @@ export const layer: Layer.Layer<
       body: string,
       signedAt: number
     ) {
-      const response = yield* execute(addresses[inUse.index]!, endpoint.method, path, body)
+      const response = yield* execute(addresses[inUse.index]!, { method: endpoint.method, uri: path, body })
       const { data, isForeign } = yield* read(response, signedAt)
       // Where nothing in the answer is read, a gateway that writes an id of its own takes nothing from it.
       if (isForeign) yield* endpoint.data === undefined ? warnOfForeign : bad("the answer to another request")
@@ -296,10 +305,16 @@ export const layer: Layer.Layer<
       serverTime: run(
         "waiting for the server's time",
         Effect.map(
-          Effect.suspend(() => execute(addresses[inUse.index]!, "GET", Endpoint.me.path, "")),
+          Effect.suspend(() => execute(addresses[inUse.index]!, { method: "GET", uri: Endpoint.me.path, body: "" })),
           (response) => Answer.serverTime(response.headers)
         )
       ).pipe(Effect.orElseSucceed(() => Option.none<number>())),
+      client: SignedClient.make((signable, { headers }) =>
+        run(
+          `waiting for the answer to ${signable.method} ${signable.uri.split("?")[0]}`,
+          Effect.suspend(() => execute(addresses[inUse.index]!, signable, headers))
+        )
+      ),
       host
     })
   })

@@ -37,6 +37,7 @@ import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
+import * as Profiles from "./internal/Profiles.ts"
 import * as RestApi from "./internal/RestApi.ts"
 import * as RestRules from "./internal/RestRules.ts"
 
@@ -218,6 +219,9 @@ export interface Person {
   /** Enters a group, or leaves one; the bot in it is told so. */
   readonly join: (group: Ids.ConversationId) => Effect.Effect<void>
   readonly leave: (group: Ids.ConversationId) => Effect.Effect<void>
+  /** Takes the bot into a group that it is not in any more, or puts it out of one, which is the last that it is told of the group. */
+  readonly invite: (group: Ids.ConversationId) => Effect.Effect<void>
+  readonly expel: (group: Ids.ConversationId) => Effect.Effect<void>
   /** Blocks the bot: what it writes is refused with 403 from then on. */
   readonly block: Effect.Effect<void>
   readonly unblock: Effect.Effect<void>
@@ -307,6 +311,9 @@ const sendsPerMinute = 100_000
 /** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
 
+/** How many receipts of a bot can be asked for. */
+const maximumReceipts = 10_000
+
 /** How many frames are sent in one turn of the event loop, so that a long listing does not stop the server. */
 const framesPerTurn = 256
 
@@ -324,6 +331,7 @@ const decodeAcknowledgement = Schema.decodeUnknownResult(Envelope.Acknowledgemen
 const decodeAcknowledgements = Schema.decodeUnknownResult(
   Schema.Struct({ messages: Schema.Array(Envelope.Acknowledgement) })
 )
+const decodeMessages = Schema.decodeUnknownResult(Schema.Struct({ messages: Schema.Array(Schema.Unknown) }))
 
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload)
@@ -331,9 +339,6 @@ const text = (payload: string | Uint8Array) =>
 const invalid = (field: string) => Face.failure(10002, field)
 
 const nilId = "00000000-0000-0000-0000-000000000000"
-
-// What the server has no time for: the zero of Go.
-const noTime = "0001-01-01T00:00:00Z"
 
 /** A message view as the server writes it: every field is there, in this order, whatever is in it. */
 interface View extends Required<Omit<Envelope.MessageView, "message_id">> {
@@ -356,8 +361,8 @@ const emptyView: View = {
   source: Envelope.Action.createMessage,
   silent: false,
   expire_in: 0,
-  created_at: noTime,
-  updated_at: noTime
+  created_at: Profiles.noTime,
+  updated_at: Profiles.noTime
 }
 
 /** What came of a request; `afterwards` happens when the answer is out. */
@@ -389,6 +394,10 @@ interface BotState {
   handshakes: number
   /** How many notices of Mixin's own. */
   notices: number
+  /** What it was told of its own messages, and when. */
+  readonly receipts: Array<{ readonly at: number; readonly view: View }>
+  /** The slots for files that it was given. */
+  readonly attachments: Map<string, Endpoint.Attachment>
 }
 
 /** A message on its way to a phone. */
@@ -646,11 +655,13 @@ const makeEnqueue =
 type Enqueue = ReturnType<typeof makeEnqueue>
 
 /** Tells a bot how far its messages have come. */
-const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView) => {
+const makeReceipts = ({ now, timestamp }: Time, publish: Publish, pushView: PushView) => {
   const receipt = (bot: BotState, messageId: Ids.MessageId, status: "DELIVERED" | "READ") => {
     publish({ _tag: "Receipt", messageId, status })
     const source = Envelope.Action.acknowledgeReceipt
     const view: View = { ...emptyView, message_id: messageId, status, source, updated_at: timestamp() }
+    bot.receipts.push({ at: now(), view })
+    if (bot.receipts.length > maximumReceipts) bot.receipts.shift()
     for (const session of bot.sessions) if (session.listed) pushView(session, view, source)
   }
   return {
@@ -774,6 +785,14 @@ const makeSending = (
       const outgoing = accept(bot, checked.success)
       return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
     },
+    /** The same over REST, where nothing comes after the answer. */
+    alone: (bot: BotState, params: unknown): Result.Result<View, Envelope.ErrorBody> =>
+      Result.flatMap(checkMessage(conversations, bot, params), (sendable) => {
+        if (!maySend(bot, now(), 1)) return Result.fail(Face.failure(429))
+        const outgoing = accept(bot, sendable)
+        answered(bot, outgoing)
+        return Result.succeed(outgoing.answer)
+      }),
     all: (bot: BotState, messages: ReadonlyArray<unknown>): Result.Result<void, Envelope.ErrorBody> => {
       const checked = Result.all(messages.map((params) => checkMessage(conversations, bot, params)))
       if (Result.isFailure(checked)) return Result.fail(checked.failure)
@@ -821,6 +840,13 @@ const makeGiveAnswer =
         return Result.succeed({ afterwards: () => listPending(bot, session) })
       case Envelope.Action.createMessage:
         return sending.one(bot, request.params)
+      case Envelope.Action.createPlainMessages: {
+        const batch = decodeMessages(request.params)
+        if (Result.isFailure(batch) || batch.success.messages.length > Endpoint.maximumMessages) {
+          return Result.fail(invalid("messages"))
+        }
+        return Result.map(sending.all(bot, batch.success.messages), () => ({}))
+      }
       case Envelope.Action.acknowledgeReceipt: {
         const single = decodeAcknowledgement(request.params)
         if (Result.isFailure(single)) return Result.fail(invalid(RestRules.fieldOf(single.failure.message)))
@@ -945,7 +971,7 @@ const accountOf = (
   const each = (f: (session: Session) => void) => read((bot) => [...bot.sessions].forEach(f))
   return {
     ...identity,
-    identityNumber: RestApi.identityNumber(identity.userId, true),
+    identityNumber: Profiles.identityNumber(identity.userId, true),
     sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
     acknowledged: read((bot) => bot.acknowledged.slice()),
     pending: read((bot) => Array.from(bot.pending.keys(), (id) => Branded.messageId(id))),
@@ -992,7 +1018,9 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
       closeCodes: [],
       sendTimes: [],
       handshakes: 0,
-      notices: 0
+      notices: 0,
+      receipts: [],
+      attachments: new Map()
     })
     return account
   })
@@ -1025,7 +1053,7 @@ const makeDoings = (
   conversations: Conversations,
   notify: BlazeServer["Service"]["notify"],
   derive: NewIds["derive"]
-): Pick<Person, "tap" | "pay" | "join" | "leave" | "block" | "unblock" | "turnOff" | "turnOn"> => {
+): Pick<Person, "tap" | "pay" | "join" | "leave" | "invite" | "expel" | "block" | "unblock" | "turnOff" | "turnOn"> => {
   const inGroup = (group: Ids.ConversationId, act: (group: NonNullable<ReturnType<Conversations["get"]>>) => void) =>
     Effect.suspend(() => {
       const conversation = conversations.get(group)
@@ -1064,6 +1092,8 @@ const makeDoings = (
     join: (group) => inGroup(group, (conversation) => conversations.enter(conversation, person, "JOIN", person.userId)),
     leave: (group) =>
       inGroup(group, (conversation) => conversations.leave(conversation, person, "EXIT", person.userId)),
+    invite: (group) => inGroup(group, (conversation) => conversations.enterBot(conversation, "ADD", person.userId)),
+    expel: (group) => inGroup(group, (conversation) => conversations.leaveBot(conversation, "REMOVE", person.userId)),
     block: Effect.sync(() => void (person.blocks = true)),
     unblock: Effect.sync(() => void (person.blocks = false)),
     turnOff: Effect.sync(() => void (person.off ??= [])),
@@ -1080,12 +1110,22 @@ const makeDoings = (
 
 /** Whether a bot gets what is said in a group. */
 const makeReaches =
-  (conversations: Conversations, rule: () => GroupRule) =>
-  (bot: BotState, conversation: string, category: string, payload: string | Uint8Array, quoted: string): boolean => {
-    if (rule() === "everything" || conversations.get(conversation)?.category !== "GROUP") return true
+  (conversations: Conversations, isBlocked: (person: PersonState) => boolean, rule: () => GroupRule) =>
+  (
+    person: PersonState,
+    conversation: string,
+    category: string,
+    payload: string | Uint8Array,
+    quoted: string
+  ): boolean => {
+    const { bot } = person
+    const place = conversations.get(conversation)
+    if (place?.category !== "GROUP") return !isBlocked(person)
+    if (place.botRole === undefined) return false
+    if (rule() === "everything") return true
     if (bot.sent.has(quoted)) return true
     return (
-      category.endsWith("_TEXT") && text(payload).startsWith(`@${RestApi.identityNumber(bot.account.userId, true)}`)
+      category.endsWith("_TEXT") && text(payload).startsWith(`@${Profiles.identityNumber(bot.account.userId, true)}`)
     )
   }
 
@@ -1105,7 +1145,7 @@ const makeSpeak =
       Effect.map(ids.nextMessage(key, person.said++), (messageId) => {
         const { bot, name, sessionId, userId } = person
         if (conversation === contact) conversations.open(contact, bot, "CONTACT", userId, [person])
-        if (!reaches(bot, conversation, category, payload, quoted)) return messageId
+        if (!reaches(person, conversation, category, payload, quoted)) return messageId
         const from = {
           conversation_id: conversation,
           user_id: userId,
@@ -1149,7 +1189,7 @@ const makeUser = (
     const result: Person = {
       name,
       userId: person.userId,
-      identityNumber: RestApi.identityNumber(person.userId, false),
+      identityNumber: Profiles.identityNumber(person.userId, false),
       conversationId: contact,
       say,
       send: (category, payload, conversation) => speak(category, payload, conversation),
@@ -1207,22 +1247,6 @@ const makeNotify =
       })
     )
 
-const userOf = (userId: Ids.UserId, name: string, isBot: boolean): Endpoint.User => ({
-  user_id: userId,
-  identity_number: RestApi.identityNumber(userId, isBot),
-  full_name: name,
-  biography: "",
-  avatar_url: "",
-  relationship: "STRANGER",
-  is_verified: false,
-  is_scam: false,
-  is_deactivated: false,
-  created_at: noTime
-})
-
-const personOf = ({ name, userId }: PersonState) => userOf(userId, name, false)
-const botOf = ({ account }: BotState) => userOf(account.userId, "bot", true)
-
 const refusal = ({ code, field }: { readonly code: number; readonly field?: string }) => Face.failure(code, field)
 
 /** What the REST API does to conversations. */
@@ -1230,7 +1254,10 @@ const makeConversationRules = (
   { users }: Registry,
   conversations: Conversations,
   contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId
-): Pick<RestApi.Server<BotState>, "conversation" | "create" | "update" | "change"> => {
+): Pick<
+  RestApi.Server<BotState>,
+  "conversation" | "create" | "update" | "change" | "rotate" | "mute" | "disappear" | "join" | "exit"
+> => {
   type Asked = ReadonlyArray<typeof Endpoint.ParticipantRequest.Type>
   const peopleOf = (asked: Asked) => {
     const people = asked.flatMap(({ role = "", user_id }) => {
@@ -1239,7 +1266,20 @@ const makeConversationRules = (
     })
     return people.length === asked.length ? Result.succeed(people) : Result.fail(invalid("participants"))
   }
+  type Conversation = Directory.Conversation<BotState, PersonState>
   const known = (bot: BotState, id: string) => Result.fromOption(conversations.of(bot, id), () => Face.failure(404))
+  /** What is done to a conversation that the bot is in, as the API shows it afterwards. */
+  const changed =
+    <Arguments extends ReadonlyArray<unknown>>(
+      change: (
+        conversation: Conversation,
+        ...args: Arguments
+      ) => Result.Result<Conversation, { readonly code: number; readonly field?: string }>
+    ) =>
+    (bot: BotState, id: string, ...args: Arguments) =>
+      Result.flatMap(known(bot, id), (conversation) =>
+        Result.mapBoth(change(conversation, ...args), { onFailure: refusal, onSuccess: conversations.view })
+      )
   return {
     conversation: (bot, id) => Option.map(conversations.of(bot, id), conversations.view),
     create: (bot, { category, conversation_id, participants, ...names }) =>
@@ -1257,13 +1297,23 @@ const makeConversationRules = (
         if (person.blocks) return Result.fail(Face.failure(403))
         return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
       }),
-    update: (bot, id, changes) =>
-      Result.flatMap(known(bot, id), (conversation) =>
-        Result.mapBoth(conversations.update(conversation, changes), {
-          onFailure: refusal,
-          onSuccess: conversations.view
-        })
+    update: changed(conversations.update),
+    rotate: changed(conversations.rotate),
+    mute: changed(conversations.mute),
+    disappear: changed(conversations.disappear),
+    join: (bot, code) =>
+      Result.map(
+        Result.fromOption(conversations.byCode(bot, code), () => Face.failure(404)),
+        (conversation) => {
+          conversations.enterBot(conversation, "JOIN", bot.account.userId)
+          return conversations.view(conversation)
+        }
       ),
+    exit: (bot, id) =>
+      Result.flatMap(known(bot, id), (conversation) => {
+        if (conversation.category !== "GROUP") return Result.fail(Face.failure(403))
+        return Result.succeed(conversations.leaveBot(conversation, "EXIT", bot.account.userId))
+      }),
     change: (bot, id, action, asked) =>
       Result.flatMap(known(bot, id), (conversation) =>
         Result.flatMap(peopleOf(asked), (people) =>
@@ -1276,30 +1326,96 @@ const makeConversationRules = (
   }
 }
 
-/** What the REST API does. */
-const makeRules = (
-  registry: Registry,
-  conversations: Conversations,
-  contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId,
-  acknowledge: ReturnType<typeof makeAcknowledge>,
-  sending: Sending
-): ReadonlyArray<RestRules.Rule<BotState>> => {
-  const everybody = () => [...[...registry.users.values()].map(personOf), ...[...registry.bots.values()].map(botOf)]
-  return RestApi.makeRules<BotState>({
-    ...makeConversationRules(registry, conversations, contactOf),
-    failure: Face.failure,
-    acknowledge,
-    send: sending.all,
-    me: botOf,
-    user: (_, id) => {
-      const person = registry.users.get(id)
-      const bot = registry.bots.get(id)
-      return person !== undefined ? Option.some(personOf(person)) : Option.map(Option.fromUndefinedOr(bot), botOf)
+/** What the REST API tells of people, and of the bot itself. */
+const makePeopleRules = (
+  { bots, users }: Registry,
+  profiles: Profiles.Profiles
+): Pick<
+  RestApi.Server<BotState>,
+  "me" | "updateMe" | "prefer" | "rotateMyCode" | "user" | "search" | "friends" | "blocked" | "relate"
+> => {
+  const shown = (bot: BotState, id: string): Option.Option<Endpoint.User> => {
+    const person = users.get(id)
+    if (person !== undefined) return Option.some(profiles.person(bot.account, person))
+    return Option.map(Option.fromUndefinedOr(bots.get(id)), (other) =>
+      other === bot ? profiles.me(bot.account) : profiles.bot(other.account)
+    )
+  }
+  const people = (bot: BotState, relationship: string) =>
+    [...users.values()]
+      .filter((person) => person.bot === bot && profiles.relationship(bot.account, person) === relationship)
+      .map((person) => profiles.person(bot.account, person))
+  return {
+    me: ({ account }) => profiles.me(account),
+    updateMe: ({ account }, changes) => profiles.update(account, changes),
+    prefer: ({ account }, preferences) => profiles.prefer(account, preferences),
+    rotateMyCode: ({ account }) => profiles.rotateCode(account),
+    user: shown,
+    search: (bot, query) => {
+      const id = [...users.keys(), ...bots.keys()].find(
+        (id) => Profiles.identityNumber(Branded.userId(id), bots.has(id)) === query
+      )
+      return id === undefined ? Option.none() : shown(bot, id)
     },
-    search: (_, query) => Option.fromUndefinedOr(everybody().find(({ identity_number }) => identity_number === query)),
-    friends: (bot) => [...registry.users.values()].filter((person) => person.bot === bot).map(personOf)
-  })
+    friends: (bot) => people(bot, "FRIEND"),
+    blocked: (bot) => people(bot, "BLOCKING"),
+    relate: (bot, { action, user_id }) =>
+      Option.map(Option.fromUndefinedOr(users.get(user_id)), (person) => profiles.relate(bot.account, person, action))
+  }
 }
+
+/** The slots for files, whose bytes a face takes and gives. */
+const makeAttachmentRules = (
+  { timestamp }: Time,
+  uuid: () => string,
+  origin: () => string
+): Pick<RestApi.Server<BotState>, "createAttachment" | "attachment"> => ({
+  createAttachment: (bot) => {
+    const id = uuid()
+    const url = `${origin()}${Face.attachmentPath}${id}`
+    const attachment = { attachment_id: id, upload_url: url, view_url: url, created_at: timestamp() }
+    bot.attachments.set(id, attachment)
+    return attachment
+  },
+  attachment: (bot, id) => Option.fromUndefinedOr(bot.attachments.get(id))
+})
+
+const receiptsSince = ({ receipts }: BotState, nanos: bigint) =>
+  receipts.filter(({ at }) => BigInt(Math.floor(at)) * BigInt(nanosPerMilli) >= nanos).map(({ view }) => view)
+
+const makeConversations = (
+  { now, timestamp }: Time,
+  newCode: (id: string, count: number) => string,
+  tell: ReturnType<typeof makeTell>
+): Conversations =>
+  Directory.make({
+    timestamp,
+    timeIn: (seconds) => new Date(now() + 1000 * seconds).toISOString(),
+    newCode,
+    tell
+  })
+
+/** The way in for the faces. */
+const makeFace = (
+  registry: Registry,
+  faults: Faults,
+  publish: Publish,
+  connect: ReturnType<typeof makeConnect>,
+  rules: ReadonlyArray<RestRules.Rule<BotState>>
+): Omit<Face.Face, "listen" | "setOrigin"> => ({
+  connect: (account, output) => connect(registry.stateOf(account), output),
+  refuse: (account, status) => {
+    if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
+    publish({ _tag: "Refused", status })
+  },
+  request: (account, request) => {
+    const injected = faults.take("FailRest")
+    if (injected !== undefined) return injected
+    if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
+    return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
+  },
+  isAttachment: (id) => [...registry.bots.values()].some(({ attachments }) => attachments.has(id))
+})
 
 const make = Effect.gen(function* () {
   const time = makeTime(yield* Clock.Clock)
@@ -1319,29 +1435,33 @@ const make = Effect.gen(function* () {
   const receipts = makeReceipts(time, publish, pushView)
   const acknowledge = makeAcknowledge(publish)
   const enqueue = makeEnqueue(time, publish, pushView)
-  const conversations: Conversations = Directory.make(time.timestamp, makeTell(ids, enqueue))
+  const code = (...parts: ReadonlyArray<unknown>) => Effect.runSync(ids.derive("code", ...parts.map(String)))
+  const profiles = Profiles.make(code)
+  const conversations = makeConversations(time, code, makeTell(ids, enqueue))
   const sending = makeSending(conversations, time, publish, receipts)
   const giveAnswer = makeGiveAnswer(makeListPending(time, fork, pushView), sending, acknowledge)
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
 
-  const rules = makeRules(registry, conversations, ids.contactUnsafe, acknowledge, sending)
+  let origin = "https://attachments.invalid"
+  const rules = RestApi.makeRules<BotState>({
+    ...makeConversationRules(registry, conversations, ids.contactUnsafe),
+    ...makePeopleRules(registry, profiles),
+    ...makeAttachmentRules(time, ids.uuid, () => origin),
+    receiptsSince,
+    failure: Face.failure,
+    acknowledge,
+    send: sending.all,
+    sendOne: sending.alone
+  })
 
   let groupRule: GroupRule = "everything"
+  const isBlocked = (person: PersonState) => profiles.relationship(person.bot.account, person) === "BLOCKING"
 
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
 
   const face: Face.Face = {
-    connect: (account, output) => connect(registry.stateOf(account), output),
-    refuse: (account, status) => {
-      if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
-      publish({ _tag: "Refused", status })
-    },
-    request: (account, request) => {
-      const injected = faults.take("FailRest")
-      if (injected !== undefined) return injected
-      if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
-      return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
-    },
+    ...makeFace(registry, faults, publish, connect, rules),
+    setOrigin: (url) => void (origin = url),
     listen: (listener) => void listeners.push(listener)
   }
 
@@ -1356,7 +1476,7 @@ const make = Effect.gen(function* () {
         ids,
         enqueue,
         receipts,
-        makeReaches(conversations, () => groupRule)
+        makeReaches(conversations, isBlocked, () => groupRule)
       ),
       group: makeGroup(registry, conversations, ids),
       notify: makeNotify(registry, ids, enqueue),

@@ -31,6 +31,7 @@ import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 import * as BlazeServer from "./BlazeServer.ts"
+import * as AttachmentStore from "./internal/AttachmentStore.ts"
 import * as Face from "./internal/Face.ts"
 import * as RestRules from "./internal/RestRules.ts"
 import * as TokenVerifier from "./internal/TokenVerifier.ts"
@@ -77,13 +78,13 @@ const invalidBody = RestRules.failed(Face.failure(400))
 
 const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
-const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Service"]) {
+const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Service"], used: TokenVerifier.Used) {
   const request = yield* HttpServerRequest.HttpServerRequest
   const { method, url: uri } = request
   // Nothing of a body is read before the token is known to be somebody's.
   const text = Effect.provideService(request.text, HttpIncomingMessage.MaxBodySize, maximumBodySize)
   const verified = yield* Effect.result(
-    TokenVerifier.verify(server, bearer(request.headers["authorization"]), { method, uri, body: text })
+    TokenVerifier.verify(server, bearer(request.headers["authorization"]), { method, uri, body: text }, used)
   )
   if (Result.isFailure(verified)) return invalidBody
   const bot = verified.success
@@ -95,10 +96,10 @@ const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Se
     : Face.of(server).request(bot, { method, uri, payload: payload.success })
 })
 
-const rest = Effect.gen(function* () {
+const rest = Effect.fnUntraced(function* (used: TokenVerifier.Used) {
   const server = yield* BlazeServer.BlazeServer
   const { headers } = yield* HttpServerRequest.HttpServerRequest
-  const { body, status } = yield* respond(server)
+  const { body, status } = yield* respond(server, used)
   return HttpServerResponse.text(body, {
     status,
     contentType: "application/json",
@@ -215,15 +216,14 @@ const make = (port: number) =>
     })
 
     const connect = makeConnect(server, sockets)
+    const used = TokenVerifier.makeUsed()
     http.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on("error", () => {})
       const admit = Effect.gen(function* () {
         const token = bearer(request.headers.authorization)
-        const bot = yield* TokenVerifier.verify(server, token, {
-          method: "GET",
-          uri: request.url ?? "/",
-          body: Effect.succeed("")
-        })
+        const body = Effect.succeed("")
+        const signed = { method: "GET", uri: request.url ?? "/", body }
+        const bot = yield* TokenVerifier.verify(server, token, signed, used)
         if (Option.isSome(bot)) return connect(bot.value, request, socket, head)
         Face.of(server).refuse(TokenVerifier.claimedBot(server, token), 401)
         refuse(socket, 401, server.now())
@@ -231,8 +231,11 @@ const make = (port: number) =>
       Effect.runForkWith(context)(Effect.forkIn(admit, scope))
     })
 
-    const handler = yield* NodeHttpServer.makeHandler(rest, { scope })
-    http.on("request", handler)
+    const handler = yield* NodeHttpServer.makeHandler(rest(used), { scope })
+    const files = yield* AttachmentStore.make(Face.of(server).isAttachment)
+    http.on("request", (request: Http.IncomingMessage, response: Http.ServerResponse) => {
+      if (!files(request, response)) handler(request, response)
+    })
 
     yield* Effect.acquireRelease(listen(http, port), () =>
       Effect.callback<void>((resume) => {
@@ -248,6 +251,7 @@ const make = (port: number) =>
     const { port: listening } = http.address() as AddressInfo
     const url = `ws://${address}:${listening}/`
     const apiUrl = `http://${address}:${listening}`
+    Face.of(server).setOrigin(apiUrl)
     return LocalServer.of({
       url,
       apiUrl,

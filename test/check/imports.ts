@@ -46,6 +46,7 @@ const order = [
   "Conversations",
   "Acks",
   "MixinApi",
+  "SignedClient",
   "Endpoint",
   "Answer",
   "Decoding",

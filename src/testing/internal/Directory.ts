@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import type * as Endpoint from "../../Endpoint.ts"
 import type * as Ids from "../../Ids.ts"
 import * as Branded from "../../internal/Branded.ts"
+import * as Profiles from "./Profiles.ts"
 
 /** What the server knows of a person here. */
 interface Somebody {
@@ -38,6 +39,13 @@ export interface Conversation<B, P> {
   announcement: string
   readonly creatorId: Ids.UserId
   readonly createdAt: string
+  /** By which a group is joined. */
+  codeId: string
+  /** How often it has been changed. */
+  codes: number
+  muteUntil: string
+  /** After how many seconds what was read disappears; 0 for never. */
+  expireIn: number
 }
 
 /**
@@ -47,10 +55,22 @@ export interface Conversation<B, P> {
  * @since 0.1.0
  */
 export interface Change {
-  readonly action: "CREATE" | "ADD" | "REMOVE" | "JOIN" | "EXIT" | "ROLE" | "UPDATE"
+  readonly action: "CREATE" | "ADD" | "REMOVE" | "JOIN" | "EXIT" | "ROLE" | "UPDATE" | "EXPIRE"
   readonly participant_id?: Ids.UserId
   readonly user_id: Ids.UserId
   readonly role?: string
+  readonly expire_in?: number
+}
+
+/** What a directory asks of its server. */
+interface Server<B extends Bot, P extends Somebody> {
+  readonly timestamp: () => string
+  /** The time in so many seconds. */
+  readonly timeIn: (seconds: number) => string
+  /** The code of a group, another one for each count. */
+  readonly newCode: (id: string, count: number) => string
+  /** Tells the bot of a group what has changed in it. */
+  readonly tell: (conversation: Conversation<B, P>, change: Change) => void
 }
 
 /** Why something is not done, as a code of Mixin's. */
@@ -64,7 +84,7 @@ const maximumMembers = 1024
 
 /** What a bot changes in a group that it may change. */
 const makeChanges = <B extends Bot, P extends Somebody>(
-  tell: (conversation: Conversation<B, P>, change: Change) => void,
+  { newCode, tell, timeIn }: Server<B, P>,
   enter: (conversation: Conversation<B, P>, person: P, action: "ADD", actor: Ids.UserId, role: string) => void,
   leave: (conversation: Conversation<B, P>, person: P, action: "REMOVE", actor: Ids.UserId) => void
 ) => {
@@ -75,6 +95,21 @@ const makeChanges = <B extends Bot, P extends Somebody>(
       conversation.name = changes.name ?? conversation.name
       conversation.announcement = changes.announcement ?? conversation.announcement
       tell(conversation, { action: "UPDATE", user_id: conversation.bot.account.userId })
+      return Result.succeed(conversation)
+    },
+    rotate: (conversation: Conversation<B, P>) => {
+      if (conversation.category !== "GROUP" || !isManager(conversation)) return refuse(403)
+      conversation.codeId = newCode(conversation.id, ++conversation.codes)
+      return Result.succeed(conversation)
+    },
+    mute: (conversation: Conversation<B, P>, seconds: number) => {
+      conversation.muteUntil = seconds === 0 ? Profiles.noTime : timeIn(seconds)
+      return Result.succeed(conversation)
+    },
+    disappear: (conversation: Conversation<B, P>, seconds: number) => {
+      if (conversation.category === "GROUP" && !isManager(conversation)) return refuse(403)
+      conversation.expireIn = seconds
+      tell(conversation, { action: "EXPIRE", user_id: conversation.bot.account.userId, expire_in: seconds })
       return Result.succeed(conversation)
     },
     change: (
@@ -100,6 +135,22 @@ const makeChanges = <B extends Bot, P extends Somebody>(
   }
 }
 
+/** How the bot of a group comes and goes. */
+const makeBotMoves = <B extends Bot, P extends Somebody>({ tell }: Server<B, P>) => ({
+  /** It enters, or is taken in by somebody. */
+  enterBot: (conversation: Conversation<B, P>, action: "ADD" | "JOIN", actor: Ids.UserId) => {
+    if (conversation.botRole !== undefined) return
+    conversation.botRole = ""
+    tell(conversation, { action, participant_id: conversation.bot.account.userId, user_id: actor, role: "" })
+  },
+  /** It leaves, or is put out by somebody; it is told that, as the last thing. */
+  leaveBot: (conversation: Conversation<B, P>, action: "REMOVE" | "EXIT", actor: Ids.UserId) => {
+    if (conversation.botRole === undefined) return
+    conversation.botRole = undefined
+    tell(conversation, { action, participant_id: conversation.bot.account.userId, user_id: actor })
+  }
+})
+
 /** What the API shows of it. */
 const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P>): Endpoint.Conversation => ({
   conversation_id: Branded.conversationId(conversation.id),
@@ -108,17 +159,21 @@ const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P
   name: conversation.name,
   icon_url: "",
   announcement: conversation.announcement,
-  code_id: "",
-  code_url: "",
-  mute_until: "0001-01-01T00:00:00Z",
-  expire_in: 0,
+  code_id: conversation.codeId,
+  code_url: Profiles.codeUrl(conversation.codeId),
+  mute_until: conversation.muteUntil,
+  expire_in: conversation.expireIn,
   created_at: conversation.createdAt,
   participants: [
-    {
-      user_id: conversation.bot.account.userId,
-      role: conversation.botRole ?? "",
-      created_at: conversation.createdAt
-    },
+    ...(conversation.botRole === undefined
+      ? []
+      : [
+          {
+            user_id: conversation.bot.account.userId,
+            role: conversation.botRole,
+            created_at: conversation.createdAt
+          }
+        ]),
     ...Array.from(conversation.members, ([{ userId }, { role, since }]) => ({
       user_id: userId,
       role,
@@ -128,15 +183,13 @@ const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P
 })
 
 /**
- * The conversations of a server. `tell` tells the bot of a group what has changed in it.
+ * The conversations of a server.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = <B extends Bot, P extends Somebody>(
-  timestamp: () => string,
-  tell: (conversation: Conversation<B, P>, change: Change) => void
-) => {
+export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) => {
+  const { newCode, tell, timestamp } = server
   const conversations = new Map<string, Conversation<B, P>>()
 
   const open = (
@@ -159,7 +212,11 @@ export const make = <B extends Bot, P extends Somebody>(
       name: names.name ?? "",
       announcement: names.announcement ?? "",
       creatorId,
-      createdAt
+      createdAt,
+      codeId: category === "GROUP" ? newCode(id, 0) : "",
+      codes: 0,
+      muteUntil: Profiles.noTime,
+      expireIn: 0
     }
     conversations.set(id, conversation)
     return conversation
@@ -184,10 +241,16 @@ export const make = <B extends Bot, P extends Somebody>(
         Option.fromUndefinedOr(conversations.get(id)),
         (conversation) => conversation.bot === bot && conversation.botRole !== undefined
       ),
+    /** The group of a code. */
+    byCode: (bot: B, code: string): Option.Option<Conversation<B, P>> =>
+      Option.fromUndefinedOr(
+        [...conversations.values()].find(({ bot: member, codeId }) => member === bot && codeId === code && code !== "")
+      ),
     open,
     enter,
     leave,
-    ...makeChanges(tell, enter, leave),
+    ...makeBotMoves(server),
+    ...makeChanges(server, enter, leave),
     view
   }
 }

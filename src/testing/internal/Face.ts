@@ -49,6 +49,10 @@ export interface Face {
   readonly refuse: (bot: Option.Option<BotAccount>, status: number) => void
   /** A request over REST, of a bot or of nobody who is known. */
   readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
+  /** Where files are taken and given, as `http://127.0.0.1:8080`. */
+  readonly setOrigin: (url: string) => void
+  /** Whether there is a slot for a file. */
+  readonly isAttachment: (id: string) => boolean
   /** Hears each event where it happens: a fiber on the stream of them would cost more than the rest of a message does. */
   readonly listen: (listener: (event: Event) => void) => void
 }
@@ -81,6 +85,9 @@ export const behind = <A extends object>(face: Face, server: A): A => Object.ass
  * @since 0.1.0
  */
 export const of = (server: object): Face => Behind.of(server)
+
+/** What stands before the id in the address of a file. */
+export const attachmentPath = "/attachments/store/"
 
 /** How many bytes of JSON one request may have. Source: the official documentation. */
 export const maximumRequestSize = 128 * 1024

@@ -8,16 +8,19 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as BlazeError from "../../BlazeError.ts"
+import * as BlazeError from "../../BlazeError.ts"
 import * as BlazeSocket from "../../BlazeSocket.ts"
 import * as Mailbox from "../../internal/Mailbox.ts"
 import * as Endpoint from "../../Endpoint.ts"
 import * as Answer from "../../internal/Answer.ts"
+import * as SignedClient from "../../internal/SignedClient.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Signer from "../../Signer.ts"
 import * as BlazeServer from "../BlazeServer.ts"
@@ -202,6 +205,15 @@ const dial = (
   }
 }
 
+const parseJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+
+const parsed = (body: string): Effect.Effect<unknown, BlazeError.BlazeError> =>
+  body === ""
+    ? Effect.succeed(undefined)
+    : Effect.mapError(parseJson(body), () =>
+        BlazeError.make(new BlazeError.InvalidContent({ field: "the request", expected: "JSON" }))
+      )
+
 /**
  * What a client of a bot needs: a dialer, the REST API, and a signer.
  *
@@ -231,6 +243,14 @@ export const make = Effect.fnUntraced(function* (
       request: (endpoint, input) => path.request(request(endpoint, input)),
       serverTime: Effect.orElseSucceed(path.request(Effect.sync(() => Option.some(server.now()))), () =>
         Option.none<number>()
+      ),
+      client: SignedClient.make(({ body, method, uri }, request) =>
+        path.request(
+          Effect.map(parsed(body), (payload) => {
+            const answer = Face.of(server).request(account, { method, uri, payload })
+            return HttpClientResponse.fromWeb(request, new Response(answer.body, answer))
+          })
+        )
       ),
       host: yield* SubscriptionRef.make("memory")
     })

@@ -8,6 +8,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -74,6 +75,8 @@ const everywhere: Conversations.Conversations["Service"] = {
 }
 
 /** What really makes ids and looks at limits, over a way that leads nowhere. */
+const asksNobody = Effect.die(new Error("A replay asks nobody."))
+
 const makeSender = (botId: Ids.UserId) =>
   Sender.make.pipe(
     Effect.provide(
@@ -83,7 +86,8 @@ const makeSender = (botId: Ids.UserId) =>
         Layer.effect(
           MixinApi.MixinApi,
           Effect.map(SubscriptionRef.make("replay"), (host) => ({
-            request: () => Effect.die(new Error("A replay asks nobody.")),
+            request: () => asksNobody,
+            client: HttpClient.make(() => asksNobody),
             serverTime: Effect.succeedNone,
             host
           }))

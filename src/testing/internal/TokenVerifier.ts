@@ -2,8 +2,8 @@
  * The server's half of a token: what it must be for a request to be let in.
  *
  * Guarantee: it accepts what the documentation allows and nothing else: the algorithm of the registered key, a signature by it,
- * this request, this session, not expired, and issued within 5 minutes of the server's time. A body is read for a token that is good
- * in all else, and for no other.
+ * this request, this session, not expired, issued within 5 minutes of the server's time, and not used before. A body is read for a
+ * token that is good in all else, and for no other.
  *
  * @since 0.1.0
  */
@@ -55,14 +55,39 @@ export interface Request<E, R> extends Omit<Signer.SignedRequest, "body"> {
 }
 
 /**
- * The bot that a token speaks for, if the token is good for the request. `now` is in milliseconds.
+ * The tokens that were used, each until it has expired: tells whether one is used for the first time.
+ *
+ * @since 0.1.0
+ */
+export type Used = (token: string, expiresAt: number, now: number) => boolean
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeUsed = (): Used => {
+  const used = new Map<string, number>()
+  return (token, expiresAt, now) => {
+    for (const [other, end] of used) {
+      if (end > now) break
+      used.delete(other)
+    }
+    if (used.has(token)) return false
+    used.set(token, expiresAt)
+    return true
+  }
+}
+
+/**
+ * The bot that a token speaks for, if the token is good for the request. Times are in milliseconds.
  *
  * @since 0.1.0
  */
 export const verify = Effect.fnUntraced(function* <E, R>(
   server: Pick<BlazeServer.BlazeServer["Service"], "botById" | "now">,
   token: string,
-  request: Request<E, R>
+  request: Request<E, R>,
+  used: Used
 ) {
   const none = Option.none<BlazeServer.BotAccount>()
   const [header = "", claims = "", signed = "", ...rest] = token.split(".")
@@ -84,5 +109,7 @@ export const verify = Effect.fnUntraced(function* <E, R>(
     () => false
   )
   if (!valid) return none
-  return sig === (yield* Signer.requestSignature({ ...request, body: yield* request.body })) ? bot : none
+  if (sig !== (yield* Signer.requestSignature({ ...request, body: yield* request.body }))) return none
+  // What is signed, and not the signature: there is more than one way to write the same bytes in base64.
+  return used(`${header}.${claims}`, exp * 1000, time) ? bot : none
 })

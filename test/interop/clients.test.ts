@@ -1,9 +1,10 @@
-// The official Node client against the built-in server: what it needs from Mixin, it finds here.
+// Two published clients against the built-in server: what they need from Mixin, they find here.
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Option, Schedule, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { type ChildProcess, fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
+import { keystoreOf2023 } from "./keystores.ts"
 import type { Report as BotReport } from "./bot.ts"
 import type { Report as RestReport } from "./rest.ts"
 
@@ -48,8 +49,14 @@ const eventually = <A, E, R>(look: Effect.Effect<A, E, R>, holds: (value: A) => 
   )
 }
 
-it.live("connects, receives the backlog and what comes later, acknowledges, and replies", () =>
+const clients: ReadonlyArray<[name: string, program: string, keystoreOf: (keystore: string) => string]> = [
+  ["the official client", "bot.ts", (keystore) => keystore],
+  ["mixin-node-sdk", "community-bot.ts", (keystore) => JSON.stringify(keystoreOf2023(keystore))]
+]
+
+it.live.each(clients)("%s connects, receives the backlog and what comes later, acknowledges, and replies", (client) =>
   Effect.gen(function* () {
+    const [, program, keystoreOf] = client
     const server = yield* BlazeServer.BlazeServer
     const local = yield* LocalServer.LocalServer
     const bot = yield* server.makeBot
@@ -57,7 +64,10 @@ it.live("connects, receives the backlog and what comes later, acknowledges, and 
     const greeting = yield* alice.addBot
     const early = yield* alice.say("before it connected")
 
-    const reports = yield* run<BotReport>("bot.ts", local.environment(bot))
+    const reports = yield* run<BotReport>(program, {
+      ...local.environment(bot),
+      BLAZE_KEYSTORE: keystoreOf(bot.keystore)
+    })
     yield* eventually(bot.pending, (pending) => pending.length === 0)
     assert.strictEqual(yield* bot.connections, 1)
     const live = yield* alice.say("while it is connected")
@@ -107,7 +117,7 @@ it.live("connects, receives the backlog and what comes later, acknowledges, and 
   }).pipe(Effect.provide(LocalServer.layer()))
 )
 
-it.live("reads its profile and acknowledges over REST", () =>
+it.live("the official client reads its profile and acknowledges over REST", () =>
   Effect.gen(function* () {
     const server = yield* BlazeServer.BlazeServer
     const local = yield* LocalServer.LocalServer
@@ -127,7 +137,7 @@ it.live("reads its profile and acknowledges over REST", () =>
 
 const isFailure = (report: { readonly _tag: string }) => report._tag === "Failed"
 
-it.live("is refused with 401 when the session is another one", () =>
+it.live("the official client is refused with 401 when the session is another one", () =>
   Effect.gen(function* () {
     const server = yield* BlazeServer.BlazeServer
     const local = yield* LocalServer.LocalServer

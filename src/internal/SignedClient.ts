@@ -1,0 +1,70 @@
+/**
+ * An `HttpClient` whose requests are made in the name of a bot: paths alone, for the address is the API's.
+ *
+ * Guarantee: a token goes to the API's own address and to no other, and stands in no error and no span; no trace headers go to Mixin.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as BlazeError from "../BlazeError.ts"
+
+/**
+ * A request as it is signed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Signable {
+  readonly method: string
+  /** The path with what follows it. */
+  readonly uri: string
+  readonly body: string
+}
+
+// What a path becomes on its way through the platform, which knows whole addresses only. Nothing is ever sent there.
+const origin = "https://api.invalid"
+
+const decoder = new TextDecoder()
+
+const textOf = (body: HttpBody.HttpBody): string | undefined =>
+  body._tag === "Empty" ? "" : body._tag === "Uint8Array" ? decoder.decode(body.body) : undefined
+
+const failed = (reason: HttpClientError.HttpClientError["reason"]) =>
+  Effect.fail(new HttpClientError.HttpClientError({ reason }))
+
+/**
+ * A client that has `send` make its requests.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  send: (
+    signable: Signable,
+    request: HttpClientRequest.HttpClientRequest
+  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, BlazeError.BlazeError>
+): HttpClient.HttpClient =>
+  HttpClient.make((request, url) => {
+    if (url.origin !== origin) {
+      const description = "only a path, as /safe/snapshots: the token is for the API's own address"
+      return failed(new HttpClientError.InvalidUrlError({ request, description }))
+    }
+    const body = textOf(request.body)
+    if (body === undefined) {
+      const description = "only a body that is text or bytes can be signed"
+      return failed(new HttpClientError.EncodeError({ request, description }))
+    }
+    return Effect.catch(send({ method: request.method, uri: url.pathname + url.search, body }, request), (error) =>
+      failed(new HttpClientError.TransportError({ request, description: error.message }))
+    )
+  }).pipe(
+    HttpClient.mapRequestInput((request) =>
+      request.url.startsWith("/") ? HttpClientRequest.prependUrl(request, origin) : request
+    ),
+    HttpClient.transform((effect) => Effect.provideService(effect, HttpClient.TracerPropagationEnabled, false))
+  )
