@@ -19,10 +19,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Pull from "effect/Pull"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
@@ -37,14 +34,14 @@ import * as Envelope from "./Envelope.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as Branded from "./internal/Branded.ts"
-import * as Keyed from "./Keyed.ts"
 import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
-import * as Sender from "./internal/Sender.ts"
+import * as Sending from "./internal/Sending.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Users from "./Users.ts"
+import * as Sender from "./Sender.ts"
 import * as Settings from "./Settings.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
@@ -109,13 +106,6 @@ export class Blaze extends Context.Service<
       content: Outgoing.Content,
       options?: { readonly id?: Ids.MessageId | undefined }
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-    /**
-     * Sends up to 100 messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what comes of
-     * each it says nothing; `Broadcast` finds out.
-     */
-    readonly sendBatch: (
-      messages: ReadonlyArray<OutgoingMessage & { readonly id: Ids.MessageId }>
-    ) => Effect.Effect<void, BlazeError.BlazeError>
     /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */
     readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
     /**
@@ -132,155 +122,7 @@ export class Blaze extends Context.Service<
   }
 >()("effect-blaze/Blaze") {}
 
-/**
- * What is to be sent to somebody.
- *
- * @category models
- * @since 0.1.0
- */
-export interface OutgoingMessage {
-  readonly to: Delivery.Recipient
-  readonly content: Outgoing.Content
-  /** Makes it the same message however often it is sent: give one where the stream may be run again. */
-  readonly id?: Ids.MessageId | undefined
-}
-
-/**
- * What became of it: its id, or why it could not be sent.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Sent<M extends OutgoingMessage> {
-  readonly message: M
-  readonly result: Result.Result<Ids.MessageId, BlazeError.BlazeError>
-}
-
-/**
- * How many messages are sent at once.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SendAllOptions {
-  /** To different recipients: 32. */
-  readonly concurrency?: number | undefined
-}
-
-/**
- * Sends a stream of messages: in order for each recipient, many recipients at once, with the retries and the quota of `send`.
- *
- * **Details**
- *
- * There is a result for each message, in the order of completion, and none of them fails the stream. Four times as many messages as
- * are sent at once are taken from it in advance.
- *
- * **Example** (An announcement that may be run again)
- *
- * ```ts
- * import { Effect, Result, Stream } from "effect"
- * import { Blaze, Ids } from "effect-blaze"
- *
- * const announce = (users: ReadonlyArray<Ids.UserId>) =>
- *   Stream.fromIterable(users).pipe(
- *     Stream.mapEffect((user) =>
- *       Effect.map(Ids.derive("spring sale", user), (id) => ({
- *         to: { user },
- *         content: "The sale begins.",
- *         id
- *       }))
- *     ),
- *     Blaze.sendAll(),
- *     Stream.filter(({ result }) => Result.isFailure(result)),
- *     Stream.runCollect
- *   )
- * ```
- *
- * @category sending
- * @since 0.1.0
- */
-export const sendAll =
-  ({ concurrency = 32 }: SendAllOptions = {}) =>
-  <M extends OutgoingMessage, E, R>(self: Stream.Stream<M, E, R>): Stream.Stream<Sent<M>, E, R | Blaze> =>
-    Stream.unwrap(
-      Effect.map(Blaze, ({ conversationOf, send }) =>
-        self.pipe(
-          // A person, and the conversation with that person, are one recipient.
-          Stream.mapEffect((message) =>
-            Effect.map(conversationOf(message.to), (conversationId) => ({ message, conversationId }))
-          ),
-          Keyed.mapEffect(
-            ({ message }) =>
-              Effect.map(Effect.result(send(message.to, message.content, { id: message.id })), (result): Sent<M> => ({
-                message,
-                result
-              })),
-            { key: ({ conversationId }) => conversationId, concurrency, inFlight: inAdvance * concurrency }
-          )
-        )
-      )
-    )
-
-/**
- * How many messages were sent, and how many could not be.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Counts {
-  readonly sent: number
-  readonly failed: number
-}
-
-/**
- * As `sendAll`, for who wants to know only how many were sent: why one could not be is a warning in the log.
- *
- * **Example** (Run a stream of messages)
- *
- * ```ts
- * import { Effect, Stream } from "effect"
- * import { Blaze } from "effect-blaze"
- * import { BlazeTest } from "effect-blaze/testing"
- *
- * const program = Effect.gen(function*() {
- *   const alice = yield* BlazeTest.user("alice")
- *   yield* alice.addBot
- *   const counts = yield* Stream.make("one", "two").pipe(
- *     Stream.map((content) => ({ to: { user: alice.userId }, content })),
- *     Stream.run(Blaze.sink())
- *   )
- *   console.assert(counts.sent === 2 && counts.failed === 0)
- * })
- *
- * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer)))
- * ```
- *
- * @category sending
- * @since 0.1.0
- */
-export const sink = (options?: SendAllOptions): Sink.Sink<Counts, OutgoingMessage, never, never, Blaze> =>
-  Sink.fromTransform((upstream: Pull.Pull<Arr.NonEmptyReadonlyArray<OutgoingMessage>, never, void>) =>
-    Stream.fromPull(Effect.succeed(upstream)).pipe(
-      sendAll(options),
-      Stream.runFoldEffect((): Counts => ({ sent: 0, failed: 0 }), count),
-      Effect.map((counts): Sink.End<Counts> => [counts])
-    )
-  )
-
-const count = ({ failed, sent }: Counts, { message, result }: Sent<OutgoingMessage>): Effect.Effect<Counts> =>
-  Result.isSuccess(result)
-    ? Effect.succeed({ sent: sent + 1, failed })
-    : Effect.as(Effect.logWarning(`A message to ${nameOf(message.to)} was not sent. ${result.failure.message}`), {
-        sent,
-        failed: failed + 1
-      })
-
-const nameOf = (to: Delivery.Recipient) => ("user" in to ? `user ${to.user}` : `conversation ${to.conversation}`)
-
 const alreadyConsumed = BlazeError.make(new BlazeError.AlreadyConsumed({}))
-
-/** How many times as many messages as are sent at once are taken in advance. */
-const inAdvance = 4
 
 /** One run of `deliveries`. */
 interface Consumer {
@@ -353,7 +195,7 @@ const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
   const ledger = yield* Ledger.make
-  const sender = yield* Sender.make
+  const sender = yield* Sending.Sending
   const conversations = yield* Conversations.Conversations
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
@@ -392,7 +234,6 @@ const make = Effect.gen(function* () {
       }))
     ),
     send: (to, content, options) => sender.send(to, content, options?.id),
-    sendBatch: sender.sendBatch,
     derive: sender.deriveFor,
     conversationOf: sender.conversationOf,
     request: (action, params) =>
@@ -464,12 +305,12 @@ export type Platform =
   | SecureRandom.SecureRandom
 
 /**
- * What a program gets of a bot: the bot itself, the people and the conversations that it knows.
+ * What a program gets of a bot: the bot itself, how it sends, the people and the conversations that it knows.
  *
  * @category layers
  * @since 0.1.0
  */
-export type Services = Blaze | Users.Users | Conversations.Conversations
+export type Services = Blaze | Sender.Sender | Users.Users | Conversations.Conversations
 
 /**
  * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
@@ -501,7 +342,8 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
-      Layer.provide(Sender.layerSocket),
+      Layer.provideMerge(Sending.layer),
+      Layer.provide(Sending.layerSocket),
       Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
@@ -517,6 +359,29 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = layerWith({})
+
+/**
+ * What only sends, over REST, without a connection; `NodeBlaze.layerSenderConfig` is this for Node.
+ *
+ * **Details**
+ *
+ * Mixin's quota is that of the bot, and this layer counts only what it sends itself: beside a bot that sends much, give each a part of it
+ * with the setting `quotaMessages`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSender: Layer.Layer<
+  Exclude<Services, Blaze>,
+  BlazeError.BlazeError,
+  MixinApi.MixinApi | Signer.Signer | Digest.Digest | SecureRandom.SecureRandom
+> = Layer.fresh(
+  Sending.layer.pipe(
+    Layer.provide([Sending.layerRest, Quota.layerMemory]),
+    Layer.provide(Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))),
+    Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer))
+  )
+)
 
 /**
  * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig`

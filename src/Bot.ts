@@ -388,7 +388,7 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
 export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   handler: Handler<E, R>,
   options: Options<E, R2> = {}
-): Effect.fn.Return<void, BlazeError.BlazeError, Blaze.Blaze | R | R2> {
+): Effect.fn.Return<void, BlazeError.BlazeError, Blaze.Blaze | R | NoInfer<R2>> {
   const blaze = yield* Blaze.Blaze
   const settings = yield* check(options)
   const { concurrency, inFlight } = settings

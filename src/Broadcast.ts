@@ -10,14 +10,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import * as Blaze from "./Blaze.ts"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Outgoing from "./Outgoing.ts"
+import * as Sender from "./Sender.ts"
 
 /**
  * What became of a recipient: the server took the message, which tells no more than that, or refused it.
@@ -49,7 +50,7 @@ export interface Options {
   readonly concurrency?: number | undefined
 }
 
-type Message = Parameters<Blaze.Blaze["Service"]["sendBatch"]>[0][number] & { readonly userId: Ids.UserId }
+type Message = Parameters<Sender.Sender["Service"]["sendBatch"]>[0][number] & { readonly userId: Ids.UserId }
 
 const accepted = ({ id, userId }: Message): Outcome => ({ _tag: "Accepted", userId, messageId: id })
 
@@ -68,7 +69,7 @@ const isVerdict = (error: BlazeError.BlazeError) =>
 
 // Halved until who is refused is alone: Mixin does not say which of a batch it was.
 const sendHalving = (
-  send: Blaze.Blaze["Service"]["sendBatch"],
+  send: Sender.Sender["Service"]["sendBatch"],
   messages: ReadonlyArray<Message>
 ): Effect.Effect<ReadonlyArray<Outcome>, BlazeError.BlazeError> =>
   Effect.flatMap(Effect.result(send(messages)), (sent) => {
@@ -113,10 +114,10 @@ export const sendAll =
   (content: (userId: Ids.UserId) => Outgoing.Content, { concurrency = 4, firstContact = false, key }: Options) =>
   <E, R>(
     users: Stream.Stream<Ids.UserId, E, R>
-  ): Stream.Stream<Outcome, E | BlazeError.BlazeError, R | Blaze.Blaze | Conversations.Conversations> =>
+  ): Stream.Stream<Outcome, E | BlazeError.BlazeError, R | Sender.Sender | Conversations.Conversations> =>
     Stream.unwrap(
       Effect.gen(function* () {
-        const { derive, sendBatch } = yield* Blaze.Blaze
+        const { derive, sendBatch } = yield* Sender.Sender
         const { createContact } = yield* Conversations.Conversations
 
         const messageTo = (userId: Ids.UserId) =>
@@ -179,7 +180,7 @@ export interface Progress {
  * **Example** (With progress)
  *
  * ```ts
- * import { Console, Effect, Stream } from "effect"
+ * import { Stream } from "effect"
  * import { Broadcast, Ids } from "effect-blaze"
  *
  * const announce = (users: ReadonlyArray<Ids.UserId>) =>
@@ -187,7 +188,7 @@ export interface Progress {
  *     Broadcast.run(() => "The sale begins.", {
  *       key: "spring sale",
  *       total: users.length,
- *       onProgress: ({ accepted, refused }) => Console.log(`${accepted} sent, ${refused} refused`)
+ *       onProgress: Broadcast.progressBar
  *     })
  *   )
  * ```
@@ -205,7 +206,7 @@ export const run =
   ) =>
   <E, R>(
     users: Stream.Stream<Ids.UserId, E, R>
-  ): Effect.Effect<Progress, E | BlazeError.BlazeError, R | R2 | Blaze.Blaze | Conversations.Conversations> =>
+  ): Effect.Effect<Progress, E | BlazeError.BlazeError, R | R2 | Sender.Sender | Conversations.Conversations> =>
     Effect.gen(function* () {
       const now = yield* Elapsed.now
       const begun = now()
@@ -244,3 +245,43 @@ export const run =
 
 /** After how many recipients the progress is told. */
 const reportEvery = 1000
+
+const barWidth = 24
+
+const spelled = (duration: Duration.Duration) => {
+  const seconds = Math.ceil(Duration.toSeconds(duration))
+  return seconds < 60 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`
+}
+
+const counted = ({ accepted, perSecond, refused }: Progress) =>
+  `${accepted} sent, ${refused} refused, ${Math.round(perSecond)} a second`
+
+/**
+ * Shows how far an announcement is, for `onProgress`: at a terminal as a bar, which needs the `total`; elsewhere, and without one, as a line
+ * each time.
+ *
+ * **Details**
+ *
+ * It is written to the standard error stream, so that what the program itself writes can go into a file.
+ *
+ * @category progress
+ * @since 0.1.0
+ */
+export const progressBar = Effect.fnUntraced(function* (
+  progress: Progress
+): Effect.fn.Return<void, never, Stdio.Stdio> {
+  const { stderr, stderrIsTerminal } = yield* Stdio.Stdio
+  const { accepted, refused, remaining, total } = progress
+  let line = `${counted(progress)}\n`
+  if (Option.isSome(total) && Option.isSome(remaining) && (yield* stderrIsTerminal)) {
+    const done = accepted + refused
+    const share = total.value === 0 ? 1 : Math.min(1, done / total.value)
+    const full = Math.floor(share * barWidth)
+    const bar = "#".repeat(full) + "-".repeat(barWidth - full)
+    const rest = done < total.value ? `, ${spelled(remaining.value)} left` : ""
+    // Back to the beginning of the line, whose end may be that of a longer one.
+    line = `\r[${bar}] ${Math.floor(share * 100)} %, ${counted(progress)}${rest}\u001b[K${done < total.value ? "" : "\n"}`
+  }
+  // Whoever cannot be shown the progress is not to lose the announcement.
+  yield* Effect.ignore(Stream.run(Stream.make(line), stderr({ endOnDone: false })))
+})

@@ -362,7 +362,7 @@ export const make = <const C extends ReadonlyArray<Command<unknown, unknown>>, E
   options: Options<E, R> = {}
 ): ((
   delivery: Delivery.Delivery
-) => Effect.Effect<unknown, ErrorOf<C> | E | BlazeError.BlazeError, ServicesOf<C> | R>) => {
+) => Effect.Effect<unknown, ErrorOf<C> | NoInfer<E> | BlazeError.BlazeError, ServicesOf<C> | NoInfer<R>>) => {
   const words = options.words ?? english
   const help = command(words.help.name, {}, (_, delivery) => delivery.reply(helpOf(all, words))).pipe(
     withDescription(words.help.description)

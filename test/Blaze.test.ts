@@ -1,21 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Result, Schedule, Stream } from "effect"
-import {
-  Base64,
-  Blaze,
-  Bot,
-  Delivery,
-  Gzip,
-  type Ids,
-  Keyed,
-  Outgoing,
-  PortableGzip,
-  Quota,
-  Settings,
-  Store
-} from "effect-blaze"
+import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
+import { Base64, Blaze, Bot, Delivery, Gzip, Keyed, Outgoing, PortableGzip, Quota, Settings, Store } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { clientWith, lines, pass, textOf } from "./support.ts"
+import { clientWith, pass, textOf } from "./support.ts"
 
 const client = (ports: Blaze.Ports<never, never>) =>
   clientWith(ports).pipe(
@@ -236,103 +223,4 @@ describe("bots and consumers", () => {
       Effect.provideService(Keyed.Grace, 0)
     )
   })
-})
-
-describe("Blaze.sendAll", () => {
-  const once = client({})
-
-  const sentTo = (person: BlazeServer.Person, content: string): Blaze.OutgoingMessage => ({
-    to: { user: person.userId },
-    content
-  })
-
-  it.effect("sends in order for each recipient, whatever has to be tried again, and gives a result for each", () =>
-    Effect.gen(function* () {
-      const server = yield* BlazeServer.BlazeServer
-      const alice = yield* BlazeTest.user("alice")
-      const bob = yield* BlazeTest.user("bob")
-      yield* alice.addBot
-      yield* bob.addBot
-      yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 7000 })
-      const messages: ReadonlyArray<Blaze.OutgoingMessage> = [
-        sentTo(alice, "1"),
-        // The same recipient by another name.
-        { to: { conversation: alice.conversationId.toUpperCase() as Ids.ConversationId }, content: "2" },
-        sentTo(alice, "3"),
-        sentTo(bob, ""),
-        sentTo(bob, "b")
-      ]
-      const sending = yield* Stream.fromIterable(messages).pipe(
-        Blaze.sendAll(),
-        Stream.map(({ message, result }) => (Result.isSuccess(result) ? message.content : result.failure.reason._tag)),
-        Stream.runCollect,
-        Effect.forkChild
-      )
-      yield* BlazeTest.settle
-      yield* pass(1)
-      assert.deepStrictEqual(yield* Fiber.join(sending), ["InvalidContent", "b", "1", "2", "3"])
-      assert.deepStrictEqual(yield* alice.reads, ["1", "2", "3"])
-      assert.deepStrictEqual(yield* bob.reads, ["b"])
-    }).pipe(Effect.provide(once), Effect.provide(BlazeTest.layerServer))
-  )
-
-  it.effect("run again with the same ids it sends nothing twice", () =>
-    Effect.gen(function* () {
-      const alice = yield* BlazeTest.user("alice")
-      yield* alice.addBot
-      const messages = ["1", "2", "3"].map((content, n) => ({
-        ...sentTo(alice, content),
-        id: `00000000-0000-4000-8000-00000000000${n}` as Ids.MessageId
-      }))
-      for (const count of [1, 3]) {
-        const ids = yield* Stream.fromIterable(messages).pipe(
-          Blaze.sendAll(),
-          Stream.take(count),
-          Stream.map(({ result }) => Result.getOrThrow(result)),
-          Stream.runCollect
-        )
-        assert.deepStrictEqual(
-          ids,
-          messages.slice(0, count).map(({ id }) => id)
-        )
-      }
-      assert.deepStrictEqual(yield* alice.reads, ["1", "2", "3"])
-    }).pipe(Effect.provide(once), Effect.provide(BlazeTest.layerServer))
-  )
-
-  it.effect("takes no more from the stream in advance than four times what is sent at once", () =>
-    Effect.gen(function* () {
-      const account = yield* BlazeTest.Account
-      const alice = yield* BlazeTest.user("alice")
-      yield* alice.addBot
-      yield* BlazeTest.settle
-      yield* account.halfOpen
-      let taken = 0
-      yield* Stream.range(1, 1000).pipe(
-        Stream.rechunk(1),
-        Stream.map((n) => sentTo(alice, String((taken = n)))),
-        Blaze.sendAll({ concurrency: 2 }),
-        Stream.runDrain,
-        Effect.forkChild
-      )
-      yield* BlazeTest.settle
-      assert.isAtLeast(taken, 8)
-      assert.isAtMost(taken, 10)
-    }).pipe(Effect.provide(once), Effect.provide(BlazeTest.layerServer))
-  )
-
-  it.effect("as a sink it counts, and warns of what was not sent", () =>
-    Effect.gen(function* () {
-      const alice = yield* BlazeTest.user("alice")
-      yield* alice.addBot
-      const { all, layer } = lines()
-      const counts = yield* Stream.make(sentTo(alice, "1"), sentTo(alice, "")).pipe(
-        Stream.run(Blaze.sink()),
-        Effect.provide(layer)
-      )
-      assert.deepStrictEqual(counts, { sent: 1, failed: 1 })
-      assert.strictEqual(all.length, 1)
-      assert.include(all[0], `Warn A message to user ${alice.userId} was not sent. `)
-    }).pipe(Effect.provide(once), Effect.provide(BlazeTest.layerServer))
-  )
 })

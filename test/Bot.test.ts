@@ -29,7 +29,8 @@ import {
   Message,
   Outgoing,
   PortableGzip,
-  Settings
+  Settings,
+  Users
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -49,6 +50,13 @@ type Listed<Text> = Text extends `"Txt" is no kind of message. There are ${infer
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 type Sentence = Told extends Misspelt["Txt"] & (infer Sentence) ? Sentence : never
 true satisfies Same<Listed<Sentence>, Message.Message["_tag"]>
+
+// Beside something else a bot needs what it needs: `any` would be found missing when the program runs.
+type IsAny<A> = 0 extends 1 & A ? true : false
+const besides = Effect.all([Effect.never, Bot.run(() => Effect.void)])
+false satisfies IsAny<Effect.Services<typeof besides>>
+const lastWord = Bot.run(() => Effect.void, { onFailure: () => Effect.as(Users.Users, Delivery.Ack) })
+true satisfies Same<Effect.Services<typeof lastWord>, Blaze.Blaze | Users.Users>
 
 describe("Bot", () => {
   it.effect("gives each kind to its handler with a delivery of that kind, and the rest to orElse", () =>

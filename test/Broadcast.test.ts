@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Option, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, PlatformError, Sink, Stdio, Stream } from "effect"
 import { Blaze, Broadcast, Ids, Outgoing, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -161,5 +161,56 @@ describe("Broadcast", () => {
         )
       )
     )
+  )
+})
+
+describe("Broadcast.progressBar", () => {
+  const shown = Effect.fnUntraced(function* (isTerminal: boolean, ...all: ReadonlyArray<Broadcast.Progress>) {
+    let text = ""
+    const stdio = Stdio.layerTest({
+      stderrIsTerminal: Effect.succeed(isTerminal),
+      stderr: () => Sink.forEach((chunk: string | Uint8Array) => Effect.sync(() => void (text += String(chunk))))
+    })
+    yield* Effect.provide(
+      Effect.forEach(all, (progress) => Broadcast.progressBar(progress)),
+      stdio
+    )
+    return text
+  })
+  const at = (accepted: number, total?: number): Broadcast.Progress => ({
+    accepted,
+    refused: 2,
+    perSecond: 120.4,
+    total: Option.fromUndefinedOr(total),
+    remaining: Option.map(Option.fromUndefinedOr(total), (total) => Duration.seconds((total - accepted - 2) / 120.4))
+  })
+
+  it.effect("is a bar that is drawn anew at a terminal, and ends its line when all is done", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(
+        yield* shown(true, at(998, 2000), at(1998, 2000)),
+        "\r[############------------] 50 %, 998 sent, 2 refused, 120 a second, 9 s left\u001b[K" +
+          "\r[########################] 100 %, 1998 sent, 2 refused, 120 a second\u001b[K\n"
+      )
+      assert.include(yield* shown(true, at(998, 100_000)), "14 min left")
+      assert.include(yield* shown(true, { ...at(0, 0), refused: 0 }), "] 100 %")
+    })
+  )
+
+  it.effect("is a line each time where there is no terminal, or no total", () =>
+    Effect.gen(function* () {
+      const line = "998 sent, 2 refused, 120 a second\n"
+      assert.strictEqual(yield* shown(false, at(998, 2000)), line)
+      assert.strictEqual(yield* shown(true, at(998), at(998)), line + line)
+    })
+  )
+
+  it.effect("that cannot be written loses nothing else", () =>
+    Effect.gen(function* () {
+      const broken = Stdio.layerTest({
+        stderr: () => Sink.fail(PlatformError.badArgument({ module: "Stdio", method: "stderr" }))
+      })
+      yield* Effect.provide(Broadcast.progressBar(at(1)), broken)
+    })
   )
 })

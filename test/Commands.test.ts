@@ -204,3 +204,10 @@ it("a command knows its arguments and what it may fail with", () => {
   ) => Effect.Effect<unknown, RangeError | { readonly reason: unknown }, never> = handler
   assert.isFunction(typed)
 })
+
+it("commands that are written where they are the orElse of a match fail with and need what they do elsewhere", () => {
+  const fails = Commands.command("x", {}, () => Effect.fail(new RangeError()))
+  const handler = Bot.match({ Snapshot: () => Effect.void, orElse: Commands.make([fails, price]) })
+  const typed: Bot.Handler<RangeError | { readonly reason: unknown }> = handler
+  assert.isFunction(typed)
+})

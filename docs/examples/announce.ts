@@ -1,25 +1,20 @@
-// Writes to everybody in a file, one user id a line. Start it again after a crash: nobody gets it twice.
-// BLAZE_KEYSTORE; node announce.ts USERS "campaign" "text"
+// Writes to everybody in a file, one user id a line: node announce.ts USERS "campaign" "text". BLAZE_KEYSTORE has the bot.
+// Start it again after a crash: nobody gets it twice.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, FileSystem, Layer, Schema, Stream } from "effect"
+import { Effect, FileSystem, Layer, Schema, Stream } from "effect"
 import { Broadcast, Ids } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 
-export const announce = Effect.fnUntraced(function* (file: string, campaign: string, text: string) {
+export const announce = Effect.fnUntraced(function* (file: string, key: string, text: string) {
   const users = (yield* FileSystem.FileSystem).stream(file).pipe(
     Stream.decodeText(),
     Stream.splitLines,
     Stream.filter((line) => line.trim() !== ""),
     Stream.mapEffect((line) => Schema.decodeEffect(Ids.UserId)(line.trim()))
   )
-  const onProgress = ({ accepted, refused }: Broadcast.Progress) => Console.log(`${accepted} sent, ${refused} refused`)
-  return yield* users.pipe(Broadcast.run(() => text, { key: campaign, onProgress }))
+  return yield* users.pipe(Broadcast.run(() => text, { key, onProgress: Broadcast.progressBar }))
 })
 
-if (import.meta.main) {
-  const [file = "", campaign = "", text = ""] = process.argv.slice(2)
-  announce(file, campaign, text).pipe(
-    Effect.provide(Layer.merge(NodeBlaze.layerConfig, NodeServices.layer)),
-    NodeRuntime.runMain
-  )
-}
+const [file = "", key = "", text = ""] = process.argv.slice(2)
+const services = Layer.merge(NodeBlaze.layerSenderConfig, NodeServices.layer)
+if (import.meta.main) announce(file, key, text).pipe(Effect.provide(services), NodeRuntime.runMain)

@@ -93,6 +93,31 @@ export const layerConfig: Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeE
 ).pipe(Layer.provide(layerEnvironment))
 
 /**
+ * A bot that only sends, over REST: it opens no connection, and takes no message from the bot that listens. For jobs, scripts and
+ * announcements.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSender = (
+  signer: Blaze.SignerLayer
+): Layer.Layer<Exclude<Blaze.Services, Blaze.Blaze> | MixinApi.MixinApi, BlazeError.BlazeError> =>
+  Layer.fresh(Blaze.layerSender.pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, layerHttp]))).pipe(
+    Layer.provide(layerTools)
+  )
+
+/**
+ * A bot that only sends, set up from the environment as `layerConfig` is.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSenderConfig: Layer.Layer<
+  Exclude<Blaze.Services, Blaze.Blaze> | MixinApi.MixinApi,
+  BlazeError.BlazeError
+> = layerSender(Signer.layerConfig).pipe(Layer.provide(layerEnvironment))
+
+/**
  * The raw wire and the REST API, set up from the environment as `layerConfig` is.
  *
  * @category layers

@@ -13,6 +13,7 @@ const order = [
   "Commands",
   "Broadcast",
   "Blaze",
+  "Sending",
   "Sender",
   "Quota",
   "Keyed",

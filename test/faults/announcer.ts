@@ -72,5 +72,5 @@ if (process.env["BARE"] === "1") await bare()
 else {
   // The quota counts as always, and does not hold this to Mixin's 100 000 messages a minute.
   const unbounded = Settings.layer({ quotaMessages: 1_000_000_000 })
-  ours.pipe(Effect.provide(NodeBlaze.layerConfig.pipe(Layer.provide(unbounded))), NodeRuntime.runMain)
+  ours.pipe(Effect.provide(NodeBlaze.layerSenderConfig.pipe(Layer.provide(unbounded))), NodeRuntime.runMain)
 }

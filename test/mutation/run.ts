@@ -29,7 +29,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["Session", "Connection"],
     ["Acks", "Bot"]
   ],
-  "internal/Sender": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
+  "internal/Sending": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
   "internal/Ledger": [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
   "internal/Connection": [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
   Reconnect: [["Reconnect", "defaults"]],

@@ -47,7 +47,7 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "3: an answer has a random id",
-    "internal/Sender.ts",
+    "internal/Sending.ts",
     `derive(["answer", message.id, conversationId, ...said])`,
     "newId"
   ),

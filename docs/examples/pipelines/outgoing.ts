@@ -1,6 +1,6 @@
 // What is to be sent, as a stream: a result for each. With ids it may be run again, and sends nothing twice.
 import type { Stream } from "effect"
-import { Blaze } from "effect-blaze"
+import { Sender } from "effect-blaze"
 
-export const outgoing = <E>(messages: Stream.Stream<Blaze.OutgoingMessage, E>) =>
-  messages.pipe(Blaze.sendAll({ concurrency: 32 }))
+export const outgoing = <E>(messages: Stream.Stream<Sender.OutgoingMessage, E>) =>
+  messages.pipe(Sender.sendAll({ concurrency: 32 }))

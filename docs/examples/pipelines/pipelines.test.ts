@@ -44,7 +44,7 @@ const diary = (takes = 0) => {
 
 const deliveriesOf = Effect.map(Blaze.Blaze, ({ deliveries }) => deliveries)
 
-const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) =>
+const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Services | BlazeTest.Server>) =>
   it.effect(name, () => Effect.provide(body, BlazeTest.layer))
 
 describe("the pipelines of the docs", () => {

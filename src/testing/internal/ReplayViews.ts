@@ -27,7 +27,7 @@ import * as Message from "../../Message.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Outgoing from "../../Outgoing.ts"
 import * as Quota from "../../Quota.ts"
-import * as Sender from "../../internal/Sender.ts"
+import * as Sending from "../../internal/Sending.ts"
 import * as Signer from "../../Signer.ts"
 import * as Users from "../../Users.ts"
 import * as Meter from "../../internal/Meter.ts"
@@ -78,10 +78,10 @@ const everywhere: Conversations.Conversations["Service"] = {
 const asksNobody = Effect.die(new Error("A replay asks nobody."))
 
 const makeSender = (botId: Ids.UserId) =>
-  Sender.make.pipe(
+  Sending.make.pipe(
     Effect.provide(
       Layer.mergeAll(
-        Layer.succeed(Sender.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
+        Layer.succeed(Sending.Transport, { ready: Effect.void, sendNow: () => Effect.void }),
         Layer.succeed(Conversations.Conversations, everywhere),
         Layer.effect(
           MixinApi.MixinApi,

@@ -27,6 +27,7 @@ import * as Conversations from "../Conversations.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
+import * as Sender from "../Sender.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -46,7 +47,7 @@ export class Transport extends Context.Service<
     /** Sends the params of a `CREATE_MESSAGE`, or fails at once when nothing can be sent now. */
     readonly sendNow: (params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
   }
->()("effect-blaze/Sender/Transport") {}
+>()("effect-blaze/Sending/Transport") {}
 
 /**
  * Over the socket.
@@ -64,6 +65,20 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
 )
 
 /**
+ * Over REST, a request for each message; there is nothing to wait for.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
+  Transport,
+  Effect.map(MixinApi.MixinApi, ({ request }) => ({
+    ready: Effect.void,
+    sendNow: (params) => request(Endpoint.messages, { payload: [params as { readonly [field: string]: unknown }] })
+  }))
+)
+
+/**
  * One message of several.
  *
  * @category models
@@ -76,34 +91,38 @@ interface BatchMessage {
 }
 
 /**
- * @category models
+ * @category services
  * @since 0.1.0
  */
-export interface Sender {
-  /** Sends, and waits until the server has it. */
-  readonly send: (
-    to: Delivery.Recipient,
-    content: Outgoing.Content,
-    id: Ids.MessageId | undefined
-  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-  /** Sends with an id that is derived from the message, the recipient and the content or key. */
-  readonly answer: (
-    message: Message.Message,
-    to: Delivery.Recipient,
-    content: Outgoing.Content,
-    options: Delivery.AnswerOptions | undefined
-  ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-  /** Sends several over REST, in one request that Mixin takes or refuses whole. */
-  readonly sendBatch: (messages: ReadonlyArray<BatchMessage>) => Effect.Effect<void, BlazeError.BlazeError>
-  /** Sends params as they are, once; gives the `data` of the answer. */
-  readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
-  /** The conversation that a message to somebody goes to. */
-  readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
-  /** An id that follows from the bot and some texts. */
-  readonly deriveFor: (...parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
-  /** A UUID for a side effect of a message, the same in every run. */
-  readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
-}
+export class Sending extends Context.Service<
+  Sending,
+  {
+    /** Sends, and waits until the server has it. */
+    readonly send: (
+      to: Delivery.Recipient,
+      content: Outgoing.Content,
+      id: Ids.MessageId | undefined
+    ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** Sends with an id that is derived from the message, the recipient and the content or key. */
+    readonly answer: (
+      message: Message.Message,
+      to: Delivery.Recipient,
+      content: Outgoing.Content,
+      options: Delivery.AnswerOptions | undefined
+    ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** Sends several over REST, in one request that Mixin takes or refuses whole. */
+    readonly sendBatch: (messages: ReadonlyArray<BatchMessage>) => Effect.Effect<void, BlazeError.BlazeError>
+    /** Sends params as they are, once; gives the `data` of the answer. */
+    readonly post: (kind: Quota.Kind, params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    /** The conversation that a message to somebody goes to. */
+    readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
+    /** An id that follows from the bot and some texts. */
+    readonly deriveFor: (...parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>
+    /** A UUID for a side effect of a message, the same in every run. */
+    readonly derive: (message: Message.Message, name: string) => Effect.Effect<Ids.MessageId>
+  }
+>()("effect-blaze/Sending") {}
+type Service = Sending["Service"]
 
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
@@ -136,7 +155,7 @@ const tooLarge = BlazeError.make(
 
 /** Several messages in one request, and again until Mixin has said what comes of them. */
 const makeSendBatch = Effect.fnUntraced(function* (
-  conversationOf: Sender["conversationOf"],
+  conversationOf: Service["conversationOf"],
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
   { counted, withinQuota }: Metered,
   settings: Settings.Checked
@@ -213,7 +232,7 @@ type Metered = Effect.Success<typeof makeMetered>
  * @since 0.1.0
  */
 export const make: Effect.Effect<
-  Sender,
+  Service,
   BlazeError.BlazeError,
   | Transport
   | Quota.Quota
@@ -236,7 +255,7 @@ export const make: Effect.Effect<
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
 
   // In this order: what waits for a connection must not use the quota of one minute and be sent in another.
-  const post: Sender["post"] = (kind, params) =>
+  const post: Service["post"] = (kind, params) =>
     Effect.andThen(
       ready,
       metered.withinQuota(kind, 1, () => sendNow(params))
@@ -292,3 +311,28 @@ export const make: Effect.Effect<
     derive: (message, name) => derive(["derive", message.id, name])
   }
 })
+
+/**
+ * For the bot's own rooms, and as programs see it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Sending | Sender.Sender,
+  BlazeError.BlazeError,
+  Effect.Services<typeof make>
+> = Layer.effectContext(
+  Effect.map(Effect.all({ sending: make, signer: Signer.Signer }), ({ sending, signer }) =>
+    Context.empty().pipe(
+      Context.add(Sending, sending),
+      Context.add(Sender.Sender, {
+        userId: signer.userId,
+        send: (to, content, options) => sending.send(to, content, options?.id),
+        sendBatch: sending.sendBatch,
+        conversationOf: sending.conversationOf,
+        derive: sending.deriveFor
+      })
+    )
+  )
+)
