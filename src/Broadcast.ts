@@ -229,16 +229,21 @@ export const run =
       const note = (outcome: Outcome) => {
         if (outcome._tag === "Accepted") {
           accepted++
-          return Effect.void
+          return []
         }
         refused++
-        return Effect.logWarning(`The announcement was refused for user ${outcome.userId}. ${outcome.error.message}`)
+        return [`The announcement was refused for user ${outcome.userId}. ${outcome.error.message}`]
       }
       const tell = Effect.suspend(() => options.onProgress?.(progress()) ?? Effect.void)
       yield* users.pipe(
         sendAll(content, options),
         Stream.grouped(reportEvery),
-        Stream.runForEach((outcomes) => Effect.andThen(Effect.forEach(outcomes, note, { discard: true }), tell))
+        Stream.runForEach((outcomes) =>
+          Effect.andThen(
+            Effect.forEach(outcomes.flatMap(note), (line) => Effect.logWarning(line), { discard: true }),
+            tell
+          )
+        )
       )
       return progress()
     })

@@ -273,6 +273,12 @@ export const Attachment = Schema.Struct({
 /** @since 0.1.0 */
 export type Attachment = typeof Attachment.Type
 
+// What is in it has been looked at where it was made, and a hundred of them are a request.
+const anyFields = Schema.declare(
+  (value): value is { readonly [field: string]: unknown } =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+)
+
 const seconds = Schema.Struct({ duration: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)) })
 
 /** How many messages one request may acknowledge. Source: the official documentation. */
@@ -298,7 +304,7 @@ export const acknowledge = post("/acknowledgements", Schema.Array(Envelope.Ackno
  * @category endpoints
  * @since 0.1.0
  */
-export const messages = post("/messages", Schema.Array(Schema.Record(Schema.String, Schema.Unknown)))
+export const messages = post("/messages", Schema.Array(anyFields))
 
 /**
  * `GET /me`: the bot itself.

@@ -83,14 +83,7 @@ export const list = (ids: Iterable<MessageId>): string => {
   return `${all.slice(0, maximumListed).join(", ")}${more}`
 }
 
-const encoder = new TextEncoder()
-
-const nameUuid = Effect.fnUntraced(function* (name: string) {
-  const digest = yield* Digest.Digest
-  return Uuid.fromBytes(yield* digest.digest(Digest.md5, encoder.encode(name)), 3)
-})
-
-const fold = (a: string, b: string) => nameUuid(a < b ? a + b : b + a)
+const fold = (a: string, b: string) => Effect.flatMap(Digest.Digest, (digest) => Uuid.fold(digest, a, b))
 
 /**
  * The id of the conversation between two users, the same whichever of them asks.

@@ -127,7 +127,7 @@ type Service = Sending["Service"]
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
   const contactOf = (user: Ids.UserId) =>
-    Effect.provideService(Ids.contactConversation(userId, Branded.userId(Ids.toLowerCase(user))), Digest.Digest, digest)
+    Effect.map(Uuid.fold(digest, userId, Ids.toLowerCase(user)), Branded.conversationId)
   return {
     conversationOf: (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
       "conversation" in to
@@ -153,6 +153,9 @@ const tooLarge = BlazeError.make(
   })
 )
 
+/** More characters than a message has as JSON besides its data. */
+const maximumEnvelope = 512
+
 /** Several messages in one request, and again until Mixin has said what comes of them. */
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Service["conversationOf"],
@@ -163,21 +166,29 @@ const makeSendBatch = Effect.fnUntraced(function* (
   const api = yield* MixinApi.MixinApi
   const { userId: botId } = yield* Signer.Signer
 
-  const paramsOf = Effect.fnUntraced(function* ({ content, id, to }: BatchMessage) {
+  const paramsOf = ({ content, id, to }: BatchMessage) => {
     const outgoing = Outgoing.fromContent(content)
-    const conversationId = yield* conversationOf(to)
-    const messageId = yield* partId(id, outgoing.part, derive)
-    return yield* Effect.fromResult(
-      Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
+    return Effect.flatMap(conversationOf(to), (conversationId) =>
+      Effect.flatMap(partId(id, outgoing.part, derive), (messageId) =>
+        Effect.fromResult(
+          Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
+        )
+      )
     )
-  })
+  }
+
+  const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) => {
+    const limit = Outgoing.maximumRequestSize - 1024
+    const atMost = payload.reduce((sum, { data_base64 }) => sum + String(data_base64).length + maximumEnvelope, 0)
+    // Written twice only where it may matter.
+    return atMost > limit && JSON.stringify(payload).length > limit
+  }
 
   return Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
   ): Effect.fn.Return<void, BlazeError.BlazeError> {
     const payload = yield* Effect.forEach(messages, paramsOf)
-    const size = payload.reduce((sum, params) => sum + JSON.stringify(params).length, 0)
-    if (messages.length > Endpoint.maximumMessages || size > Outgoing.maximumRequestSize - 1024) return yield* tooLarge
+    if (messages.length > Endpoint.maximumMessages || isTooLarge(payload)) return yield* tooLarge
     const attempt = counted(
       messages.length,
       withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))

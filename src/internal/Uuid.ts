@@ -96,3 +96,13 @@ export const derive = (digest: Digest.Digest["Service"], parts: ReadonlyArray<st
   const hashed = digest.digest(Digest.sha1, bytes.subarray(0, namespace.length + written))
   return Effect.map(hashed, (hash) => fromBytes(hash, 5))
 }
+
+/**
+ * The version 3 UUID of two texts, whichever comes first: MD5 of the smaller and the larger one, without a namespace. Source: every
+ * official client.
+ *
+ * @category derived ids
+ * @since 0.1.0
+ */
+export const fold = (digest: Digest.Digest["Service"], a: string, b: string): Effect.Effect<string> =>
+  Effect.map(digest.digest(Digest.md5, encoder.encode(a < b ? a + b : b + a)), (hash) => fromBytes(hash, 3))
