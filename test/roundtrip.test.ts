@@ -363,7 +363,7 @@ describe("what Outgoing makes", () => {
         const { category, fields, payload } = sampleOf(made)
         for (const message of readings(category, payload)) assert.deepStrictEqual(fieldsOf(message), fields)
       },
-      drawn(40)
+      drawn(25)
     )
   }
 
@@ -379,7 +379,7 @@ describe("what Outgoing makes", () => {
       assert.strictEqual(Buffer.from(String(sent["data_base64"]), "base64url").toString("base64"), data)
       assert.strictEqual(sent["quote_message_id"], quoted)
     },
-    drawn(100)
+    drawn(60)
   )
 
   it.prop(
@@ -397,7 +397,7 @@ describe("what Outgoing makes", () => {
       const { expire_in = 0, quote_message_id, silent: isSilent = false } = paramsOf(outgoing)
       assert.deepStrictEqual({ quotedMessageId: quote_message_id, silent: isSilent, expireIn: expire_in }, options)
     },
-    drawn(40)
+    drawn(25)
   )
 
   const notConstructors = ["fromContent", "maximumRequestSize", "mention", "split", "toParams"]
@@ -424,7 +424,7 @@ describe("split", () => {
       }
       assert.strictEqual(rest.trim(), "")
     },
-    drawn(120)
+    drawn(70)
   )
 })
 
@@ -439,7 +439,7 @@ describe("every kind of message", () => {
           assert.deepStrictEqual(Buffer.from(message.bytes), Buffer.from(payload))
         }
       },
-      drawn(40)
+      drawn(25)
     )
   }
 
@@ -492,7 +492,7 @@ describe("what people do", () => {
           )
         }
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(12, 12)
+    drawn(7, 12)
   )
 
   it.effect.prop(
@@ -534,7 +534,7 @@ describe("what people do", () => {
           all.filter(([fields]) => Reflect.get(fields, "_tag") === kind)
         for (const kind of ["Recall", "GroupEvent"]) assert.deepStrictEqual(only(kind, said), only(kind, expected))
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(8, 12)
+    drawn(5, 12)
   )
 
   it.effect.prop(
@@ -554,7 +554,7 @@ describe("what people do", () => {
         )
         if (trace !== undefined) assert.deepStrictEqual(message.traceId, Option.some(trace.read))
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(10, 30)
+    drawn(6, 30)
   )
 
   it.effect.prop(
@@ -578,7 +578,7 @@ describe("what people do", () => {
         yield* gets(2)
         assert.deepStrictEqual(got.slice(1).map(fieldsOf), [{ _tag: "Text", text: text.toWellFormed() }])
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(8, 8)
+    drawn(5, 8)
   )
 
   it.effect.prop(
@@ -595,7 +595,7 @@ describe("what people do", () => {
           words.map(([, text]) => text.toWellFormed())
         )
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(6, 12)
+    drawn(5, 12)
   )
 })
 
@@ -691,7 +691,7 @@ describe("what nobody could mean", () => {
         assert.match(message.reason, /^a payload that is not JSON$|^the category /)
       }
     },
-    drawn(150)
+    drawn(80)
   )
 
   it.prop(
@@ -700,7 +700,7 @@ describe("what nobody could mean", () => {
     ([all]) => {
       for (const { category, payload } of all) for (const message of readings(category, payload)) readAll(message)
     },
-    drawn(100)
+    drawn(60)
   )
 
   it.prop(
@@ -726,7 +726,7 @@ describe("what nobody could mean", () => {
         if (!isSound) assert.strictEqual(none.bytes.length, 0)
       }
     },
-    drawn(120)
+    drawn(70)
   )
 
   it.prop(
@@ -738,7 +738,7 @@ describe("what nobody could mean", () => {
       assert.strictEqual(decoded.success.message_id, id)
       for (const decode of decoders) readAll(Message.fromView(decoded.success, decode))
     },
-    drawn(120)
+    drawn(70)
   )
 
   it.effect.prop(
@@ -761,7 +761,7 @@ describe("what nobody could mean", () => {
         assert.strictEqual(got.length, attacks.length + 1)
         assert.strictEqual(got.at(-1)?.id, last)
       }).pipe(Effect.provide(BlazeTest.layer)),
-    drawn(8, 12)
+    drawn(5, 12)
   )
 
   it("is Unknown with a short reason when it is nested as deep as a message can be long", () => {
@@ -828,7 +828,7 @@ describe("a link", () => {
       const pay = Button.pay({ label: "Pay", ...given, returnTo })
       assert.deepStrictEqual([pay.problem, pay.action], [undefined, Result.getOrThrow(today)])
     },
-    drawn(100, 30)
+    drawn(60, 30)
   )
 
   it.prop(
@@ -844,7 +844,7 @@ describe("a link", () => {
         Object.entries(expected).map(([name, value]) => [name, value.toWellFormed()])
       )
     },
-    drawn(100)
+    drawn(60)
   )
 
   it.prop(
@@ -859,7 +859,7 @@ describe("a link", () => {
         [`/${id}`, `/${id}`, `/${id}`]
       )
     },
-    drawn(100)
+    drawn(60)
   )
 })
 
@@ -874,6 +874,6 @@ describe("an address", () => {
       const card = Outgoing.card({ title: "t", description: "", iconUrl: "https://example.com/i.png", action: given })
       assert.strictEqual(card.problem === undefined, isOne || /^input:\s*\S/.test(given))
     },
-    drawn(300, 4)
+    drawn(150, 4)
   )
 })
