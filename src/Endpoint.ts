@@ -14,12 +14,15 @@ import * as Ids from "./Ids.ts"
 import * as Fields from "./internal/Fields.ts"
 import * as PathTemplate from "./internal/PathTemplate.ts"
 
-/** The names in a path: `"id"` for `"/users/:id"`. */
-type Parameter<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`
-  ? Name | Parameter<`/${Rest}`>
-  : Path extends `${string}:${infer Name}`
-    ? Name
-    : never
+/** The name that a text begins with: up to the next segment of a path, or parameter of a query. */
+type Name<Text extends string> = Text extends `${infer Head}/${string}`
+  ? Name<Head>
+  : Text extends `${infer Head}&${string}`
+    ? Head
+    : Text
+
+/** The names in a path and its query: `"id"` for `"/users/:id"`. */
+type Parameter<Path extends string> = Path extends `${string}:${infer Rest}` ? Name<Rest> | Parameter<Rest> : never
 
 /**
  * What a request needs: the parameters of its path, and what it carries.
@@ -40,7 +43,7 @@ export type Input<Path extends string, Payload> = ([Parameter<Path>] extends [ne
  */
 export interface Endpoint<Path extends string = string, Payload = unknown, Data = unknown> {
   readonly method: "GET" | "POST"
-  /** The path, where `:name` stands for a parameter. */
+  /** The path, with its query, where `:name` stands for a parameter. */
   readonly path: Path
   readonly payload: Schema.Codec<Payload, unknown> | undefined
   readonly data: Schema.Codec<Data, unknown> | undefined
@@ -345,6 +348,46 @@ export const search = get("/search/:query", User)
  * @since 0.1.0
  */
 export const friends = get("/friends", Schema.Array(User))
+
+/**
+ * A transfer in Safe, as the ledger has it. Its amount has a sign: what the bot has paid is less than nothing. What made it happen once, the
+ * `trace` of a payment link say, is its `request_id`, which some sources call `trace_id`; the memo is in hexadecimal.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const SafeSnapshot = Schema.Struct({
+  snapshot_id: Schema.NonEmptyString,
+  type: text,
+  asset_id: Schema.NonEmptyString,
+  amount: Fields.Decimal.pipe(Schema.decodeTo(Schema.BigDecimalFromString)),
+  user_id: text,
+  opponent_id: Fields.salvaged(Ids.UserId),
+  request_id: text,
+  trace_id: text,
+  transaction_hash: text,
+  memo: text,
+  created_at: Schema.NonEmptyString
+})
+/** @since 0.1.0 */
+export type SafeSnapshot = typeof SafeSnapshot.Type
+
+/**
+ * `GET /safe/snapshots`: up to 500 transfers from a time on, the oldest first. The time is the `created_at` of the last one that is known;
+ * whether that comes again is not documented, so go by the `snapshot_id`.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const safeSnapshots = get("/safe/snapshots?order=ASC&limit=:limit&offset=:offset", Schema.Array(SafeSnapshot))
+
+/**
+ * `GET /safe/snapshots/:id`.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const safeSnapshot = get("/safe/snapshots/:id", SafeSnapshot)
 
 /**
  * `GET /conversations/:id`.

@@ -317,13 +317,10 @@ export class Card extends Base {
   }
 }
 
-// Numbers of such length are nobody's balance, and an exponent would make one that fills the memory.
-const decimal = /^[+-]?\d{1,64}(?:\.\d{1,64})?$/
-
 const SnapshotPayload = Schema.Struct({
   snapshot_id: Schema.NonEmptyString,
   asset_id: Schema.NonEmptyString,
-  amount: Schema.String.check(Schema.isPattern(decimal)),
+  amount: Fields.Decimal,
   opponent_id: Fields.salvaged(Ids.UserId),
   counter_user_id: Fields.salvaged(Ids.UserId),
   trace_id: Fields.salvaged(Schema.NonEmptyString),

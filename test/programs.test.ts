@@ -5,6 +5,7 @@ import { Effect, FileSystem, Layer } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { createServer } from "node:net"
+import * as Wallet from "./faults/wallet.ts"
 import { eventually, listen, outcome, program } from "./support.ts"
 
 const platform = Layer.mergeAll(NodeServices.layer, LocalServer.layer(), FetchHttpClient.layer)
@@ -84,6 +85,21 @@ describe("the examples", () => {
       const second = yield* program("docs/examples/relay.ts", variables)
       yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "here"))
       yield* second.kill(interrupt)
+      assert.isTrue(yield* acknowledgedAll(bot))
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it.live("docs/examples/payout.ts pays through a wallet, answers and acknowledges", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      const wallet = yield* Wallet.make
+      const asset = "4d8c508b-91c5-375b-92b0-ee702ed2dac5"
+      yield* alice.pay({ asset, amount: "2.50" })
+      const process = yield* program("docs/examples/payout.ts", { ...environment, WALLET: wallet.url })
+      yield* eventually(Effect.map(alice.reads, (texts) => texts.join() === "You get your 2.5 back."))
+      const paid = [...wallet.paid.values()].map((body) => JSON.parse(body))
+      assert.deepStrictEqual(paid, [{ to: alice.userId, asset, amount: "2.5" }])
+      yield* process.kill(interrupt)
       assert.isTrue(yield* acknowledgedAll(bot))
     }).pipe(Effect.scoped, Effect.provide(platform))
   )

@@ -41,6 +41,14 @@ export const FiniteOrText = Schema.Union([
 ])
 
 /**
+ * A decimal number as text. One of a greater length is nobody's balance, and an exponent would make one that fills the memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Decimal = Schema.String.check(Schema.isPattern(/^[+-]?\d{1,64}(?:\.\d{1,64})?$/))
+
+/**
  * A view, with the schemas of its ids, texts, flags and counts.
  *
  * @category models

@@ -156,6 +156,13 @@ const tooLarge = BlazeError.make(
 /** More characters than a message has as JSON besides its data. */
 const maximumEnvelope = 512
 
+const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) => {
+  const limit = Outgoing.maximumRequestSize - 1024
+  const atMost = payload.reduce((sum, { data_base64 }) => sum + String(data_base64).length + maximumEnvelope, 0)
+  // Written twice only where it may matter.
+  return atMost > limit && JSON.stringify(payload).length > limit
+}
+
 /** Several messages in one request, and again until Mixin has said what comes of them. */
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Service["conversationOf"],
@@ -175,13 +182,6 @@ const makeSendBatch = Effect.fnUntraced(function* (
         )
       )
     )
-  }
-
-  const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) => {
-    const limit = Outgoing.maximumRequestSize - 1024
-    const atMost = payload.reduce((sum, { data_base64 }) => sum + String(data_base64).length + maximumEnvelope, 0)
-    // Written twice only where it may matter.
-    return atMost > limit && JSON.stringify(payload).length > limit
   }
 
   return Effect.fnUntraced(function* (

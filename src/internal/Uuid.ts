@@ -13,13 +13,8 @@ const encoder = new TextEncoder()
 
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 
-/**
- * A UUID of a version from its bytes.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const fromBytes = (digest: Uint8Array, version: number): string => {
+/** A UUID of a version from its bytes. */
+const fromBytes = (digest: Uint8Array, version: number): string => {
   let id = ""
   for (let index = 0; index < 16; index++) {
     let byte = digest[index]!

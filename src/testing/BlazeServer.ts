@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as BigDecimal from "effect/BigDecimal"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -37,6 +38,7 @@ import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
+import * as Payments from "./internal/Payments.ts"
 import * as Profiles from "./internal/Profiles.ts"
 import * as RestApi from "./internal/RestApi.ts"
 import * as RestRules from "./internal/RestRules.ts"
@@ -209,7 +211,7 @@ export interface Person {
    * button.
    */
   readonly tap: (label: string) => Effect.Effect<string>
-  /** Pays the bot, which is told so. */
+  /** Pays the bot, which is told so, and finds it in `GET /safe/snapshots`. */
   readonly pay: (payment: {
     readonly asset: string
     readonly amount: string
@@ -1049,6 +1051,7 @@ const findButton = (received: ReadonlyArray<Received>, label: string) => {
 const makeDoings = (
   person: PersonState,
   contact: Ids.ConversationId,
+  payments: Payments.Payments,
   say: Person["say"],
   conversations: Conversations,
   notify: BlazeServer["Service"]["notify"],
@@ -1072,17 +1075,20 @@ const makeDoings = (
     pay: Effect.fnUntraced(function* ({ amount, asset, memo = "", trace }) {
       conversations.open(contact, person.bot, "CONTACT", person.userId, [person])
       const id = yield* derive("payment", person.userId, String(person.said++))
-      const payload = {
-        type: "snapshot",
+      const payment = {
         snapshot_id: id,
-        user_id: person.bot.account.userId,
         opponent_id: person.userId,
         transaction_hash: "",
         asset_id: asset,
-        amount,
         trace_id: trace ?? id,
         memo: Hex.encode(memo)
       }
+      const payload = { type: "snapshot", user_id: person.bot.account.userId, amount, ...payment }
+      payments.record(person.bot, {
+        ...payment,
+        amount: BigDecimal.fromStringUnsafe(amount),
+        request_id: payment.trace_id
+      })
       return yield* notify(person.bot.account, {
         category: "SYSTEM_SAFE_SNAPSHOT",
         conversationId: contact,
@@ -1160,6 +1166,7 @@ const makeSpeak =
 
 const makeUser = (
   registry: Registry,
+  payments: Payments.Payments,
   conversations: Conversations,
   ids: NewIds,
   enqueue: Enqueue,
@@ -1201,7 +1208,7 @@ const makeUser = (
         for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
       }),
-      ...makeDoings(person, contact, say, conversations, notify, ids.derive)
+      ...makeDoings(person, contact, payments, say, conversations, notify, ids.derive)
     }
     return result
   })
@@ -1430,6 +1437,7 @@ const make = Effect.gen(function* () {
   const faults = makeFaults()
   const registry = makeRegistry()
   const ids = yield* makeNewIds
+  const payments = Payments.make(time.timestamp)
 
   const pushView = makePushView(codec, faults, ids.uuid)
   const receipts = makeReceipts(time, publish, pushView)
@@ -1460,7 +1468,7 @@ const make = Effect.gen(function* () {
   const makeBotWith = yield* makeRegister(registry, ids.uuid)
 
   const face: Face.Face = {
-    ...makeFace(registry, faults, publish, connect, rules),
+    ...makeFace(registry, faults, publish, connect, [...rules, ...payments.rules]),
     setOrigin: (url) => void (origin = url),
     listen: (listener) => void listeners.push(listener)
   }
@@ -1472,6 +1480,7 @@ const make = Effect.gen(function* () {
       botById: (userId) => Option.map(Option.fromNullishOr(registry.bots.get(userId)), ({ account }) => account),
       user: makeUser(
         registry,
+        payments,
         conversations,
         ids,
         enqueue,

@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { keystoreOf2023 } from "./keystores.ts"
 import type { Report as BotReport } from "./bot.ts"
+import type { Report as LedgerReport } from "./ledger.ts"
 import type { Report as RestReport } from "./rest.ts"
 
 const end = (child: ChildProcess) =>
@@ -132,6 +133,26 @@ it.live("the official client reads its profile and acknowledges over REST", () =
     ])
     assert.deepStrictEqual(yield* bot.acknowledged, [ids])
     assert.deepStrictEqual(yield* bot.pending, [])
+  }).pipe(Effect.provide(LocalServer.layer()))
+)
+
+it.live("the official client reads from the ledger what it was paid", () =>
+  Effect.gen(function* () {
+    const server = yield* BlazeServer.BlazeServer
+    const local = yield* LocalServer.LocalServer
+    const bot = yield* server.makeBot
+    const alice = yield* server.user(bot, "alice")
+    const [asset, other, trace] = [randomUUID(), randomUUID(), randomUUID()]
+    yield* alice.pay({ asset, amount: "2.50", memo: "tea", trace })
+    yield* alice.pay({ asset: other, amount: "1" })
+
+    const until = new Date(server.now() + 60_000).toISOString()
+    const reports = yield* run<LedgerReport>("ledger.ts", local.environment(bot), [asset, until])
+    const [report] = yield* eventually(reports, (all) => all.length > 0)
+    assert(report?._tag === "Ledger", JSON.stringify(report))
+    assert.deepStrictEqual(report.list, [report.one])
+    const expected = { user_id: bot.userId, opponent_id: alice.userId, asset_id: asset, amount: "2.5", trace_id: trace }
+    assert.deepInclude(report.one, { ...expected, memo: Buffer.from("tea").toString("hex") })
   }).pipe(Effect.provide(LocalServer.layer()))
 )
 

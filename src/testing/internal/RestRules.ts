@@ -55,7 +55,8 @@ const isEncoded = (value: string) => {
 }
 
 /**
- * A rule. `refuse` makes the error of a payload that has not the form of the endpoint's, given the field that has not.
+ * A rule. `refuse` makes the error of a payload that has not the form of the endpoint's, given the field that has not. What a request asks for
+ * in its query may be more, or less, than what the endpoint names.
  *
  * @category constructors
  * @since 0.1.0
@@ -63,16 +64,22 @@ const isEncoded = (value: string) => {
 export const make = <Bot, Path extends string, Payload, Data>(
   endpoint: Endpoint.Endpoint<Path, Payload, Data>,
   refuse: (field: string) => Envelope.ErrorBody,
-  serve: (bot: Bot, input: Endpoint.Input<Path, Payload>) => Result.Result<Data, Envelope.ErrorBody>
+  serve: (
+    bot: Bot,
+    input: Endpoint.Input<Path, Payload>,
+    query: URLSearchParams
+  ) => Result.Result<Data, Envelope.ErrorBody>
 ): Rule<Bot> => {
-  const { data, method, path, payload } = endpoint
+  const { data, method, payload } = endpoint
+  const [path = ""] = endpoint.path.split("?")
   const names = PathTemplate.names(path)
   const pattern = new RegExp(`^${PathTemplate.fill(path, () => "([^/]+)")}$`)
   const decode = payload === undefined ? undefined : Schema.decodeUnknownResult(payload)
   const encode = data === undefined ? undefined : Schema.encodeSync(data)
   return (bot, request) => {
     if (request.method !== method) return undefined
-    const values = pattern.exec(request.uri.split("?")[0]!)
+    const [place = "", query] = request.uri.split("?")
+    const values = pattern.exec(place)
     if (values === null || !values.slice(1).every(isEncoded)) return undefined
     const decoded = decode?.(request.payload)
     if (decoded !== undefined && Result.isFailure(decoded)) {
@@ -82,7 +89,7 @@ export const make = <Bot, Path extends string, Payload, Data>(
       path: Object.fromEntries(names.map((name, index) => [name, decodeURIComponent(values[index + 1]!)])),
       payload: decoded?.success
     }
-    const served = serve(bot, input as Endpoint.Input<Path, Payload>)
+    const served = serve(bot, input as Endpoint.Input<Path, Payload>, new URLSearchParams(query))
     return encode === undefined ? served : Result.map(served, (data) => encode(data))
   }
 }
