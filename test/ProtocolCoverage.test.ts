@@ -105,7 +105,7 @@ describe("the page of what is covered of the protocol", () => {
     const there = new Map<string, string>(
       Object.entries(Endpoint).flatMap(([name, value]) =>
         typeof value === "object" && "method" in value && "path" in value
-          ? [[`${value.method} ${value.path}`, name] as const]
+          ? [[`${value.method} ${value.path.split("?")[0]}`, name] as const]
           : []
       )
     )
