@@ -68,6 +68,7 @@ it.effect("a tap passes over cards that no phone can read", () =>
       }, Effect.orDie)
     )
     assert.strictEqual((yield* alice.received).length, 11)
+    assert.deepStrictEqual(yield* alice.buttons, ["a"])
     assert.strictEqual(yield* alice.tap("a"), "input:b")
   }).pipe(Effect.provide(BlazeTest.layer))
 )

@@ -194,6 +194,10 @@ export interface Person {
   readonly addBot: Effect.Effect<Ids.MessageId>
   /** Everything the bot has written to this person, which is read thereby. */
   readonly reads: Effect.Effect<ReadonlyArray<string>>
+  /** What the bot has written to this person and was not read before, which is read thereby: nothing, when nothing more was said. */
+  readonly unread: Effect.Effect<ReadonlyArray<string>>
+  /** The labels of the buttons that the bot has shown last. */
+  readonly buttons: Effect.Effect<ReadonlyArray<string>>
   /** By which others find and mention this person. */
   readonly identityNumber: string
   /** Everything the bot has sent to this person, of whatever kind. */
@@ -680,6 +684,8 @@ const makeReceipts = ({ now, timestamp }: Time, publish: Publish, pushView: Push
         else waiting.delivered = delivered
       }
     },
+    isRead: (person: PersonState, messageId: Ids.MessageId) =>
+      person.bot.sent.get(messageId)?.readers.has(person) === true,
     read: (person: PersonState, messageId: Ids.MessageId) => {
       const outgoing = person.bot.sent.get(messageId)
       if (outgoing === undefined || outgoing.readers.has(person)) return
@@ -1039,6 +1045,10 @@ const buttonsOf = ({ category, text }: Received): typeof Buttons.Type => {
   return Option.match(decodeCard(text), { onNone: () => [], onSome: ({ actions }) => actions })
 }
 
+/** The buttons of the newest message that has some. */
+const shownButtons = (received: ReadonlyArray<Received>): typeof Buttons.Type =>
+  received.map(buttonsOf).findLast((buttons) => buttons.length > 0) ?? []
+
 /** The newest button of a label among what somebody has got, and where it is. */
 const findButton = (received: ReadonlyArray<Received>, label: string) => {
   for (const message of received.toReversed()) {
@@ -1170,7 +1180,7 @@ const makeUser = (
   conversations: Conversations,
   ids: NewIds,
   enqueue: Enqueue,
-  { read }: Receipts,
+  { isRead, read }: Receipts,
   reaches: ReturnType<typeof makeReaches>
 ) => {
   const { people, users } = registry
@@ -1208,6 +1218,12 @@ const makeUser = (
         for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
       }),
+      unread: Effect.sync(() => {
+        const unread = person.received.filter(({ messageId }) => !isRead(person, messageId))
+        for (const { messageId } of unread) read(person, messageId)
+        return unread.map(({ text }) => text)
+      }),
+      buttons: Effect.sync(() => shownButtons(person.received).map(({ label }) => label)),
       ...makeDoings(person, contact, payments, say, conversations, notify, ids.derive)
     }
     return result
