@@ -1,7 +1,7 @@
 // What a bot sends besides text, as people get it.
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { Bot, Button, Ids, Outgoing } from "effect-blaze"
+import { Bot, Button, Ids, Message, Outgoing } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 
 const answering = Effect.fnUntraced(function* (handler: Bot.Handler<unknown, never>) {
@@ -50,6 +50,26 @@ it.effect("a card names the bot, and buttons arrive as buttons", () =>
     )
     assert.strictEqual(JSON.parse(sent[0]!.text).app_id, bot.userId)
     assert.strictEqual(sent[2]!.text, "hi")
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("a tap passes over cards that no phone can read", () =>
+  Effect.gen(function* () {
+    const { alice } = yield* answering(
+      Effect.fnUntraced(function* (delivery) {
+        yield* delivery.reply(Outgoing.buttons([Button.say("a", "b")]))
+        for (const payload of ["", "null", "[null]", '{"actions":1}', '{"actions":[{"label":"a"}]}']) {
+          const data = Buffer.from(payload).toString("base64")
+          for (const category of ["APP_CARD", "APP_BUTTON_GROUP"]) {
+            const unread = Message.fromView({ message_id: delivery.message.id, category, data })
+            yield* delivery.reply(Outgoing.forward(unread))
+          }
+        }
+      }, Effect.orDie)
+    )
+    assert.strictEqual((yield* alice.received).length, 11)
+    assert.deepStrictEqual(yield* alice.buttons, ["a"])
+    assert.strictEqual(yield* alice.tap("a"), "input:b")
   }).pipe(Effect.provide(BlazeTest.layer))
 )
 

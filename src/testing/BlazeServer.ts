@@ -340,7 +340,7 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
 const decodeMessages = Schema.decodeUnknownResult(Schema.Struct({ messages: Schema.Array(Schema.Unknown) }))
 
 const text = (payload: string | Uint8Array) =>
-  typeof payload === "string" ? payload : new TextDecoder().decode(payload)
+  typeof payload === "string" ? payload : new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload)
 
 const invalid = (field: string) => Face.failure(10002, field)
 
@@ -1034,27 +1034,28 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
   })
 })
 
-/** The buttons of the newest message that has some. */
-const shownButtons = (received: ReadonlyArray<Received>): ButtonsPayload => {
-  for (const { category, text } of received.toReversed()) {
-    const payload: unknown = category === "APP_BUTTON_GROUP" || category === "APP_CARD" ? JSON.parse(text) : []
-    const buttons = Array.isArray(payload) ? payload : (payload as { readonly actions?: ButtonsPayload }).actions
-    if (buttons !== undefined && buttons.length > 0) return buttons
-  }
-  return []
+const Buttons = Schema.Array(Schema.Struct({ label: Schema.String, action: Schema.String }))
+const decodeButtons = Schema.decodeUnknownOption(Schema.fromJsonString(Buttons))
+const decodeCard = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ actions: Buttons })))
+
+/** What a phone shows as buttons: of what it cannot read, none. */
+const buttonsOf = ({ category, text }: Received): typeof Buttons.Type => {
+  if (category === "APP_BUTTON_GROUP") return Option.getOrElse(decodeButtons(text), () => [])
+  if (category !== "APP_CARD") return []
+  return Option.match(decodeCard(text), { onNone: () => [], onSome: ({ actions }) => actions })
 }
+
+/** The buttons of the newest message that has some. */
+const shownButtons = (received: ReadonlyArray<Received>): typeof Buttons.Type =>
+  received.map(buttonsOf).findLast((buttons) => buttons.length > 0) ?? []
 
 /** The newest button of a label among what somebody has got, and where it is. */
 const findButton = (received: ReadonlyArray<Received>, label: string) => {
-  for (const { category, conversationId, text } of received.toReversed()) {
-    if (category !== "APP_BUTTON_GROUP" && category !== "APP_CARD") continue
-    const payload = JSON.parse(text) as ButtonsPayload | { readonly actions?: ButtonsPayload }
-    const buttons = "actions" in payload ? (payload.actions ?? []) : Array.isArray(payload) ? payload : []
-    const button = buttons.find((button) => button.label === label)
-    if (button !== undefined) return { action: button.action, conversationId }
+  for (const message of received.toReversed()) {
+    const button = buttonsOf(message).find((button) => button.label === label)
+    if (button !== undefined) return { action: button.action, conversationId: message.conversationId }
   }
 }
-type ButtonsPayload = ReadonlyArray<{ readonly label: string; readonly action: string }>
 
 /** What a person does besides speaking. */
 const makeDoings = (
