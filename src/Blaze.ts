@@ -348,7 +348,8 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
       Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
-      Layer.provide(Layer.merge(own, meter))
+      Layer.provide(Layer.merge(own, meter)),
+      Settings.once
     )
   )
 }
@@ -380,7 +381,8 @@ export const layerSender: Layer.Layer<
   Sending.layer.pipe(
     Layer.provide([Sending.layerRest, Quota.layerMemory]),
     Layer.provide(Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))),
-    Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer))
+    Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
+    Settings.once
   )
 )
 

@@ -95,7 +95,7 @@ const fold = (a: string, b: string) => Effect.flatMap(Digest.Digest, (digest) =>
  * **Example** (The conversation of a bot and a person)
  *
  * ```ts
- * import { NodeCrypto } from "@effect/platform-node"
+ * import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
  * import { Effect } from "effect"
  * import { Ids } from "effect-blaze"
  *

@@ -262,7 +262,7 @@ const notJson: ReadonlyArray<readonly [RegExp, string]> = [
  * **Example** (The keystore that the dashboard gives today)
  *
  * ```ts
- * import { NodeCrypto } from "@effect/platform-node"
+ * import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
  * import { Effect } from "effect"
  * import { Keystore } from "effect-blaze"
  *

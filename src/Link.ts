@@ -75,16 +75,17 @@ const check = (payment: Payment): Result.Result<Record<string, string>, BlazeErr
 }
 
 /**
- * The protocol of an address with its colon, or nothing for what is none.
+ * The protocol of an address with its colon, or nothing for what does not begin with it and `//`: a browser mends that, an app does not.
  *
  * @since 0.1.0
  */
-export const protocolOf = (address: string): string => (URL.canParse(address) ? new URL(address).protocol : "")
+export const protocolOf = (address: string): string =>
+  /^[a-z][a-z\d+.-]*:\/\//i.test(address) && URL.canParse(address) ? new URL(address).protocol : ""
 
 // A form writes a space as a plus sign, which an app that percent-decodes shows as one.
 const query = (parameters: Readonly<Record<string, string>>) =>
   Object.entries(parameters)
-    .map(([name, value]) => `${name}=${encodeURIComponent(value.toWellFormed())}`)
+    .map((pair) => pair.map((text) => encodeURIComponent(text.toWellFormed())).join("="))
     .join("&")
 
 /**

@@ -18,6 +18,8 @@ import * as Roles from "./internal/Role.ts"
 import * as Branded from "./internal/Branded.ts"
 
 const decoder = new TextDecoder()
+/** As it was written: the mark of byte order that some editors put in front is a character like any other. */
+const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
 const noBytes = new Uint8Array(0)
 
 type Decode = typeof Base64.Decoder.Service
@@ -113,7 +115,7 @@ abstract class BaseText extends Base {
 
   /** Decoded on first read; bytes that are not UTF-8 become U+FFFD. */
   get text(): string {
-    return (this.#text ??= decoder.decode(this.bytes))
+    return (this.#text ??= textDecoder.decode(this.bytes))
   }
 }
 
@@ -308,7 +310,7 @@ export class Card extends Base {
     this.title = payload.title
     this.description = payload.description ?? ""
     this.iconUrl = filled(payload.icon_url)
-    this.coverUrl = filled(payload.cover_url ?? payload.cover?.url)
+    this.coverUrl = filled(payload.cover_url || payload.cover?.url)
     this.action = filled(payload.action)
     this.buttons = (payload.actions ?? []).map(toButton)
     this.isShareable = payload.shareable ?? true
@@ -328,7 +330,7 @@ const SnapshotPayload = Schema.Struct({
   created_at: Fields.salvaged(Schema.String)
 })
 
-const strictDecoder = new TextDecoder("utf-8", { fatal: true })
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 const readMemo = (memo: string): string => {
   const bytes = memo.length > 0 ? Result.getSuccess(Hex.decode(memo)) : Option.none()

@@ -459,6 +459,22 @@ const excess = ({ lengths }: Outgoing, limits: Limits): BlazeError.InvalidConten
 
 const unit = (limit: keyof Limits) => (limit === "maximumButtons" ? "" : " characters long")
 
+// Mixin's own pages and apps do not agree, and whether its server refuses what is above these is not known.
+const strictest: Partial<Limits> = { maximumButtons: 6, maximumTitleLength: 36 }
+
+/**
+ * What the settings allow and the strictest of Mixin's own pages does not, in words.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const doubts = ({ lengths }: Outgoing): ReadonlyArray<string> =>
+  lengths.flatMap(({ field, length, limit }) => {
+    const allowed = strictest[limit]
+    if (allowed === undefined || length <= allowed) return []
+    return [`${field} should be at most ${allowed}${unit(limit)}, says one of Mixin's pages, and others allow more`]
+  })
+
 const named = (dataBase64: string, botId: Ids.UserId): string => {
   const payload = Option.getOrThrow(Base64.decode(dataBase64))
   return Base64.encode(JSON.stringify({ app_id: botId, ...JSON.parse(new TextDecoder().decode(payload)) }))

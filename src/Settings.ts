@@ -212,7 +212,8 @@ export const layer = (settings: Partial<Settings>): Layer.Layer<never> =>
       .filter((name) => settings[name] !== undefined)
       .reduce(
         (context, name) => Context.add(context, references[name] as Context.Reference<unknown>, settings[name]),
-        Context.empty()
+        // What was looked at before these were given is no more in force.
+        Context.make(LookedAt, undefined) as Context.Context<never>
       )
   )
 
@@ -321,13 +322,11 @@ type Time = keyof typeof times
  */
 export type Checked = Omit<Settings, Time> & { readonly [Name in Time]: Duration.Duration }
 
-/**
- * The settings in force, looked at: for a layer of one's own that has to do with them. Fails with `InvalidSetting`.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function* () {
+const LookedAt = Context.Reference<Checked | undefined>("effect-blaze/Settings/LookedAt", {
+  defaultValue: () => undefined
+})
+
+const look: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function* () {
   const given = yield* current
   for (const name of keys(counts)) yield* Setting.count(`Settings.${name}`, given[name], counts[name])
   yield* Setting.share("Settings.answerShare", given.answerShare)
@@ -337,3 +336,22 @@ export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen
   }
   return { ...given, ...(durations as Record<Time, Duration.Duration>) }
 })
+
+/**
+ * The settings in force, looked at: for a layer of one's own that has to do with them. Fails with `InvalidSetting`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.flatMap(LookedAt, (known) =>
+  known === undefined ? look : Effect.succeed(known)
+)
+
+/**
+ * Has the settings looked at once for all the parts of a layer that ask for them.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const once = <A, E, R>(self: Layer.Layer<A, E, R>): Layer.Layer<A, E | BlazeError.BlazeError, R> =>
+  Layer.provide(self, Layer.effect(LookedAt, look))

@@ -60,7 +60,7 @@ export const requestSignature = Effect.fnUntraced(function* (
  * **Example** (A token for the handshake)
  *
  * ```ts
- * import { NodeCrypto } from "@effect/platform-node"
+ * import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
  * import { Effect, Layer, Redacted } from "effect"
  * import { Signer } from "effect-blaze"
  *

@@ -58,6 +58,33 @@ describe("Link", () => {
     }
   })
 
+  it("writes the name of a parameter as it writes its value, so that none is another's", () => {
+    assert.strictEqual(
+      Link.app(Ids.UserId.make(id), { "a&b=c": "1", "\ud83d": "2" }),
+      `mixin://apps/${id}?action=open&a%26b%3Dc=1&%EF%BF%BD=2`
+    )
+  })
+
+  it("knows an address by how it begins: what a browser would mend is none", () => {
+    for (const address of [
+      " https://e.com",
+      "\0https://e.com",
+      "ht\ntps://e.com",
+      "https:e.com",
+      "https:/e.com",
+      "mixin:x"
+    ]) {
+      assert.strictEqual(Link.protocolOf(address), "", JSON.stringify(address))
+    }
+    for (const [address, protocol] of [
+      ["HTTPS://e.com", "https:"],
+      ["mixin://users/x", "mixin:"],
+      ["ftp://e.com", "ftp:"]
+    ] as const) {
+      assert.strictEqual(Link.protocolOf(address), protocol)
+    }
+  })
+
   it("writes people, conversations, bots and shared texts", () => {
     const user = Ids.UserId.make(id)
     assert.deepStrictEqual(

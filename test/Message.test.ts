@@ -48,6 +48,15 @@ describe("Message", () => {
     assert.strictEqual(broken.text, "")
   })
 
+  it("keeps the mark of byte order that stands in front of a text, and passes over it in front of JSON", () => {
+    for (const category of ["PLAIN_TEXT", "PLAIN_POST"]) {
+      const message = from(category, "\ufeffhi")
+      assert(Message.isText(message) || Message.isPost(message))
+      assert.strictEqual(message.text, "\ufeffhi")
+    }
+    assert.isTrue(Message.isContact(from("PLAIN_CONTACT", `\ufeff{"user_id":"${contact}"}`)))
+  })
+
   it("reads a post, a sticker by id and by name, a contact and a location", () => {
     const post = from("PLAIN_POST", "# title")
     assert(Message.isPost(post))

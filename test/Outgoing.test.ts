@@ -156,6 +156,8 @@ describe("buttons and cards", () => {
       [Outgoing.buttons([Button.say("a", " ")]), "what a button says"],
       [Outgoing.buttons([Button.say("a", "b", { color: "red" })]), "a button's colour"],
       [Outgoing.buttons([Button.open("a", "javascript:alert(1)")]), "a button's address"],
+      [Outgoing.buttons([Button.open("a", " https://e.com")]), "a button's address"],
+      [Outgoing.card({ title: "x", description: "", iconUrl: "https://e.com", action: "https:e.com" }), "the action"],
       [Outgoing.buttons([Button.pay({ label: "a", recipient: id, asset: id, amount: "0" })]), "the amount"],
       [Outgoing.card({ title: "", description: "" }), "the title"],
       [Outgoing.card({ title: "x".repeat(129), description: "" }), "the title"],

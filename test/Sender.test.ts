@@ -1,7 +1,7 @@
 // How messages leave: over the socket and over REST, with one suite for both.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Result, Stream } from "effect"
-import { Blaze, BlazeError, type Ids, Outgoing, Sender, Settings } from "effect-blaze"
+import { Blaze, BlazeError, Button, type Ids, Outgoing, Sender, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client, lines, pass } from "./support.ts"
 
@@ -73,6 +73,24 @@ for (const [name, way, fault] of ways) {
         )
         assert.deepStrictEqual(yield* bot.sent, [])
       })
+    )
+
+    it.effect("that one of Mixin's pages would not have, and others would, is sent with one warning", () =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        yield* alice.addBot
+        const { send } = yield* Sender.Sender
+        const { all, layer } = lines()
+        const buttons = (count: number) =>
+          Outgoing.buttons(Array.from({ length: count }, (_, n) => Button.say(`button ${n}`, `/${n}`)))
+        yield* Effect.forEach([6, 7, 8], (count) => send({ user: alice.userId }, buttons(count))).pipe(
+          Effect.provide(layer)
+        )
+        assert.deepStrictEqual(all, [
+          "Warn In what is sent, the buttons should be at most 6, says one of Mixin's pages, and others allow more."
+        ])
+        assert.strictEqual((yield* alice.received).length, 3)
+      }).pipe(Effect.provide(way), Effect.provide(BlazeTest.layerServer))
     )
 
     it.effect("waits for the quota", () =>

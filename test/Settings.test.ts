@@ -74,6 +74,25 @@ describe("Settings", () => {
     })
   )
 
+  it.effect("looked at once for a layer, they are the same for all of it, but for a part that was given its own", () =>
+    Effect.gen(function* () {
+      const seen: Array<Settings.Checked> = []
+      const room = () => Layer.effectDiscard(Effect.map(Settings.checked, (settings) => seen.push(settings)))
+      const own = room().pipe(Layer.provide(Settings.layer({ inboxBytes: 7 })))
+      const parts = Layer.provideMerge(own, Layer.provideMerge(room(), room()))
+      yield* Layer.build(parts.pipe(Settings.once, Layer.provide(Settings.layer({ inboxMessages: 5 }))))
+      assert.strictEqual(seen[0], seen[1])
+      assert.deepStrictEqual(
+        seen.map(({ inboxBytes, inboxMessages }) => [inboxMessages, inboxBytes === 7]),
+        [
+          [5, false],
+          [5, false],
+          [5, true]
+        ]
+      )
+    })
+  )
+
   it.effect("a variable that cannot be read is refused by its name, and its value is not shown", () =>
     Effect.gen(function* () {
       for (const variable of ["BLAZE_PING_PERIOD", "BLAZE_AWAIT_CLOCK", "BLAZE_MAXIMUM_OPEN"]) {

@@ -84,6 +84,7 @@ describe("a snapshot", () => {
     const hidden = Buffer.from("order 7").toString("hex")
     for (const [category, memo, text] of [
       ["SYSTEM_SAFE_SNAPSHOT", hidden, "order 7"],
+      ["SYSTEM_SAFE_SNAPSHOT", `efbbbf${hidden}`, "\ufefforder 7"],
       ["SYSTEM_SAFE_SNAPSHOT", "ff", "ff"],
       ["SYSTEM_SAFE_SNAPSHOT", "hello", "hello"],
       ["SYSTEM_ACCOUNT_SNAPSHOT", "12345678", "12345678"],
@@ -187,6 +188,17 @@ describe("buttons and cards", () => {
       )
     }
   })
+})
+
+it("a card has the cover that is there, whichever of its two fields is empty", () => {
+  for (const fields of [
+    { cover_url: "", cover: { url: "https://c" } },
+    { cover_url: "https://c", cover: { url: "" } }
+  ]) {
+    const card = from("APP_CARD", { title: "t", ...fields })
+    assert(Message.isCard(card))
+    assert.deepStrictEqual(card.coverUrl, Option.some("https://c"))
+  }
 })
 
 describe("recalls and pins", () => {

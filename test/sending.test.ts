@@ -1,7 +1,7 @@
 // What a bot sends besides text, as people get it.
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
-import { Bot, Button, Ids, Outgoing } from "effect-blaze"
+import { Bot, Button, Ids, Message, Outgoing } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 
 const answering = Effect.fnUntraced(function* (handler: Bot.Handler<unknown, never>) {
@@ -71,6 +71,26 @@ it.effect("who gets a message, and who looks at what the bot sent, sees how it w
     for (const message of [sent[1]!, received[1]!]) {
       assert.deepInclude(message, { text: "b", quotedMessageId: Option.none(), silent: false, expireIn: 0 })
     }
+  }).pipe(Effect.provide(BlazeTest.layer))
+)
+
+it.effect("a tap passes over cards that no phone can read", () =>
+  Effect.gen(function* () {
+    const { alice } = yield* answering(
+      Effect.fnUntraced(function* (delivery) {
+        yield* delivery.reply(Outgoing.buttons([Button.say("a", "b")]))
+        for (const payload of ["", "null", "[null]", '{"actions":1}', '{"actions":[{"label":"a"}]}']) {
+          const data = Buffer.from(payload).toString("base64")
+          for (const category of ["APP_CARD", "APP_BUTTON_GROUP"]) {
+            const unread = Message.fromView({ message_id: delivery.message.id, category, data })
+            yield* delivery.reply(Outgoing.forward(unread))
+          }
+        }
+      }, Effect.orDie)
+    )
+    assert.strictEqual((yield* alice.received).length, 11)
+    assert.deepStrictEqual(yield* alice.buttons, ["a"])
+    assert.strictEqual(yield* alice.tap("a"), "input:b")
   }).pipe(Effect.provide(BlazeTest.layer))
 )
 

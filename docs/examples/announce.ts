@@ -1,6 +1,6 @@
-// Writes to everybody in a file, one user id a line: node announce.ts USERS "campaign" "text". BLAZE_KEYSTORE has the bot.
-// Start it again after a crash: nobody gets it twice.
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+// node announce.ts USERS "campaign" "text": to everybody in a file, one id a line. Started again, it writes to nobody twice.
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, FileSystem, Layer, Schema, Stream } from "effect"
 import { Broadcast, Ids } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

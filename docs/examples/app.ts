@@ -1,5 +1,6 @@
 // A bot inside a larger application: a shop that tells its customers when an order has shipped, and answers them too.
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Effect, Layer, Schema } from "effect"
 import { Blaze, Bot, Ids } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

@@ -1,5 +1,5 @@
 // Commands, alone with the bot or in a group where it is mentioned: /price BTC, /convert 2 ETH, and the /help that comes with them.
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Schema } from "effect"
 import { Bot, Button, Commands, Outgoing } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

@@ -1,6 +1,7 @@
 // What npm start shows: the echo bot and people who talk to it, on a Blaze server of our own. With BLAZE_KEYSTORE set, the same bot on
 // Mixin.
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Fiber, Record, Redacted, Schedule, Stdio, Stream } from "effect"
 import { BlazeSocket, Endpoint, MixinApi } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

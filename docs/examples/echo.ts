@@ -1,5 +1,5 @@
 // A bot that says what you say. BLAZE_KEYSTORE holds the path of its keystore, or the JSON itself.
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect } from "effect"
 import { Bot, Outgoing } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

@@ -1,5 +1,6 @@
 // The echo bot, and its metrics for Prometheus at http://127.0.0.1:PORT/metrics.
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Effect, Layer } from "effect"
 import { Bot } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

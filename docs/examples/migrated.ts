@@ -1,5 +1,5 @@
 // The bot of the official client on effect-blaze: its commands, its thanks for a payment, and its log of what has been read.
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { BigDecimal, Effect, Option, Stream } from "effect"
 import { Blaze, Bot, Button, Commands, Conversations, Outgoing, Users } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

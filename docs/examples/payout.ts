@@ -1,5 +1,6 @@
 // A bot that gives back what it is paid, through a wallet of your own: PUT WALLET/payouts/TRACE pays out once, however often it is asked.
-import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { BigDecimal, Config, Context, Effect, Layer, Option } from "effect"
 import { Bot } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

@@ -1,5 +1,5 @@
 // The messages as a stream: one conversation after the other, 64 at once, acknowledged when the reply has arrived.
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Stream } from "effect"
 import { Blaze, Delivery, Keyed, Message } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

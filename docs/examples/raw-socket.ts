@@ -1,5 +1,5 @@
 // The raw wire: one authorised connection as a stream of envelopes in both directions, and nothing done for you.
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Stream } from "effect"
 import { BlazeSocket } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

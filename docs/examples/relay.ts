@@ -1,5 +1,6 @@
 // Customer service: a group of the staff (STAFF_GROUP) hears who writes to the bot, and answers by quoting. DATA is a directory.
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Config, Effect, Layer, Option, Schema } from "effect"
 import { Bot, type Delivery, Ids, Outgoing, Users } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"

@@ -212,6 +212,19 @@ const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string |
   ...(part > 0 ? [`part ${part}`] : [])
 ]
 
+/** Tells once of each doubt that there may be about what is sent. */
+const makeDoubt = () => {
+  const told = new Set<string>()
+  return (outgoing: Outgoing.Outgoing): Effect.Effect<void> | undefined => {
+    // Plain text, which nearly everything is, has one length, and no doubt about it.
+    if (outgoing.lengths.length < 2) return undefined
+    const doubts = Outgoing.doubts(outgoing).filter((doubt) => !told.has(doubt))
+    if (doubts.length === 0) return undefined
+    for (const doubt of doubts) told.add(doubt)
+    return Effect.forEach(doubts, (doubt) => Effect.logWarning(`In what is sent, ${doubt}.`), { discard: true })
+  }
+}
+
 /** An id of the program's own is that of the first part; the others follow from it. */
 const partId = (
   id: Ids.MessageId,
@@ -273,6 +286,7 @@ export const make: Effect.Effect<
   const settings = yield* Settings.checked
   const { createContact, hasMet } = yield* Conversations.Conversations
   const observer = yield* Handling.Observer
+  const doubtOf = makeDoubt()
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
   const said = Recent.make<Ids.MessageId>(maximumSent)
 
@@ -299,7 +313,9 @@ export const make: Effect.Effect<
     // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
     const isThere = "conversation" in to || answered?.conversationId === conversationId || hasMet(conversationId)
     const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
-    return observer === undefined ? sent : Effect.andThen(observer.sending(messageId, answered?.id), sent)
+    const doubt = doubtOf(content)
+    const told = doubt === undefined ? sent : Effect.andThen(doubt, sent)
+    return observer === undefined ? told : Effect.andThen(observer.sending(messageId, answered?.id), told)
   }
 
   return {

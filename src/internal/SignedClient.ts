@@ -29,10 +29,17 @@ export interface Signable {
 // What a path becomes on its way through the platform, which knows whole addresses only. Nothing is ever sent there.
 const origin = "https://api.invalid"
 
-const decoder = new TextDecoder()
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-const textOf = (body: HttpBody.HttpBody): string | undefined =>
-  body._tag === "Empty" ? "" : body._tag === "Uint8Array" ? decoder.decode(body.body) : undefined
+/** What is signed and sent: nothing for bytes that would be others as a text. */
+const textOf = (body: HttpBody.HttpBody): string | undefined => {
+  if (body._tag === "Empty") return ""
+  try {
+    return body._tag === "Uint8Array" ? decoder.decode(body.body) : undefined
+  } catch {
+    return undefined
+  }
+}
 
 const failed = (reason: HttpClientError.HttpClientError["reason"]) =>
   Effect.fail(new HttpClientError.HttpClientError({ reason }))
@@ -56,7 +63,7 @@ export const make = (
     }
     const body = textOf(request.body)
     if (body === undefined) {
-      const description = "only a body that is text or bytes can be signed"
+      const description = "only a body that is text can be signed"
       return failed(new HttpClientError.EncodeError({ request, description }))
     }
     return Effect.catch(send({ method: request.method, uri: url.pathname + url.search, body }, request), (error) =>

@@ -192,6 +192,10 @@ export interface Person {
   readonly addBot: Effect.Effect<Ids.MessageId>
   /** Everything the bot has written to this person, which is read thereby. */
   readonly reads: Effect.Effect<ReadonlyArray<string>>
+  /** What the bot has written to this person and was not read before, which is read thereby: nothing, when nothing more was said. */
+  readonly unread: Effect.Effect<ReadonlyArray<string>>
+  /** The labels of the buttons that the bot has shown last. */
+  readonly buttons: Effect.Effect<ReadonlyArray<string>>
   /** By which others find and mention this person. */
   readonly identityNumber: string
   /** Everything the bot has sent to this person, of whatever kind. */
@@ -336,7 +340,7 @@ const decodeAcknowledgements = Schema.decodeUnknownResult(
 const decodeMessages = Schema.decodeUnknownResult(Schema.Struct({ messages: Schema.Array(Schema.Unknown) }))
 
 const text = (payload: string | Uint8Array) =>
-  typeof payload === "string" ? payload : new TextDecoder().decode(payload)
+  typeof payload === "string" ? payload : new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload)
 
 const invalid = (field: string) => Face.failure(10002, field)
 
@@ -683,6 +687,8 @@ const makeReceipts = ({ now, timestamp }: Time, publish: Publish, pushView: Push
         else waiting.delivered = delivered
       }
     },
+    isRead: (person: PersonState, messageId: Ids.MessageId) =>
+      person.bot.sent.get(messageId)?.readers.has(person) === true,
     read: (person: PersonState, messageId: Ids.MessageId) => {
       const outgoing = person.bot.sent.get(messageId)
       if (outgoing === undefined || outgoing.readers.has(person)) return
@@ -1031,21 +1037,35 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
   })
 })
 
+const Buttons = Schema.Array(Schema.Struct({ label: Schema.String, action: Schema.String }))
+const decodeButtons = Schema.decodeUnknownOption(Schema.fromJsonString(Buttons))
+const Card = Schema.Struct({
+  title: Schema.String,
+  action: Schema.optionalKey(Schema.String),
+  actions: Schema.optionalKey(Buttons)
+})
+const decodeCard = Schema.decodeUnknownOption(Schema.fromJsonString(Card))
+
+/** What a phone shows as buttons: a card with an action of its own is one; of what it cannot read, none. */
+const buttonsOf = ({ category, text }: Received): typeof Buttons.Type => {
+  if (category === "APP_BUTTON_GROUP") return Option.getOrElse(decodeButtons(text), () => [])
+  if (category !== "APP_CARD") return []
+  return Option.match(decodeCard(text), {
+    onNone: () => [],
+    onSome: ({ action, actions = [], title }) => (action ? [{ label: title, action }] : actions)
+  })
+}
+
+/** The buttons of the newest message that has some. */
+const shownButtons = (received: ReadonlyArray<Received>): typeof Buttons.Type =>
+  received.map(buttonsOf).findLast((buttons) => buttons.length > 0) ?? []
+
 /** The newest button of a label among what somebody has got, and where it is. */
 const findButton = (received: ReadonlyArray<Received>, label: string) => {
-  for (const { category, conversationId, text } of received.toReversed()) {
-    if (category !== "APP_BUTTON_GROUP" && category !== "APP_CARD") continue
-    const button = buttonsOf(JSON.parse(text)).find((button) => button.label === label)
-    if (button !== undefined) return { action: button.action, conversationId }
+  for (const message of received.toReversed()) {
+    const button = buttonsOf(message).find((button) => button.label === label)
+    if (button !== undefined) return { action: button.action, conversationId: message.conversationId }
   }
-}
-type ButtonsPayload = ReadonlyArray<{ readonly label: string; readonly action: string }>
-type CardPayload = { readonly title: string; readonly action?: string; readonly actions?: ButtonsPayload }
-
-/** Those of a group, or of a card, which is one button where it has an action of its own. */
-const buttonsOf = (payload: ButtonsPayload | CardPayload): ButtonsPayload => {
-  if ("length" in payload) return payload
-  return payload.action ? [{ label: payload.title, action: payload.action }] : (payload.actions ?? [])
 }
 
 /** What a person does besides speaking. */
@@ -1171,7 +1191,7 @@ const makeUser = (
   conversations: Conversations,
   ids: NewIds,
   enqueue: Enqueue,
-  { read }: Receipts,
+  { isRead, read }: Receipts,
   reaches: ReturnType<typeof makeReaches>
 ) => {
   const { people, users } = registry
@@ -1209,6 +1229,12 @@ const makeUser = (
         for (const { messageId } of person.received) read(person, messageId)
         return person.received.map(({ text }) => text)
       }),
+      unread: Effect.sync(() => {
+        const unread = person.received.filter(({ messageId }) => !isRead(person, messageId))
+        for (const { messageId } of unread) read(person, messageId)
+        return unread.map(({ text }) => text)
+      }),
+      buttons: Effect.sync(() => shownButtons(person.received).map(({ label }) => label)),
       ...makeDoings(person, contact, payments, say, conversations, notify, ids.derive)
     }
     return result

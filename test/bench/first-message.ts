@@ -46,6 +46,7 @@ const client = (file: string) => readFileSync(new URL(`clients/${file}.ts`, impo
 const programs = (): Readonly<Record<string, Readonly<Record<string, string>>>> => ({
   bare: { first: client("first"), token: client("token") },
   "echo.ts, whole packages": { echo: wholePackages(example()) },
+  "echo.ts": { echo: example() },
   "echo.ts, single modules": { echo: singleModules(example()) }
 })
 

@@ -249,8 +249,10 @@ describe("any other request", () => {
     "has a body that can be signed, or is not made",
     Effect.gen(function* () {
       const { http } = yield* rest
-      const request = HttpClientRequest.post("/messages", { body: HttpBody.formData(new FormData()) })
-      assert.strictEqual((yield* Effect.flip(http.execute(request))).reason._tag, "EncodeError")
+      for (const body of [HttpBody.formData(new FormData()), HttpBody.uint8Array(Uint8Array.of(0x5b, 0xff, 0x5d))]) {
+        const request = HttpClientRequest.post("/messages", { body })
+        assert.strictEqual((yield* Effect.flip(http.execute(request))).reason._tag, "EncodeError")
+      }
     })
   )
 })

@@ -145,6 +145,28 @@ describe("people", () => {
   )
 
   both(
+    "are asked what is new, and which buttons they see",
+    Effect.gen(function* () {
+      const { alice, client, reaches } = yield* scene
+      yield* alice.addBot
+      yield* Effect.gen(function* () {
+        const { send } = yield* Blaze.Blaze
+        const receives = (count: number) => reaches(Effect.map(alice.received, ({ length }) => length === count))
+        assert.deepStrictEqual([yield* alice.unread, yield* alice.buttons], [[], []])
+        yield* send({ user: alice.userId }, "hello")
+        yield* receives(1)
+        assert.deepStrictEqual([yield* alice.unread, yield* alice.unread], [["hello"], []])
+        yield* send({ user: alice.userId }, Outgoing.buttons([Button.say("Tea", "tea"), Button.say("Milk", "milk")]))
+        yield* send({ user: alice.userId }, "which one?")
+        yield* receives(3)
+        assert.deepStrictEqual(yield* alice.buttons, ["Tea", "Milk"])
+        assert.strictEqual((yield* alice.unread).length, 2)
+        assert.deepStrictEqual([yield* alice.unread, (yield* alice.reads).length], [[], 3])
+      }).pipe(Effect.provide(client))
+    })
+  )
+
+  both(
     "have a phone that is off: what is sent arrives, and is told to have arrived, when it is on again",
     Effect.gen(function* () {
       const { alice, client, quiet, reaches } = yield* scene

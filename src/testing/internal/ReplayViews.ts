@@ -60,7 +60,9 @@ interface Entry extends Mutable<Omit<Happened, "answers">> {
 }
 
 const textOf = (content: Outgoing.Outgoing) =>
-  new TextDecoder().decode(Option.getOrElse(Base64.decode(content.dataBase64), () => new Uint8Array()))
+  new TextDecoder("utf-8", { ignoreBOM: true }).decode(
+    Option.getOrElse(Base64.decode(content.dataBase64), () => new Uint8Array())
+  )
 
 /** Every conversation is there, and nothing is known of any. */
 const everywhere: Conversations.Conversations["Service"] = {
