@@ -180,7 +180,7 @@ export interface Person {
   readonly userId: Ids.UserId
   /** The conversation with the bot. */
   readonly conversationId: Ids.ConversationId
-  /** Writes text, to the bot or in a group. */
+  /** Writes text, to the bot or in a group that the person is in: to write in another dies. */
   readonly say: (text: string, conversation?: Ids.ConversationId) => Effect.Effect<Ids.MessageId>
   /** Sends any category with any payload. */
   readonly send: (
@@ -220,7 +220,7 @@ export interface Person {
     readonly memo?: string | undefined
     readonly trace?: string | undefined
   }) => Effect.Effect<Ids.MessageId>
-  /** Enters a group, or leaves one; the bot in it is told so. */
+  /** Enters a group of the bot, or leaves one that the person is in; the bot in it is told so. */
   readonly join: (group: Ids.ConversationId) => Effect.Effect<void>
   readonly leave: (group: Ids.ConversationId) => Effect.Effect<void>
   /** Takes the bot into a group that it is not in any more, or puts it out of one, which is the last that it is told of the group. */
@@ -421,6 +421,8 @@ interface PersonState {
   readonly userId: Ids.UserId
   readonly sessionId: string
   readonly bot: BotState
+  /** The conversation with the bot, whether it is open or not. */
+  readonly contact: Ids.ConversationId
   /** How many messages. */
   said: number
   /** Has blocked the bot. */
@@ -577,7 +579,7 @@ const makeNewIds = Effect.gen(function* () {
   const groups = new Map<string, number>()
   const nextMessage = (who: string, count: number) =>
     Effect.map(derive("message", who, String(count)), Branded.messageId)
-  const contact = (bot: BotAccount, person: PersonState) =>
+  const contact = (bot: BotAccount, person: Pick<PersonState, "userId">) =>
     Ids.contactConversation(bot.userId, person.userId).pipe(Effect.provideService(Digest.Digest, digest))
   return {
     uuid,
@@ -1068,27 +1070,58 @@ const findButton = (received: ReadonlyArray<Received>, label: string) => {
   }
 }
 
+const wrong = (sentence: string) => Effect.die(new Error(sentence))
+
+/** A group of somebody's bot. Dies for what is none: a test that acts there is not what its author meant. */
+const groupFor = (conversations: Conversations, { bot, name }: PersonState, id: Ids.ConversationId) =>
+  Effect.suspend(() => {
+    const conversation = conversations.get(id)
+    if (conversation === undefined) return wrong(`There is no group ${id}.`)
+    if (conversation.category !== "GROUP") return wrong(`${id} is a conversation of two, and no group.`)
+    if (conversation.bot !== bot) return wrong(`The group ${id} is one of another bot than ${name}'s.`)
+    return Effect.succeed(conversation)
+  })
+
+/** The same for who must be in it. */
+const ownGroup = (conversations: Conversations, person: PersonState, id: Ids.ConversationId) =>
+  Effect.flatMap(groupFor(conversations, person, id), (conversation) =>
+    conversation.members.has(person)
+      ? Effect.succeed(conversation)
+      : wrong(`${person.name} is not in the group ${id}, and can do nothing there but join.`)
+  )
+
+/** Who comes into groups and goes, and has the bot come and go. */
+const makeMoves = (
+  person: PersonState,
+  conversations: Conversations
+): Pick<Person, "join" | "leave" | "invite" | "expel"> => {
+  const { userId } = person
+  const inOwn = (id: Ids.ConversationId, act: (group: NonNullable<ReturnType<Conversations["get"]>>) => void) =>
+    Effect.map(ownGroup(conversations, person, id), act)
+  return {
+    join: (id) =>
+      Effect.map(groupFor(conversations, person, id), (group) => conversations.enter(group, person, "JOIN", userId)),
+    leave: (id) => inOwn(id, (group) => conversations.leave(group, person, "EXIT", userId)),
+    invite: (id) => inOwn(id, (group) => conversations.enterBot(group, "ADD", userId)),
+    expel: (id) => inOwn(id, (group) => conversations.leaveBot(group, "REMOVE", userId))
+  }
+}
+
 /** What a person does besides speaking. */
 const makeDoings = (
   person: PersonState,
-  contact: Ids.ConversationId,
   payments: Payments.Payments,
   say: Person["say"],
   conversations: Conversations,
   notify: BlazeServer["Service"]["notify"],
   derive: NewIds["derive"]
 ): Pick<Person, "tap" | "pay" | "join" | "leave" | "invite" | "expel" | "block" | "unblock" | "turnOff" | "turnOn"> => {
-  const inGroup = (group: Ids.ConversationId, act: (group: NonNullable<ReturnType<Conversations["get"]>>) => void) =>
-    Effect.suspend(() => {
-      const conversation = conversations.get(group)
-      return conversation === undefined
-        ? Effect.die(new Error(`There is no group ${group}.`))
-        : Effect.sync(() => act(conversation))
-    })
+  const { contact } = person
   return {
+    ...makeMoves(person, conversations),
     tap: Effect.fnUntraced(function* (label) {
       const button = findButton(person.received, label)
-      if (button === undefined) return yield* Effect.die(new Error(`${person.name} sees no button "${label}".`))
+      if (button === undefined) return yield* wrong(`${person.name} sees no button "${label}".`)
       const { action, conversationId } = button
       if (action.startsWith("input:")) yield* say(action.slice("input:".length), conversationId)
       return action
@@ -1116,11 +1149,6 @@ const makeDoings = (
         payload: JSON.stringify(payload)
       })
     }),
-    join: (group) => inGroup(group, (conversation) => conversations.enter(conversation, person, "JOIN", person.userId)),
-    leave: (group) =>
-      inGroup(group, (conversation) => conversations.leave(conversation, person, "EXIT", person.userId)),
-    invite: (group) => inGroup(group, (conversation) => conversations.enterBot(conversation, "ADD", person.userId)),
-    expel: (group) => inGroup(group, (conversation) => conversations.leaveBot(conversation, "REMOVE", person.userId)),
     block: Effect.sync(() => void (person.blocks = true)),
     unblock: Effect.sync(() => void (person.blocks = false)),
     turnOff: Effect.sync(() => void (person.off ??= [])),
@@ -1157,21 +1185,23 @@ const makeReaches =
   }
 
 /** Somebody who speaks, to the bot and in groups. */
-const makeSpeak =
-  (
-    person: PersonState,
-    key: string,
-    contact: Ids.ConversationId,
-    conversations: Conversations,
-    ids: NewIds,
-    enqueue: Enqueue,
-    reaches: ReturnType<typeof makeReaches>
-  ) =>
-  (category: string, payload: string | Uint8Array, conversation = contact, quoted = "") =>
-    Effect.suspend(() =>
-      Effect.map(ids.nextMessage(key, person.said++), (messageId) => {
-        const { bot, name, sessionId, userId } = person
-        if (conversation === contact) conversations.open(contact, bot, "CONTACT", userId, [person])
+const makeSpeak = (
+  person: PersonState,
+  key: string,
+  conversations: Conversations,
+  ids: NewIds,
+  enqueue: Enqueue,
+  reaches: ReturnType<typeof makeReaches>
+) => {
+  const { bot, contact, name, sessionId, userId } = person
+  const enter = (conversation: Ids.ConversationId) =>
+    conversation === contact
+      ? Effect.sync(() => conversations.open(contact, bot, "CONTACT", userId, [person]))
+      : ownGroup(conversations, person, conversation)
+  return (category: string, payload: string | Uint8Array, conversation = contact, quoted = "") =>
+    enter(conversation).pipe(
+      Effect.flatMap(() => ids.nextMessage(key, person.said++)),
+      Effect.map((messageId) => {
         if (!reaches(person, conversation, category, payload, quoted)) return messageId
         const from = {
           conversation_id: conversation,
@@ -1184,6 +1214,7 @@ const makeSpeak =
         return messageId
       })
     )
+}
 
 const makeUser = (
   registry: Registry,
@@ -1195,15 +1226,18 @@ const makeUser = (
   reaches: ReturnType<typeof makeReaches>
 ) => {
   const { people, users } = registry
-  const notify = makeNotify(registry, ids, enqueue)
+  const notify = makeNotify(registry, conversations, ids, enqueue)
   return Effect.fnUntraced(function* (account: BotAccount, name: string) {
     const bot = registry.stateOf(account)
     const key = `${account.userId} ${name}`
+    const userId = Branded.userId(yield* ids.derive("person", key))
+    const contact = yield* ids.contact(account, { userId })
     const person: PersonState = people.get(key) ?? {
       name,
-      userId: Branded.userId(yield* ids.derive("person", key)),
+      userId,
       sessionId: yield* ids.derive("session", key),
       bot,
+      contact,
       said: 0,
       blocks: false,
       off: undefined,
@@ -1211,8 +1245,7 @@ const makeUser = (
     }
     people.set(key, person)
     users.set(person.userId, person)
-    const contact = yield* ids.contact(account, person)
-    const speak = makeSpeak(person, key, contact, conversations, ids, enqueue, reaches)
+    const speak = makeSpeak(person, key, conversations, ids, enqueue, reaches)
     const say: Person["say"] = (content, conversation) => speak("PLAIN_TEXT", content, conversation)
     const result: Person = {
       name,
@@ -1235,7 +1268,7 @@ const makeUser = (
         return unread.map(({ text }) => text)
       }),
       buttons: Effect.sync(() => shownButtons(person.received).map(({ label }) => label)),
-      ...makeDoings(person, contact, payments, say, conversations, notify, ids.derive)
+      ...makeDoings(person, payments, say, conversations, notify, ids.derive)
     }
     return result
   })
@@ -1274,17 +1307,28 @@ const speaker = (account: BotAccount, userId: Ids.UserId) => ({
   session_id: userId === account.userId ? account.sessionId : ""
 })
 
+/** What Mixin tells in the conversation of a person opens it. */
 const makeNotify =
-  ({ stateOf }: Registry, { nextMessage }: NewIds, enqueue: Enqueue): BlazeServer["Service"]["notify"] =>
+  (
+    { stateOf, users }: Registry,
+    conversations: Conversations,
+    { nextMessage }: NewIds,
+    enqueue: Enqueue
+  ): BlazeServer["Service"]["notify"] =>
   (account, { category, conversationId, payload, userId = mixin }) =>
     Effect.suspend(() =>
       Effect.map(nextMessage(account.userId, stateOf(account).notices++), (messageId) => {
+        const bot = stateOf(account)
+        if (conversations.get(conversationId) === undefined) {
+          const person = [...users.values()].find(({ contact }) => contact === conversationId)
+          if (person?.bot === bot) conversations.open(person.contact, bot, "CONTACT", person.userId, [person])
+        }
         const from = {
           conversation_id: conversationId,
           ...speaker(account, userId),
           category
         }
-        enqueue(stateOf(account), { by: "Mixin", from, payload, messageId })
+        enqueue(bot, { by: "Mixin", from, payload, messageId })
         return messageId
       })
     )
@@ -1521,7 +1565,7 @@ const make = Effect.gen(function* () {
         makeReaches(conversations, isBlocked, () => groupRule)
       ),
       group: makeGroup(registry, conversations, ids),
-      notify: makeNotify(registry, ids, enqueue),
+      notify: makeNotify(registry, conversations, ids, enqueue),
       setGroupRule: (rule) => Effect.sync(() => void (groupRule = rule)),
       inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
       heal: Effect.sync(faults.heal),

@@ -1,7 +1,7 @@
 // What people do to a bot besides speaking, on both faces of the built-in server.
 import { assert, describe } from "@effect/vitest"
 import { BigDecimal, Effect, Layer, Option, Stream } from "effect"
-import { Blaze, Bot, Button, type Delivery, Message, Outgoing, Settings } from "effect-blaze"
+import { Blaze, Bot, Button, type Delivery, Ids, Message, Outgoing, Settings } from "effect-blaze"
 import { both, scene } from "./faces.ts"
 
 type Answer = (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown>
@@ -121,6 +121,56 @@ describe("people", () => {
           ["Left", Option.some(bob.userId)]
         ]
       )
+    })
+  )
+
+  both(
+    "speak and act in groups that they are in, and in no other: a test that has them do so dies with a sentence",
+    Effect.gen(function* () {
+      const { alice, bot, quiet, server } = yield* scene
+      const bob = yield* server.user(bot, "bob")
+      const mallory = yield* server.user(yield* server.makeBot, "mallory")
+      const group = yield* server.group(bot, [alice, bob])
+      yield* alice.leave(group)
+      const told = yield* bot.pending
+      yield* alice.addBot
+      const refused = Effect.fnUntraced(function* (act: Effect.Effect<unknown>, sentence: string) {
+        assert.include(String(yield* Effect.exit(act)), sentence)
+      })
+      const outside = `alice is not in the group ${group}`
+      yield* refused(alice.say("hello", group), outside)
+      yield* refused(alice.send("PLAIN_POST", "# hello", group), outside)
+      yield* refused(alice.invite(group), outside)
+      yield* refused(alice.expel(group), outside)
+      yield* refused(alice.leave(group), outside)
+      yield* refused(mallory.join(group), `The group ${group} is one of another bot than mallory's`)
+      yield* refused(mallory.say("hello", group), "of another bot")
+      for (const act of [alice.join, alice.leave, alice.invite, alice.expel]) {
+        yield* refused(act(alice.conversationId), "is a conversation of two, and no group")
+      }
+      const nowhere = Ids.ConversationId.make("11111111-1111-4111-8111-111111111111")
+      yield* refused(alice.say("hello", nowhere), `There is no group ${nowhere}`)
+      yield* refused(alice.join(nowhere), `There is no group ${nowhere}`)
+      yield* quiet
+      assert.strictEqual((yield* bot.pending).length, told.length + 1)
+      yield* alice.join(group)
+      yield* alice.say("hello", group)
+      yield* bob.say("hello", group)
+      assert.strictEqual((yield* bot.pending).length, told.length + 4)
+    })
+  )
+
+  both(
+    "can be answered when Mixin has told something in their conversation, though they have said nothing yet",
+    Effect.gen(function* () {
+      const { alice, bot, gets, reaches, server } = yield* listening((delivery) => delivery.reply("thank you"))
+      const other = yield* server.makeBot
+      const notice = { category: "SYSTEM_ACCOUNT_SNAPSHOT", payload: "{}", conversationId: alice.conversationId }
+      yield* server.notify(other, notice)
+      yield* server.notify(bot, notice)
+      yield* gets(1)
+      yield* reaches(Effect.map(alice.received, (received) => received.length === 1))
+      assert.deepStrictEqual(yield* alice.reads, ["thank you"])
     })
   )
 
