@@ -190,14 +190,14 @@ export const MeRequest = Schema.Struct({
 })
 
 /**
- * How a bot is to stand to somebody.
+ * How a bot is to stand to somebody; `UPDATE` gives a contact the name `full_name`.
  *
  * @category models
  * @since 0.1.0
  */
 export const RelationshipRequest = Schema.Struct({
   user_id: Ids.UserId,
-  action: Schema.Literals(["ADD", "REMOVE", "BLOCK", "UNBLOCK"]),
+  action: Schema.Literals(["ADD", "REMOVE", "UPDATE", "BLOCK", "UNBLOCK"]),
   full_name: Schema.optionalKey(Schema.String),
   phone: Schema.optionalKey(Schema.String)
 })
@@ -282,7 +282,11 @@ const anyFields = Schema.declare(
     typeof value === "object" && value !== null && !Array.isArray(value)
 )
 
-const seconds = Schema.Struct({ duration: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)) })
+const duration = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const seconds = Schema.Struct({ duration })
+
+/** 12 weeks in seconds. Source: the official documentation. */
+const maximumDisappear = 12 * 7 * 86_400
 
 /** How many messages one request may acknowledge. Source: the official documentation. */
 export const maximumAcknowledgements = 100
@@ -462,12 +466,16 @@ export const exitConversation = ask("/conversations/:id/exit")
 export const muteConversation = post("/conversations/:id/mute", seconds, Conversation)
 
 /**
- * `POST /conversations/:id/disappear`: messages disappear so many seconds after they were read; 0 ends it.
+ * `POST /conversations/:id/disappear`: messages disappear so many seconds after they were read, 12 weeks at the most; 0 ends it.
  *
  * @category endpoints
  * @since 0.1.0
  */
-export const disappear = post("/conversations/:id/disappear", seconds, Conversation)
+export const disappear = post(
+  "/conversations/:id/disappear",
+  Schema.Struct({ duration: duration.check(Schema.isLessThanOrEqualTo(maximumDisappear)) }),
+  Conversation
+)
 
 /**
  * `POST /attachments`: a slot for a file.
@@ -494,7 +502,7 @@ export const attachment = get("/attachments/:id", Attachment)
 export const blockedUsers = get("/blocking_users", Schema.Array(User))
 
 /**
- * `POST /relationships`: adds somebody to the contacts, removes, blocks or unblocks.
+ * `POST /relationships`: adds somebody to the contacts, removes, renames, blocks or unblocks.
  *
  * @category endpoints
  * @since 0.1.0

@@ -571,9 +571,14 @@ describe("what people do", () => {
         yield* send(
           Outgoing.buttons([Button.say(label, text), Button.open(`${label}, the page`, "https://example.com")])
         )
-        for (const { make } of later) yield* send(make())
-        // What a phone cannot read it does not show.
-        yield* send(Outgoing.forward(readings("APP_CARD", broken)[0]!))
+        for (const { make } of later) {
+          const content = make()
+          // Bytes that were passed on as a picture are none that Mixin takes.
+          yield* /^PLAIN_(IMAGE|FUTURE)$/.test(content.category) ? Effect.ignore(send(content)) : send(content)
+        }
+        // What no phone could read does not come to one.
+        const refused = yield* Effect.flip(send(Outgoing.forward(readings("APP_CARD", broken)[0]!)))
+        assert.include(refused.message, "10002")
         const hidden = later.some(({ fields }) => JSON.stringify(fields).includes(`"label":${JSON.stringify(label)}`))
         if (hidden) return
         assert.strictEqual(yield* alice.tap(label), `input:${text}`)

@@ -38,6 +38,7 @@ import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
+import * as Payloads from "./internal/Payloads.ts"
 import * as Payments from "./internal/Payments.ts"
 import * as Profiles from "./internal/Profiles.ts"
 import * as RestApi from "./internal/RestApi.ts"
@@ -220,10 +221,10 @@ export interface Person {
     readonly memo?: string | undefined
     readonly trace?: string | undefined
   }) => Effect.Effect<Ids.MessageId>
-  /** Enters a group of the bot, or leaves one that the person is in; the bot in it is told so. */
+  /** Enters a group of the bot, or leaves it; the bot in it is told so. */
   readonly join: (group: Ids.ConversationId) => Effect.Effect<void>
   readonly leave: (group: Ids.ConversationId) => Effect.Effect<void>
-  /** Takes the bot into a group that it is not in any more, or puts it out of one, which is the last that it is told of the group. */
+  /** Who is in a group takes the bot into it that is not in it any more, or puts it out of one, which is the last that it is told of the group. */
   readonly invite: (group: Ids.ConversationId) => Effect.Effect<void>
   readonly expel: (group: Ids.ConversationId) => Effect.Effect<void>
   /** Blocks the bot: what it writes is refused with 403 from then on. */
@@ -321,16 +322,19 @@ const maximumReceipts = 10_000
 /** How many frames are sent in one turn of the event loop, so that a long listing does not stop the server. */
 const framesPerTurn = 256
 
+/** An id, or the empty text that some clients write for none. */
+const idOrNothing = Schema.optional(Schema.NullOr(Schema.Union([Schema.Literal(""), Ids.MessageId])))
+
 const CreateMessage = Schema.Struct({
   conversation_id: Ids.ConversationId,
   message_id: Ids.MessageId,
   category: Schema.NonEmptyString,
-  recipient_id: Schema.optional(Schema.NullOr(Schema.String)),
+  recipient_id: idOrNothing,
   data: Schema.optional(Schema.NullOr(Schema.String)),
   data_base64: Schema.optional(Schema.NullOr(Schema.String)),
-  quote_message_id: Schema.optional(Schema.NullOr(Schema.String)),
+  quote_message_id: idOrNothing,
   silent: Schema.optional(Schema.NullOr(Schema.Boolean)),
-  expire_in: Schema.optional(Schema.NullOr(Schema.Finite))
+  expire_in: Schema.optional(Schema.NullOr(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))))
 })
 const decodeCreateMessage = Schema.decodeUnknownResult(CreateMessage)
 const decodeAcknowledgement = Schema.decodeUnknownResult(Envelope.Acknowledgement)
@@ -731,9 +735,10 @@ const checkMessage = (
   const decoded = decodeCreateMessage(params)
   if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
   const request = decoded.success
-  if (!/^(PLAIN_|ENCRYPTED_|APP_|MESSAGE_)/.test(request.category)) return Result.fail(invalid("category"))
   const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
   if (bytes === undefined) return Result.fail(invalid("data"))
+  const problem = Payloads.problem(request.category, bytes)
+  if (problem !== undefined) return Result.fail(invalid(problem))
   const conversation = conversations.get(request.conversation_id)
   if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
     return Result.fail(Face.failure(403))
@@ -1070,6 +1075,8 @@ const findButton = (received: ReadonlyArray<Received>, label: string) => {
   }
 }
 
+const isId = Schema.is(Ids.UserId)
+
 const wrong = (sentence: string) => Effect.die(new Error(sentence))
 
 /** A group of somebody's bot. Dies for what is none: a test that acts there is not what its author meant. */
@@ -1101,7 +1108,8 @@ const makeMoves = (
   return {
     join: (id) =>
       Effect.map(groupFor(conversations, person, id), (group) => conversations.enter(group, person, "JOIN", userId)),
-    leave: (id) => inOwn(id, (group) => conversations.leave(group, person, "EXIT", userId)),
+    leave: (id) =>
+      Effect.map(groupFor(conversations, person, id), (group) => conversations.leave(group, person, "EXIT", userId)),
     invite: (id) => inOwn(id, (group) => conversations.enterBot(group, "ADD", userId)),
     expel: (id) => inOwn(id, (group) => conversations.leaveBot(group, "REMOVE", userId))
   }
@@ -1126,7 +1134,9 @@ const makeDoings = (
       if (action.startsWith("input:")) yield* say(action.slice("input:".length), conversationId)
       return action
     }),
-    pay: Effect.fnUntraced(function* ({ amount, asset, memo = "", trace }) {
+    pay: Effect.fnUntraced(function* ({ amount, asset: given, memo = "", trace }) {
+      const asset = Ids.toLowerCase(given)
+      if (!isId(asset)) return yield* wrong(`${person.name} pays with an asset whose id is no UUID: "${given}".`)
       conversations.open(contact, person.bot, "CONTACT", person.userId, [person])
       const id = yield* derive("payment", person.userId, String(person.said++))
       const payment = {
@@ -1287,7 +1297,7 @@ const makeGroup =
       return id
     })
 
-/** Tells a bot what has changed in a group that it is in: in its own name where it has made the group. */
+/** Tells a bot what has changed in a group that it is in: in its own name where it has made the group, or has done it. */
 const makeTell =
   ({ nextMessageUnsafe }: NewIds, enqueue: Enqueue) =>
   ({ bot, creatorId, id }: Directory.Conversation<BotState, PersonState>, change: Directory.Change): void =>
@@ -1295,7 +1305,7 @@ const makeTell =
       by: "Mixin",
       from: {
         conversation_id: id,
-        ...speaker(bot.account, creatorId === bot.account.userId ? creatorId : mixin),
+        ...speaker(bot.account, [creatorId, change.user_id].includes(bot.account.userId) ? bot.account.userId : mixin),
         category: "SYSTEM_CONVERSATION"
       },
       payload: JSON.stringify(change),
@@ -1335,23 +1345,54 @@ const makeNotify =
 
 const refusal = ({ code, field }: { readonly code: number; readonly field?: string }) => Face.failure(code, field)
 
+/** Whom a request names, each with the role that it asks for. */
+const peopleOf = ({ users }: Registry, asked: ReadonlyArray<typeof Endpoint.ParticipantRequest.Type>) => {
+  const people = asked.flatMap(({ role = "", user_id }) => {
+    const person = users.get(user_id)
+    return person === undefined ? [] : [{ person, role }]
+  })
+  return people.length === asked.length ? Result.succeed(people) : Result.fail(invalid("participants"))
+}
+
+/** Makes a conversation, or gives the one that is there where the bot is in it. */
+const makeCreate =
+  (
+    registry: Registry,
+    conversations: Conversations,
+    contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId
+  ): RestApi.Server<BotState>["create"] =>
+  (bot, { category, conversation_id, participants, ...names }) =>
+    Result.flatMap(peopleOf(registry, participants), (asked) => {
+      const known = conversations.get(conversation_id)
+      if (known !== undefined && (known.bot !== bot || known.botRole === undefined)) {
+        return Result.fail(Face.failure(403))
+      }
+      if (category === "GROUP") {
+        const isContact = [...registry.users.values()].some(({ contact }) => contact === conversation_id)
+        if (isContact) return Result.fail(invalid("conversation_id"))
+        return Result.mapBoth(conversations.create(conversation_id, bot, asked, names), {
+          onFailure: refusal,
+          onSuccess: conversations.view
+        })
+      }
+      const people = asked.map(({ person }) => person)
+      const [person] = people
+      if (person === undefined || people.length > 1) return Result.fail(invalid("participants"))
+      if (conversation_id !== contactOf(bot.account, person)) return Result.fail(invalid("conversation_id"))
+      if (person.blocks) return Result.fail(Face.failure(403))
+      const { userId } = bot.account
+      return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
+    })
+
 /** What the REST API does to conversations. */
 const makeConversationRules = (
-  { users }: Registry,
+  registry: Registry,
   conversations: Conversations,
   contactOf: (bot: BotAccount, person: PersonState) => Ids.ConversationId
 ): Pick<
   RestApi.Server<BotState>,
   "conversation" | "create" | "update" | "change" | "rotate" | "mute" | "disappear" | "join" | "exit"
 > => {
-  type Asked = ReadonlyArray<typeof Endpoint.ParticipantRequest.Type>
-  const peopleOf = (asked: Asked) => {
-    const people = asked.flatMap(({ role = "", user_id }) => {
-      const person = users.get(user_id)
-      return person === undefined ? [] : [{ person, role }]
-    })
-    return people.length === asked.length ? Result.succeed(people) : Result.fail(invalid("participants"))
-  }
   type Conversation = Directory.Conversation<BotState, PersonState>
   const known = (bot: BotState, id: string) => Result.fromOption(conversations.of(bot, id), () => Face.failure(404))
   /** What is done to a conversation that the bot is in, as the API shows it afterwards. */
@@ -1368,19 +1409,7 @@ const makeConversationRules = (
       )
   return {
     conversation: (bot, id) => Option.map(conversations.of(bot, id), conversations.view),
-    create: (bot, { category, conversation_id, participants, ...names }) =>
-      Result.flatMap(peopleOf(participants), (asked) => {
-        const people = asked.map(({ person }) => person)
-        if (category === "GROUP") {
-          return Result.succeed(conversations.view(conversations.create(conversation_id, bot, people, names)))
-        }
-        const [person] = people
-        if (person === undefined || people.length > 1) return Result.fail(invalid("participants"))
-        if (conversation_id !== contactOf(bot.account, person)) return Result.fail(invalid("conversation_id"))
-        if (person.blocks) return Result.fail(Face.failure(403))
-        const { userId } = bot.account
-        return Result.succeed(conversations.view(conversations.open(conversation_id, bot, "CONTACT", userId, people)))
-      }),
+    create: makeCreate(registry, conversations, contactOf),
     update: changed(conversations.update),
     rotate: changed(conversations.rotate),
     mute: changed(conversations.mute),
@@ -1400,7 +1429,7 @@ const makeConversationRules = (
       }),
     change: (bot, id, action, asked) =>
       Result.flatMap(known(bot, id), (conversation) =>
-        Result.flatMap(peopleOf(asked), (people) =>
+        Result.flatMap(peopleOf(registry, asked), (people) =>
           Result.mapBoth(conversations.change(conversation, action, people), {
             onFailure: refusal,
             onSuccess: conversations.view
@@ -1443,8 +1472,8 @@ const makePeopleRules = (
     },
     friends: (bot) => people(bot, "FRIEND"),
     blocked: (bot) => people(bot, "BLOCKING"),
-    relate: (bot, { action, user_id }) =>
-      Option.map(Option.fromUndefinedOr(users.get(user_id)), (person) => profiles.relate(bot.account, person, action))
+    relate: (bot, { user_id, ...asked }) =>
+      Option.map(Option.fromUndefinedOr(users.get(user_id)), (person) => profiles.relate(bot.account, person, asked))
   }
 }
 

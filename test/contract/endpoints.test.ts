@@ -1,8 +1,8 @@
 // The rest of the REST API, as the built-in server plays it: in memory and over the network.
 import { assert, describe, it } from "@effect/vitest"
 import { NodeHttpClient } from "@effect/platform-node"
-import { Context, Effect, Layer, Redacted } from "effect"
-import { Blaze, BlazeError, Endpoint, Ids, MixinApi, Settings, Signer } from "effect-blaze"
+import { Context, Effect, Layer, Redacted, Stream } from "effect"
+import { Blaze, BlazeError, BlazeSocket, Endpoint, Ids, MixinApi, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { HttpBody, HttpClientRequest } from "effect/http"
@@ -12,8 +12,20 @@ const rest = Effect.gen(function* () {
   const found = yield* scene
   const context = yield* Layer.build(found.api)
   const { client, request } = Context.get(context, MixinApi.MixinApi)
-  return { ...found, http: client, request }
+  /** What a request is answered, whatever it carries. */
+  const post = (path: string, payload: unknown) =>
+    client
+      .post(path, { body: HttpBody.text(JSON.stringify(payload), "application/json") })
+      .pipe(Effect.flatMap((answer) => answer.json as Effect.Effect<Answer, unknown>))
+  return { ...found, http: client, request, post }
 })
+
+interface Answer {
+  readonly data?: Record<string, unknown>
+  readonly error?: { readonly code: number; readonly extra?: string }
+}
+
+const refusalOf = ({ error }: Answer) => [error?.code, error?.extra]
 
 const codeOf = (error: BlazeError.BlazeError) =>
   error.reason._tag === "ApiFailure" ? error.reason.code : error.message
@@ -89,7 +101,129 @@ describe("relationships", () => {
   )
 })
 
+describe("contacts", () => {
+  both(
+    "have the name that the bot gives them, and stand to it as before",
+    Effect.gen(function* () {
+      const { alice, bot, request, server } = yield* rest
+      yield* server.makeBot
+      const update = (full_name: string) =>
+        request(Endpoint.relationships, { payload: { user_id: alice.userId, action: "UPDATE", full_name } })
+      assert.deepInclude(yield* update("Alice from work"), { full_name: "Alice from work", relationship: "FRIEND" })
+      const shown = yield* request(Endpoint.user, { path: { id: alice.userId } })
+      assert.strictEqual(shown.full_name, "Alice from work")
+      assert.strictEqual(codeOf(yield* Effect.flip(update(""))), 10002)
+      assert.strictEqual((yield* server.user(bot, "alice")).userId, alice.userId)
+    })
+  )
+})
+
 describe("groups", () => {
+  both(
+    "have the roles that they are made with, and an owner: who made them",
+    Effect.gen(function* () {
+      const { alice, bot, request, server } = yield* rest
+      const bob = yield* server.user(bot, "bob")
+      const made = yield* request(Endpoint.createConversation, {
+        payload: {
+          ...groupOf(alice),
+          participants: [{ user_id: alice.userId, role: "ADMIN" }, { user_id: bob.userId }]
+        }
+      })
+      const rolesOf = ({ participants = [] }: Endpoint.Conversation) => participants.map(({ role }) => role)
+      assert.deepStrictEqual(rolesOf(made), ["OWNER", "ADMIN", ""])
+      const theirs = yield* request(Endpoint.conversation, { path: { id: yield* server.group(bot, [alice, bob]) } })
+      assert.deepStrictEqual([rolesOf(theirs), theirs.creator_id], [["", "OWNER", ""], alice.userId])
+      // A conversation of two has no owner among the people.
+      yield* alice.addBot
+      const contact = yield* request(Endpoint.conversation, { path: { id: alice.conversationId } })
+      assert.notInclude(rolesOf(contact), "OWNER")
+    })
+  )
+
+  both(
+    "are nobody's but those of who is in them, and no conversation of two is one",
+    Effect.gen(function* () {
+      const { alice, post, request, server } = yield* rest
+      const other = yield* server.makeBot
+      const carol = yield* server.user(other, "carol")
+      const theirs = yield* server.group(other, [carol])
+      const ask = (conversation_id: string, category: string) =>
+        post("/conversations", { category, conversation_id, participants: [{ user_id: alice.userId }] })
+      assert.deepStrictEqual(refusalOf(yield* ask(theirs, "GROUP")), [403, undefined])
+      assert.deepStrictEqual(refusalOf(yield* ask(alice.conversationId, "GROUP")), [10002, "conversation_id"])
+      yield* request(Endpoint.createConversation, { payload: groupOf(alice) })
+      assert.deepStrictEqual(refusalOf(yield* ask(group, "CONTACT")), [10002, "conversation_id"])
+      yield* request(Endpoint.exitConversation, { path: { id: group } })
+      assert.deepStrictEqual(refusalOf(yield* ask(group, "GROUP")), [403, undefined])
+      yield* alice.addBot
+      assert.deepStrictEqual(refusalOf(yield* ask(alice.conversationId, "GROUP")), [10002, "conversation_id"])
+    })
+  )
+
+  both(
+    "are neither muted nor have messages disappear for longer than Mixin can, nor have longer names",
+    Effect.gen(function* () {
+      const { alice, post, request } = yield* rest
+      yield* request(Endpoint.createConversation, { payload: groupOf(alice) })
+      const duration = [10002, "duration"]
+      for (const seconds of [1e13, 101 * 366 * 86_400, -1, 1.5, "1"]) {
+        assert.deepStrictEqual(refusalOf(yield* post(`/conversations/${group}/mute`, { duration: seconds })), duration)
+      }
+      for (const seconds of [12 * 7 * 86_400 + 1, 1e13]) {
+        const answer = yield* post(`/conversations/${group}/disappear`, { duration: seconds })
+        assert.deepStrictEqual(refusalOf(answer), duration)
+      }
+      const years = yield* post(`/conversations/${group}/mute`, { duration: 10 * 365 * 86_400 })
+      assert.match(String(years.data?.["mute_until"]), /^\d{4}-/)
+      const weeks = yield* post(`/conversations/${group}/disappear`, { duration: 12 * 7 * 86_400 })
+      assert.strictEqual(weeks.data?.["expire_in"], 12 * 7 * 86_400)
+      const own = yield* Effect.flip(
+        request(Endpoint.disappear, { path: { id: group }, payload: { duration: 12 * 7 * 86_400 + 1 } })
+      )
+      assert.include(own.message, "of the form of its endpoint")
+
+      const long = { name: "x".repeat(513), announcement: "x".repeat(1025) }
+      const another = crypto.randomUUID()
+      for (const field of ["name", "announcement"] as const) {
+        const names = { [field]: long[field] }
+        assert.deepStrictEqual(refusalOf(yield* post(`/conversations/${group}`, names)), [10002, field])
+        const made = { ...groupOf(alice), conversation_id: another, ...names }
+        assert.deepStrictEqual(refusalOf(yield* post("/conversations", made)), [10002, field])
+      }
+      const longest = { name: "x".repeat(512), announcement: "x".repeat(1024) }
+      assert.deepInclude((yield* post(`/conversations/${group}`, longest)).data, longest)
+    })
+  )
+
+  both(
+    "tell the bot of its own doing in its own name, and of anybody else's in Mixin's where others have made them",
+    Effect.gen(function* () {
+      const { alice, bot, request, server, socket } = yield* rest
+      const theirs = yield* server.group(bot, [alice])
+      const { code_id } = yield* request(Endpoint.conversation, { path: { id: theirs } })
+      yield* request(Endpoint.exitConversation, { path: { id: theirs } })
+      yield* request(Endpoint.joinConversation, { path: { code: code_id! } })
+      yield* alice.expel(theirs)
+      const notices = yield* Effect.gen(function* () {
+        const wire = yield* Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
+        yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
+        return (yield* Stream.runCollect(Stream.take(wire.envelopes, 4))).slice(1)
+      }).pipe(Effect.scoped, Effect.provide(socket))
+      assert.deepStrictEqual(
+        notices.map(({ data }) => {
+          const { data: payload, user_id } = data as { readonly data: string; readonly user_id: string }
+          return [(JSON.parse(atob(payload)) as { readonly action: string }).action, user_id === bot.userId]
+        }),
+        [
+          ["EXIT", true],
+          ["JOIN", true],
+          ["REMOVE", false]
+        ]
+      )
+    })
+  )
+
   both(
     "are joined by a code, which is worth nothing once there is another",
     Effect.gen(function* () {
@@ -214,6 +348,122 @@ describe("messages over REST", () => {
         codeOf(yield* Effect.flip(request(Endpoint.receipts, { path: { since: "yesterday" } }))),
         10002
       )
+    })
+  )
+})
+
+describe("messages that Mixin would not take", () => {
+  const id = "4d8c508b-91c5-375b-92b0-ee702ed2dac5"
+  const taken: Readonly<Record<string, unknown>> = {
+    PLAIN_TEXT: "hello",
+    PLAIN_POST: "# hello",
+    PLAIN_STICKER: { name: "hi", album_id: id },
+    PLAIN_IMAGE: { attachment_id: id },
+    PLAIN_AUDIO: { attachment_id: id },
+    PLAIN_VIDEO: { attachment_id: id },
+    PLAIN_DATA: { attachment_id: id },
+    PLAIN_CONTACT: { user_id: id },
+    PLAIN_LIVE: { url: "https://example.com/a.m3u8" },
+    PLAIN_LOCATION: { longitude: 1, latitude: "2" },
+    PLAIN_TRANSCRIPT: [{ name: "alice", category: "PLAIN_TEXT" }],
+    APP_BUTTON_GROUP: [{ label: "Say it", action: "input:it", color: "#1DA1F2" }],
+    APP_CARD: { app_id: "", title: "A card", description: "", action: null, actions: null },
+    MESSAGE_RECALL: { message_id: id },
+    MESSAGE_PIN: { action: "PIN", message_ids: [id] },
+    ENCRYPTED_TEXT: "\u0001secret"
+  }
+
+  const attempts = Effect.gen(function* () {
+    const { alice, bot, post } = yield* rest
+    yield* alice.addBot
+    const attempt = (category: string, payload: unknown, more: Record<string, unknown> = {}) => {
+      const text = typeof payload === "string" ? payload : JSON.stringify(payload)
+      const one = {
+        conversation_id: alice.conversationId,
+        message_id: crypto.randomUUID(),
+        category,
+        data_base64: Buffer.from(text).toString("base64url")
+      }
+      return Effect.map(post("/messages", [{ ...one, ...more }]), refusalOf)
+    }
+    return { alice, attempt, bot }
+  })
+  const fine = [undefined, undefined]
+
+  both(
+    "are those of other categories than bots may send",
+    Effect.gen(function* () {
+      const { alice, attempt } = yield* attempts
+      for (const [category, payload] of Object.entries(taken)) {
+        assert.deepStrictEqual(yield* attempt(category, payload), fine, category)
+      }
+      for (const category of ["PLAIN_TXT", "PLAIN_JSON", "APP_NONE", "MESSAGE_", "ENCRYPTED_", "constructor"]) {
+        assert.deepStrictEqual(yield* attempt(category, "{}"), [10002, "category"], category)
+      }
+      assert.strictEqual((yield* alice.received).length, Object.keys(taken).length)
+    })
+  )
+
+  both(
+    "are those whose payload is not what the category has, and those without any",
+    Effect.gen(function* () {
+      const { attempt, bot } = yield* attempts
+      for (const category of Object.keys(taken)) {
+        assert.deepStrictEqual(yield* attempt(category, ""), [10002, "data"], category)
+        if (/TEXT$|POST$/.test(category)) continue
+        for (const payload of ["hello", "{}", "[{}]", "null", `"${id}"`]) {
+          assert.deepStrictEqual(yield* attempt(category, payload), [10002, "data"], `${category} ${payload}`)
+        }
+      }
+      assert.deepStrictEqual(yield* attempt("APP_CARD", { title: "a", actions: [{}] }), [10002, "data"])
+      assert.deepStrictEqual(yield* attempt("MESSAGE_PIN", { action: "EAT", message_ids: [] }), [10002, "data"])
+      assert.deepStrictEqual(yield* bot.sent, [])
+    })
+  )
+
+  both(
+    "are those whose fields are of another form, and not those that leave them empty",
+    Effect.gen(function* () {
+      const { alice, attempt, bot } = yield* attempts
+      for (const [field, value] of [
+        ["recipient_id", "alice"],
+        ["recipient_id", 7],
+        ["quote_message_id", "that one"],
+        ["silent", "yes"],
+        ["silent", 1],
+        ["expire_in", 1.5],
+        ["expire_in", -1],
+        ["expire_in", "60"],
+        ["conversation_id", "here"],
+        ["message_id", ""]
+      ] as const) {
+        const refused = yield* attempt("PLAIN_TEXT", "hello", { [field]: value })
+        assert.deepStrictEqual(refused, [10002, field], `${field} ${value}`)
+      }
+      assert.deepStrictEqual(yield* bot.sent, [])
+      const nothing = { recipient_id: "", quote_message_id: "", representative_id: "", silent: false, expire_in: 0 }
+      assert.deepStrictEqual(yield* attempt("PLAIN_TEXT", "hello", nothing), fine)
+      const nulls = Object.fromEntries(Object.keys(nothing).map((field) => [field, null]))
+      assert.deepStrictEqual(yield* attempt("PLAIN_TEXT", "hello", { ...nulls, data: null }), fine)
+      const quoted = { recipient_id: alice.userId.toUpperCase(), quote_message_id: id, silent: true, expire_in: 60 }
+      assert.deepStrictEqual(yield* attempt("PLAIN_TEXT", "hello", quoted), fine)
+    })
+  )
+
+  both(
+    "leave an answer with nothing in it to those that it takes together, to acknowledgements and to who leaves",
+    Effect.gen(function* () {
+      const { alice, bot, post, server } = yield* rest
+      const hello = yield* alice.addBot
+      const one = {
+        conversation_id: alice.conversationId,
+        message_id: crypto.randomUUID(),
+        category: "PLAIN_TEXT",
+        data_base64: "aGk"
+      }
+      assert.deepStrictEqual(yield* post("/messages", [one]), {})
+      assert.deepStrictEqual(yield* post("/acknowledgements", [{ message_id: hello, status: "READ" }]), {})
+      assert.deepStrictEqual(yield* post(`/conversations/${yield* server.group(bot, [alice])}/exit`, {}), {})
     })
   )
 })

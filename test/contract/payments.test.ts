@@ -70,6 +70,20 @@ describe("the ledger", () => {
   )
 
   both(
+    "takes no payment whose asset is none: a test that has somebody pay so dies with a sentence, and the ledger can be read",
+    Effect.gen(function* () {
+      const { alice, bot, page } = yield* ledger
+      for (const asset of ["", "BTC"]) {
+        const exit = yield* Effect.exit(alice.pay({ asset, amount: "1" }))
+        assert.include(String(exit), `alice pays with an asset whose id is no UUID: "${asset}"`)
+      }
+      yield* alice.pay({ asset: cnb.toUpperCase(), amount: "2" })
+      assert.deepStrictEqual(amounts(yield* page("500", beginning)), ["2"])
+      assert.strictEqual((yield* bot.pending).length, 1)
+    })
+  )
+
+  both(
     "has it though nobody was told, is asked in other words too, and shows a bot its own",
     Effect.gen(function* () {
       const { alice, bot, page, request, server } = yield* ledger

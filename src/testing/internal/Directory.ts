@@ -32,7 +32,7 @@ export interface Conversation<B, P> {
   readonly id: string
   readonly bot: B
   readonly category: "CONTACT" | "GROUP"
-  /** The people in it, and what they are: `ADMIN` or nothing. */
+  /** The people in it, and what they are: `OWNER`, `ADMIN` or nothing. */
   readonly members: Map<P, { role: string; readonly since: string }>
   /** What the bot is in it; `undefined` once it has been removed. */
   botRole: string | undefined
@@ -83,6 +83,23 @@ const refuse = (code: number, field?: string): Result.Result<never, Refused> =>
 /** Source: the official Flutter app. */
 const maximumMembers = 1024
 
+/** How long a name and an announcement may be. Source: protocol.md section 10. */
+const maximumName = 512
+const maximumAnnouncement = 1024
+
+/** A hundred years, after which nobody waits for what was muted. In seconds. */
+const maximumMute = 100 * 365 * 86_400
+
+interface Names {
+  readonly name?: string
+  readonly announcement?: string
+}
+
+const tooLong = ({ announcement = "", name = "" }: Names): string | undefined => {
+  if (name.length > maximumName) return "name"
+  return announcement.length > maximumAnnouncement ? "announcement" : undefined
+}
+
 /** What a bot changes in a group that it may change. */
 const makeChanges = <B extends Bot, P extends Somebody>(
   { newCode, tell, timeIn }: Server<B, P>,
@@ -91,8 +108,10 @@ const makeChanges = <B extends Bot, P extends Somebody>(
 ) => {
   const isManager = ({ botRole }: Conversation<B, P>) => botRole === "OWNER" || botRole === "ADMIN"
   return {
-    update: (conversation: Conversation<B, P>, changes: { readonly name?: string; readonly announcement?: string }) => {
+    update: (conversation: Conversation<B, P>, changes: Names) => {
       if (!isManager(conversation)) return refuse(403)
+      const problem = tooLong(changes)
+      if (problem !== undefined) return refuse(10002, problem)
       conversation.name = changes.name ?? conversation.name
       conversation.announcement = changes.announcement ?? conversation.announcement
       tell(conversation, { action: "UPDATE", user_id: conversation.bot.account.userId })
@@ -104,6 +123,7 @@ const makeChanges = <B extends Bot, P extends Somebody>(
       return Result.succeed(conversation)
     },
     mute: (conversation: Conversation<B, P>, seconds: number) => {
+      if (seconds > maximumMute) return refuse(10002, "duration")
       conversation.muteUntil = seconds === 0 ? Profiles.noTime : timeIn(seconds)
       return Result.succeed(conversation)
     },
@@ -183,6 +203,22 @@ const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P
   ]
 })
 
+/** Ways to find a conversation. */
+const makeSearch = <B extends Bot, P extends Somebody>(conversations: ReadonlyMap<string, Conversation<B, P>>) => ({
+  get: (id: string) => conversations.get(id),
+  /** The one that a bot is in, of any kind. */
+  of: (bot: B, id: string): Option.Option<Conversation<B, P>> =>
+    Option.filter(
+      Option.fromUndefinedOr(conversations.get(id)),
+      (conversation) => conversation.bot === bot && conversation.botRole !== undefined
+    ),
+  /** The group of a code. */
+  byCode: (bot: B, code: string): Option.Option<Conversation<B, P>> =>
+    Option.fromUndefinedOr(
+      [...conversations.values()].find(({ bot: member, codeId }) => member === bot && codeId === code && code !== "")
+    )
+})
+
 /**
  * The conversations of a server.
  *
@@ -199,16 +235,17 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
     category: "CONTACT" | "GROUP",
     creatorId: Ids.UserId,
     people: ReadonlyArray<P>,
-    names: { readonly name?: string; readonly announcement?: string } = {}
+    names: Names = {}
   ): Conversation<B, P> => {
     const known = conversations.get(id)
     if (known !== undefined) return known
     const createdAt = timestamp()
+    const roleOf = ({ userId }: P) => (category === "GROUP" && userId === creatorId ? "OWNER" : "")
     const conversation: Conversation<B, P> = {
       id,
       bot,
       category,
-      members: new Map(people.map((person) => [person, { role: "", since: createdAt }])),
+      members: new Map(people.map((person) => [person, { role: roleOf(person), since: createdAt }])),
       botRole: creatorId === bot.account.userId ? "OWNER" : "",
       name: names.name ?? "",
       announcement: names.announcement ?? "",
@@ -227,13 +264,18 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
   const create = (
     id: string,
     bot: B,
-    people: ReadonlyArray<P>,
-    names: { readonly name?: string; readonly announcement?: string }
-  ): Conversation<B, P> => {
-    const isNew = !conversations.has(id)
+    asked: ReadonlyArray<{ readonly person: P; readonly role: string }>,
+    names: Names
+  ): Result.Result<Conversation<B, P>, Refused> => {
+    const known = conversations.get(id)
+    if (known !== undefined) return Result.succeed(known)
+    const problem = tooLong(names)
+    if (problem !== undefined) return refuse(10002, problem)
+    const people = asked.map(({ person }) => person)
     const made = open(id, bot, "GROUP", bot.account.userId, people, names)
-    if (isNew) tell(made, { action: "CREATE", user_id: bot.account.userId })
-    return made
+    for (const { person, role } of asked) made.members.get(person)!.role = role
+    tell(made, { action: "CREATE", user_id: bot.account.userId })
+    return Result.succeed(made)
   }
 
   const leave = (conversation: Conversation<B, P>, person: P, action: "REMOVE" | "EXIT", actor: Ids.UserId) => {
@@ -248,24 +290,13 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
   }
 
   return {
-    get: (id: string) => conversations.get(id),
-    /** The one that a bot is in, of any kind. */
-    of: (bot: B, id: string): Option.Option<Conversation<B, P>> =>
-      Option.filter(
-        Option.fromUndefinedOr(conversations.get(id)),
-        (conversation) => conversation.bot === bot && conversation.botRole !== undefined
-      ),
-    /** The group of a code. */
-    byCode: (bot: B, code: string): Option.Option<Conversation<B, P>> =>
-      Option.fromUndefinedOr(
-        [...conversations.values()].find(({ bot: member, codeId }) => member === bot && codeId === code && code !== "")
-      ),
+    ...makeBotMoves(server),
+    ...makeChanges(server, enter, leave),
+    ...makeSearch(conversations),
     open,
     create,
     enter,
     leave,
-    ...makeBotMoves(server),
-    ...makeChanges(server, enter, leave),
     view
   }
 }

@@ -29,6 +29,8 @@ interface Profile {
   preferences: typeof Endpoint.Preferences.Type
   /** How it stands to people; who talks to it is a friend until it says something else. */
   readonly people: Map<Ids.UserId, Relationship>
+  /** What it calls them, where that is not the name they have. */
+  readonly names: Map<Ids.UserId, string>
 }
 
 /** What the server has no time for: the zero of Go. */
@@ -92,7 +94,8 @@ export const make = (newCode: (userId: Ids.UserId, count: number) => string) => 
       avatar: "",
       codes: 0,
       preferences: initial,
-      people: new Map<Ids.UserId, Relationship>()
+      people: new Map<Ids.UserId, Relationship>(),
+      names: new Map<Ids.UserId, string>()
     }
     profiles.set(userId, made)
     return made
@@ -100,7 +103,10 @@ export const make = (newCode: (userId: Ids.UserId, count: number) => string) => 
   const relationship = (bot: Account, { userId }: Pick<Somebody, "userId">): Relationship =>
     profileOf(bot).people.get(userId) ?? "FRIEND"
   const person = (bot: Account, somebody: Somebody): Endpoint.User =>
-    userOf(somebody.userId, false, { full_name: somebody.name, relationship: relationship(bot, somebody) })
+    userOf(somebody.userId, false, {
+      full_name: profileOf(bot).names.get(somebody.userId) ?? somebody.name,
+      relationship: relationship(bot, somebody)
+    })
   const shown = (bot: Account, relationship: string): Endpoint.User => {
     const { avatar, biography, codes, fullName } = profileOf(bot)
     const code = newCode(bot.userId, codes)
@@ -139,9 +145,17 @@ export const make = (newCode: (userId: Ids.UserId, count: number) => string) => 
       profileOf(bot).codes++
       return me(bot)
     },
-    relate: (bot: Account, somebody: Somebody, action: "ADD" | "REMOVE" | "BLOCK" | "UNBLOCK"): Endpoint.User => {
+    relate: (
+      bot: Account,
+      somebody: Somebody,
+      { action, full_name }: Omit<typeof Endpoint.RelationshipRequest.Type, "user_id">
+    ): Endpoint.User => {
+      const { names, people } = profileOf(bot)
+      if (action === "UPDATE") {
+        if (full_name) names.set(somebody.userId, full_name)
+        return person(bot, somebody)
+      }
       const becomes = { ADD: "FRIEND", REMOVE: "STRANGER", BLOCK: "BLOCKING", UNBLOCK: "STRANGER" } as const
-      const { people } = profileOf(bot)
       const isUndone = action === "UNBLOCK" && relationship(bot, somebody) !== "BLOCKING"
       if (!isUndone) people.set(somebody.userId, becomes[action])
       return person(bot, somebody)

@@ -127,7 +127,11 @@ const peopleRules = <Bot>(server: Server<Bot>, { invalid, notFound }: Refusals):
     RestRules.make(Endpoint.search, invalid, (bot, { path }) => found(server.search(bot, path.query))),
     RestRules.make(Endpoint.friends, invalid, (bot) => Result.succeed(server.friends(bot))),
     RestRules.make(Endpoint.blockedUsers, invalid, (bot) => Result.succeed(server.blocked(bot))),
-    RestRules.make(Endpoint.relationships, invalid, (bot, { payload }) => found(server.relate(bot, payload))),
+    RestRules.make(Endpoint.relationships, invalid, (bot, { payload }) =>
+      payload.action === "UPDATE" && !payload.full_name
+        ? Result.fail(invalid("full_name"))
+        : found(server.relate(bot, payload))
+    ),
     RestRules.make(Endpoint.attachment, invalid, (bot, { path }) => found(server.attachment(bot, path.id)))
   ]
 }

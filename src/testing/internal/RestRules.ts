@@ -112,7 +112,8 @@ export const answer = <Bot>(
   return failed(unknown)
 }
 
-const succeeded = (data: unknown): Answer => ({ status: 200, body: JSON.stringify({ data: data ?? null }) })
+// Where there is nothing to tell, `data` is not there.
+const succeeded = (data: unknown): Answer => ({ status: 200, body: JSON.stringify({ data }) })
 
 /**
  * The answer that a request failed.
