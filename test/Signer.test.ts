@@ -152,4 +152,54 @@ describe("the tokens that the built-in server refuses", () => {
       }).pipe(Effect.provide(NodeCrypto.layer))
     )
   }
+
+  it.effect(
+    "a token is good once, and is remembered for as long as it could be used again, whatever life it says it has",
+    () =>
+      Effect.gen(function* () {
+        const { keystore } = tokens[0]!.input
+        const { key, sessionId, userId } = yield* Keystore.fromUnknown(keystore)
+        assert(key._tag === "Ed25519")
+        const publicKey = yield* Signature.publicKey(Signature.ed25519, key.publicKey)
+        const issued = 1_800_000_000
+        const request = { method: "GET", uri: "/", body: Effect.succeed("") }
+        const sign = yield* Claims.signer(key)
+        const sig = yield* Signer.requestSignature({ ...request, body: "" })
+        const token = (lives: number) => sign({ uid: userId, sid: sessionId, iat: issued, exp: issued + lives, sig })
+        const remembered: Array<number> = []
+        const really = TokenVerifier.makeUsed()
+        const used: TokenVerifier.Used = (token, until, now) => {
+          remembered.push(until / 1000 - issued)
+          return really(token, until, now)
+        }
+        const isLetIn = (token: string, after: number) =>
+          Effect.map(
+            TokenVerifier.verify(
+              {
+                now: () => (issued + after) * 1000,
+                botById: () => Option.some({ publicKey, sessionId } as BlazeServer.BotAccount)
+              },
+              token,
+              request,
+              used
+            ),
+            Option.isSome
+          )
+        const year = yield* token(365 * 86_400)
+        const minute = yield* token(60)
+        assert.deepStrictEqual([yield* isLetIn(year, 0), yield* isLetIn(minute, 0)], [true, true])
+        assert.deepStrictEqual(remembered, [300, 60])
+        assert.deepStrictEqual([yield* isLetIn(minute, 59.9), yield* isLetIn(minute, 60)], [false, false])
+        assert.deepStrictEqual([yield* isLetIn(year, 300), yield* isLetIn(year, 300.1)], [false, false])
+      }).pipe(Effect.provide(NodeCrypto.layer))
+  )
+
+  it("what cannot be used again any more is forgotten, and nothing else, in whatever order it came", () => {
+    const used = TokenVerifier.makeUsed()
+    assert.deepStrictEqual([used("a", 100, 0), used("b", 50, 0), used("a", 100, 100)], [true, true, false])
+    assert.isTrue(used("c", 200, 101))
+    // Only what is forgotten is new again.
+    assert.deepStrictEqual([used("a", 100, 101), used("c", 200, 101)], [true, false])
+    assert.isTrue(used("b", 50, 101))
+  })
 })

@@ -55,11 +55,11 @@ export interface Request<E, R> extends Omit<Signer.SignedRequest, "body"> {
 }
 
 /**
- * The tokens that were used, each until it has expired: tells whether one is used for the first time.
+ * The tokens that were used, each for as long as it would be let in otherwise: tells whether one is used for the first time.
  *
  * @since 0.1.0
  */
-export type Used = (token: string, expiresAt: number, now: number) => boolean
+export type Used = (token: string, until: number, now: number) => boolean
 
 /**
  * @category constructors
@@ -67,13 +67,13 @@ export type Used = (token: string, expiresAt: number, now: number) => boolean
  */
 export const makeUsed = (): Used => {
   const used = new Map<string, number>()
-  return (token, expiresAt, now) => {
+  return (token, until, now) => {
     for (const [other, end] of used) {
-      if (end > now) break
+      if (end >= now) break
       used.delete(other)
     }
     if (used.has(token)) return false
-    used.set(token, expiresAt)
+    used.set(token, until)
     return true
   }
 }
@@ -111,5 +111,7 @@ export const verify = Effect.fnUntraced(function* <E, R>(
   if (!valid) return none
   if (sig !== (yield* Signer.requestSignature({ ...request, body: yield* request.body }))) return none
   // What is signed, and not the signature: there is more than one way to write the same bytes in base64.
-  return used(`${header}.${claims}`, exp * 1000, time) ? bot : none
+  // Of how long a life it says it has, nothing is remembered: its time of issue is what ends it first, or else that.
+  const until = Math.min(exp * 1000, iat * 1000 + BlazeError.toleratedClockDifference)
+  return used(`${header}.${claims}`, until, time) ? bot : none
 })
