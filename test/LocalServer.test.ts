@@ -5,8 +5,11 @@ import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { BlazeSocket, Keystore, Signer } from "effect-blaze"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { mkdtemp, readdir, rm } from "node:fs/promises"
 import * as Http from "node:http"
 import * as Net from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { WebSocket } from "ws"
 import { eventually } from "./support.ts"
 
@@ -197,6 +200,56 @@ describe("LocalServer", () => {
         assert.strictEqual(answer.headers.connection, "close")
       }
     })
+  )
+
+  it.live("takes a file whose size is told and allowed, keeps no part of one, and leaves nothing on the disk", () =>
+    Effect.gen(function* () {
+      const temporary = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "effect-blaze-test-"))),
+        (folder) => Effect.promise(() => rm(folder, { recursive: true }))
+      )
+      const before = process.env["TMPDIR"]
+      yield* Effect.acquireRelease(
+        Effect.sync(() => void (process.env["TMPDIR"] = temporary)),
+        () =>
+          Effect.sync(() => {
+            if (before === undefined) delete process.env["TMPDIR"]
+            else process.env["TMPDIR"] = before
+          })
+      )
+      const files = Effect.promise(async () => {
+        const entries = await readdir(temporary, { recursive: true, withFileTypes: true })
+        return entries.filter((entry) => entry.isFile()).length
+      })
+      yield* Effect.gen(function* () {
+        const { bot, local } = yield* scene
+        const authorization = yield* tokenFor(bot, { method: "POST", uri: "/attachments", body: "" })
+        const slot = yield* send(`${local.apiUrl}/attachments`, { method: "POST", headers: { authorization } })
+        const { upload_url: url } = (JSON.parse(slot.body) as { data: { upload_url: string } }).data
+        const put = (headers: Http.OutgoingHttpHeaders, write: (request: Http.ClientRequest) => void) =>
+          send(url, { method: "PUT", headers }, write)
+        const hello = sending("hello")
+        assert.strictEqual((yield* put({ "transfer-encoding": "chunked" }, hello)).status, 411)
+        const largest = 2 * 1024 ** 3
+        const announced = yield* put({ "content-length": largest + 1 }, (request) => request.flushHeaders())
+        assert.deepStrictEqual([announced.status, announced.headers.connection], [413, "close"])
+        assert.strictEqual(yield* files, 0)
+        const gone = Http.request(url, { agent: false, method: "PUT", headers: { "content-length": largest } })
+        gone.on("error", () => {})
+        gone.write("hello")
+        yield* eventually(Effect.map(files, (count) => count === 1))
+        gone.destroy()
+        yield* eventually(Effect.map(files, (count) => count === 0))
+        assert.strictEqual((yield* send(url, {})).status, 404)
+        assert.strictEqual((yield* put({ "content-length": 5 }, hello)).status, 200)
+        assert.strictEqual(yield* files, 1)
+        assert.strictEqual((yield* send(url, {})).body, "hello")
+        assert.strictEqual((yield* put({ "content-length": 3 }, sending("bye"))).status, 200)
+        assert.strictEqual(yield* files, 1)
+        assert.strictEqual((yield* send(url, {})).body, "bye")
+      }).pipe(Effect.provide(LocalServer.layer()))
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(temporary)), [])
+    }).pipe(Effect.scoped)
   )
 
   test(

@@ -6,7 +6,7 @@ import { Blaze, BlazeError, BlazeSocket, Endpoint, Ids, MixinApi, Settings, Sign
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { HttpBody, HttpClientRequest } from "effect/http"
-import { both, scene } from "./faces.ts"
+import { both, memoryServer, scene } from "./faces.ts"
 
 const rest = Effect.gen(function* () {
   const found = yield* scene
@@ -37,6 +37,23 @@ const groupOf = (...people: ReadonlyArray<BlazeServer.Person>) => ({
   conversation_id: group,
   name: "a group",
   participants: people.map(({ userId }) => ({ user_id: userId }))
+})
+
+/** With a look at what the bot was told of its groups, which it has to be told so often and no oftener. */
+const listed = Effect.gen(function* () {
+  const found = yield* rest
+  const events = Effect.fnUntraced(function* (count: number) {
+    assert.strictEqual((yield* found.bot.pending).length, count)
+    const wire = yield* Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
+    yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
+    const [, ...notices] = yield* Stream.runCollect(Stream.take(wire.envelopes, 1 + count))
+    return notices.map(({ data }) => {
+      const { data: payload, user_id } = data as { readonly data: string; readonly user_id: string }
+      const event: Readonly<Record<string, unknown>> = { ...JSON.parse(atob(payload)), speaker: user_id }
+      return event
+    })
+  })
+  return { ...found, events: (count: number) => events(count).pipe(Effect.scoped, Effect.provide(found.socket)) }
 })
 
 describe("the bot's own profile", () => {
@@ -97,6 +114,20 @@ describe("relationships", () => {
       assert.strictEqual((yield* relate("REMOVE")).relationship, "STRANGER")
       assert.deepStrictEqual(yield* names(Endpoint.friends), ["bob"])
       assert.strictEqual(codeOf(yield* Effect.flip(relate("ADD", stranger))), 404)
+    })
+  )
+})
+
+describe("other bots", () => {
+  both(
+    "are strangers, and are found as who they are",
+    Effect.gen(function* () {
+      const { bot, request, server } = yield* rest
+      const other = yield* server.makeBot
+      const shown = yield* request(Endpoint.user, { path: { id: other.userId } })
+      assert.deepInclude(shown, { relationship: "STRANGER", identity_number: other.identityNumber })
+      const me = yield* request(Endpoint.user, { path: { id: bot.userId } })
+      assert.strictEqual(me.relationship, "ME")
     })
   )
 })
@@ -197,24 +228,84 @@ describe("groups", () => {
   )
 
   both(
+    "are changed by who may, tell each change once, and tell nothing where nothing has changed",
+    Effect.gen(function* () {
+      const { alice, bot, post, request, server, events } = yield* listed
+      const bob = yield* server.user(bot, "bob")
+      yield* request(Endpoint.createConversation, { payload: groupOf(alice) })
+      const change = (action: string, ...people: ReadonlyArray<object>) =>
+        post(`/conversations/${group}/participants/${action}`, people)
+      yield* change("ADD", { user_id: bob.userId, role: "ADMIN" })
+      const again = yield* change("ADD", { user_id: bob.userId }, { user_id: bob.userId })
+      const participants = again.data?.["participants"] as ReadonlyArray<Endpoint.Participant>
+      assert.deepStrictEqual(
+        participants.map(({ role }) => role),
+        ["OWNER", "", "ADMIN"]
+      )
+      yield* change("REMOVE", { user_id: bob.userId }, { user_id: bob.userId })
+      assert.deepStrictEqual(refusalOf(yield* change("ROLE", { user_id: bob.userId, role: "ADMIN" })), [
+        10002,
+        "user_id"
+      ])
+      yield* post(`/conversations/${group}/disappear`, { duration: 60 })
+      const { code_id } = yield* request(Endpoint.conversation, { path: { id: group } })
+      yield* request(Endpoint.joinConversation, { path: { code: code_id! } })
+      yield* alice.invite(group)
+      yield* alice.expel(group)
+      yield* alice.expel(group)
+      yield* alice.invite(group)
+      const told = yield* events(6)
+      assert.deepStrictEqual(
+        told.map(({ action }) => action),
+        ["CREATE", "ADD", "REMOVE", "EXPIRE", "REMOVE", "ADD"]
+      )
+      assert.deepInclude(told[3], { user_id: bot.userId, expire_in: 60 })
+      assert.deepInclude(told[5], { user_id: alice.userId, participant_id: bot.userId })
+
+      // It is a member like any other now.
+      assert.deepStrictEqual(refusalOf(yield* post(`/conversations/${group}/disappear`, { duration: 30 })), [
+        403,
+        undefined
+      ])
+      assert.strictEqual((yield* request(Endpoint.conversation, { path: { id: group } })).expire_in, 60)
+      // In a conversation of two either may.
+      yield* alice.addBot
+      const ours = yield* post(`/conversations/${alice.conversationId}/disappear`, { duration: 30 })
+      assert.strictEqual(ours.data?.["expire_in"], 30)
+    })
+  )
+
+  it.effect("take in 1024 members and no more", () =>
+    Effect.gen(function* () {
+      const { bot, post, request, server } = yield* rest
+      const people = yield* Effect.forEach(Array.from({ length: 1024 }), (_, n) => server.user(bot, `person ${n}`))
+      yield* request(Endpoint.createConversation, { payload: groupOf(...people.slice(0, 200)) })
+      const add = (from: number, to: number) =>
+        post(
+          `/conversations/${group}/participants/ADD`,
+          people.slice(from, to).map(({ userId }) => ({ user_id: userId }))
+        )
+      assert.isUndefined((yield* add(200, 1000)).error)
+      assert.deepStrictEqual(refusalOf(yield* add(1000, 1024)), [20116, undefined])
+      // With the bot these are all that there is room for.
+      assert.isUndefined((yield* add(1000, 1023)).error)
+      assert.deepStrictEqual(refusalOf(yield* add(1023, 1024)), [20116, undefined])
+      const { participants = [] } = yield* request(Endpoint.conversation, { path: { id: group } })
+      assert.strictEqual(participants.length, 1024)
+    }).pipe(Effect.scoped, Effect.provide(memoryServer))
+  )
+
+  both(
     "tell the bot of its own doing in its own name, and of anybody else's in Mixin's where others have made them",
     Effect.gen(function* () {
-      const { alice, bot, request, server, socket } = yield* rest
+      const { alice, bot, events, request, server } = yield* listed
       const theirs = yield* server.group(bot, [alice])
       const { code_id } = yield* request(Endpoint.conversation, { path: { id: theirs } })
       yield* request(Endpoint.exitConversation, { path: { id: theirs } })
       yield* request(Endpoint.joinConversation, { path: { code: code_id! } })
       yield* alice.expel(theirs)
-      const notices = yield* Effect.gen(function* () {
-        const wire = yield* Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
-        yield* wire.send({ id: crypto.randomUUID(), action: "LIST_PENDING_MESSAGES" })
-        return (yield* Stream.runCollect(Stream.take(wire.envelopes, 4))).slice(1)
-      }).pipe(Effect.scoped, Effect.provide(socket))
       assert.deepStrictEqual(
-        notices.map(({ data }) => {
-          const { data: payload, user_id } = data as { readonly data: string; readonly user_id: string }
-          return [(JSON.parse(atob(payload)) as { readonly action: string }).action, user_id === bot.userId]
-        }),
+        (yield* events(3)).map(({ action, speaker }) => [action, speaker === bot.userId]),
         [
           ["EXIT", true],
           ["JOIN", true],
@@ -462,7 +553,14 @@ describe("messages that Mixin would not take", () => {
         data_base64: "aGk"
       }
       assert.deepStrictEqual(yield* post("/messages", [one]), {})
-      assert.deepStrictEqual(yield* post("/acknowledgements", [{ message_id: hello, status: "READ" }]), {})
+      const acknowledgement = { message_id: hello, status: "READ" }
+      const tooMany = yield* post(
+        "/acknowledgements",
+        Array.from({ length: 101 }, () => acknowledgement)
+      )
+      assert.deepStrictEqual(refusalOf(tooMany), [10002, "messages"])
+      assert.deepStrictEqual(yield* bot.pending, [hello])
+      assert.deepStrictEqual(yield* post("/acknowledgements", [acknowledgement]), {})
       assert.deepStrictEqual(yield* post(`/conversations/${yield* server.group(bot, [alice])}/exit`, {}), {})
     })
   )

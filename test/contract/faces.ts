@@ -88,7 +88,7 @@ const network = Layer.effect(
   })
 )
 
-const memoryServer = memory.pipe(Layer.provideMerge(BlazeTest.layerServer))
+export const memoryServer = memory.pipe(Layer.provideMerge(BlazeTest.layerServer))
 const networkServer = network.pipe(
   Layer.provideMerge(
     Layer.effect(
