@@ -38,7 +38,8 @@ import * as Signer from "./Signer.ts"
 export const userAgent = "effect-blaze/0.1.0"
 
 const requestTimeout = "10 seconds"
-const maximumAnswerSize = 1024 * 1024
+// A list of friends may be long: Mixin gives all of them at once, about 700 bytes each.
+const maximumAnswerSize = 16 * 1024 * 1024
 
 /**
  * The REST API in the name of one bot.
