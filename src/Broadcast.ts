@@ -6,16 +6,18 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import type * as BlazeError from "./BlazeError.ts"
+import * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
+import * as Setting from "./internal/Setting.ts"
 import type * as Outgoing from "./Outgoing.ts"
 import * as Sender from "./Sender.ts"
 
@@ -51,9 +53,9 @@ export interface Options {
 
 type Message = Parameters<Sender.Sender["Service"]["sendBatch"]>[0][number] & { readonly userId: Ids.UserId }
 
-const accepted = ({ id, userId }: Message): Outcome => ({ _tag: "Accepted", userId, messageId: id })
+const accepted = ({ userId }: Message, messageId: Ids.MessageId): Outcome => ({ _tag: "Accepted", userId, messageId })
 
-const refused = ({ id, userId }: Message, error: BlazeError.BlazeError): Outcome => ({
+const refused = ({ id, userId }: Pick<Message, "id" | "userId">, error: BlazeError.BlazeError): Outcome => ({
   _tag: "Refused",
   userId,
   messageId: id,
@@ -66,23 +68,40 @@ const isVerdict = (error: BlazeError.BlazeError) =>
   (error.reason._tag === "ApiFailure" && !error.isRetryable && !error.isFatal) ||
   (error.reason._tag === "Intermediary" && error.reason.status === 413)
 
-// Halved until who is refused is alone: Mixin does not say which of a batch it was.
+// Halved until who is refused is alone: Mixin does not say which of a batch it was. What is known to hold one who is refused, since the
+// other half does not, is not sent as a whole.
 const sendHalving = (
   send: Sender.Sender["Service"]["sendBatch"],
   messages: ReadonlyArray<Message>
 ): Effect.Effect<ReadonlyArray<Outcome>, BlazeError.BlazeError> =>
   Effect.flatMap(Effect.result(send(messages)), (sent) => {
-    if (Result.isSuccess(sent)) return Effect.succeed(messages.map(accepted))
+    if (Result.isSuccess(sent)) return Effect.succeed(messages.map((message, n) => accepted(message, sent.success[n]!)))
     const { failure } = sent
     if (!isVerdict(failure)) return Effect.fail(failure)
-    if (messages.length === 1) return Effect.succeed([refused(messages[0]!, failure)])
-    const half = Math.ceil(messages.length / 2)
-    return Effect.zipWith(
-      sendHalving(send, messages.slice(0, half)),
-      Effect.suspend(() => sendHalving(send, messages.slice(half))),
-      (a, b) => [...a, ...b]
-    )
+    return messages.length === 1 ? Effect.succeed([refused(messages[0]!, failure)]) : sendHalves(send, messages)
   })
+
+const sendHalves = (
+  send: Sender.Sender["Service"]["sendBatch"],
+  messages: ReadonlyArray<Message>
+): Effect.Effect<ReadonlyArray<Outcome>, BlazeError.BlazeError> => {
+  const half = Math.ceil(messages.length / 2)
+  const second = messages.slice(half)
+  return Effect.flatMap(sendHalving(send, messages.slice(0, half)), (outcomes) => {
+    const isInSecond = second.length > 1 && outcomes.every(({ _tag }) => _tag === "Accepted")
+    const rest = isInSecond ? sendHalves(send, second) : sendHalving(send, second)
+    return Effect.map(rest, (others) => [...outcomes, ...others])
+  })
+}
+
+// What the program cannot say to one is not to keep it from the others.
+const unsayable = (userId: Ids.UserId, error: unknown) =>
+  BlazeError.make(
+    new BlazeError.InvalidContent({
+      field: `the content for user ${userId}`,
+      expected: `made without an error (${BlazeError.problemOf(error, "no reason given")})`
+    })
+  )
 
 /**
  * Sends to a stream of users, and gives what became of each, in the order in which batches are done.
@@ -120,13 +139,16 @@ export const sendAll =
         const { derive, maximumBatch, sendBatch } = yield* Sender.Sender
         const { createContact } = yield* Conversations.Conversations
 
+        yield* Setting.count("the announcement's concurrency", concurrency)
+
         const messageTo = (userId: Ids.UserId) =>
-          Effect.map(derive("broadcast", key, userId), (id): Message => ({
-            userId,
-            to: { user: userId },
-            content: content(userId),
-            id
-          }))
+          Effect.map(derive("broadcast", key, userId), (id): Result.Result<Message, Outcome> => {
+            try {
+              return Result.succeed({ userId, to: { user: userId }, content: content(userId), id })
+            } catch (error) {
+              return Result.fail(refused({ userId, id }, unsayable(userId, error)))
+            }
+          })
 
         /** Who can be written to, and who cannot. */
         const meet = (messages: ReadonlyArray<Message>) =>
@@ -141,12 +163,10 @@ export const sendAll =
           )
 
         const send = Effect.fnUntraced(function* (recipients: ReadonlyArray<Ids.UserId>) {
-          const messages = yield* Effect.forEach(recipients, messageTo)
-          if (!firstContact) return yield* sendHalving(sendBatch, messages)
-          const met = yield* meet(messages)
-          const known = met.flatMap((result) => (Result.isSuccess(result) ? [result.success] : []))
-          const unknown = met.flatMap((result) => (Result.isFailure(result) ? [result.failure] : []))
-          return known.length === 0 ? unknown : [...unknown, ...(yield* sendHalving(sendBatch, known))]
+          const [messages, unsaid] = Arr.separate(yield* Effect.forEach(recipients, messageTo))
+          const [known, unmet] = firstContact ? Arr.separate(yield* meet(messages)) : [messages, []]
+          const outcomes = known.length === 0 ? [] : yield* sendHalving(sendBatch, known)
+          return [...unsaid, ...unmet, ...outcomes]
         })
 
         return users.pipe(
@@ -156,6 +176,32 @@ export const sendAll =
         )
       })
     )
+
+const maximumNamed = 20
+const maximumReasons = 100
+
+/** Who was refused, and why: one line for each reason, with the first whom it concerns. */
+const makeRefusals = () => {
+  const reasons = new Map<string, { count: number; readonly first: Array<Ids.UserId> }>()
+  return {
+    add: (userId: Ids.UserId, reason: string) => {
+      const known = reasons.get(reason) ?? { count: 0, first: [] }
+      if (known.count === 0 && reasons.size < maximumReasons) reasons.set(reason, known)
+      known.count++
+      if (known.first.length < maximumNamed) known.first.push(userId)
+    },
+    tell: Effect.suspend(() =>
+      Effect.forEach(
+        reasons,
+        ([reason, { count, first }]) => {
+          const more = count > first.length ? ` and ${count - first.length} more` : ""
+          return Effect.logWarning(`The announcement was refused for ${first.join(", ")}${more}. ${reason}`)
+        },
+        { discard: true }
+      )
+    )
+  }
+}
 
 /**
  * How far an announcement is.
@@ -175,7 +221,7 @@ export interface Progress {
 
 /**
  * As `sendAll`, for who wants to know how many it reached: a summary at its end, and the progress on the way, after every thousand
- * recipients. Why one was refused is a warning in the log.
+ * recipients. Who was refused and why is a warning in the log at the end, one for each reason.
  *
  * **Example** (With progress)
  *
@@ -226,24 +272,23 @@ export const run =
           )
         }
       }
+      const refusals = makeRefusals()
       const note = (outcome: Outcome) => {
-        if (outcome._tag === "Accepted") {
-          accepted++
-          return []
+        if (outcome._tag === "Accepted") accepted++
+        else {
+          refused++
+          refusals.add(outcome.userId, outcome.error.message)
         }
-        refused++
-        return [`The announcement was refused for user ${outcome.userId}. ${outcome.error.message}`]
       }
       const tell = Effect.suspend(() => options.onProgress?.(progress()) ?? Effect.void)
       yield* users.pipe(
         sendAll(content, options),
         Stream.grouped(reportEvery),
-        Stream.runForEach((outcomes) =>
-          Effect.andThen(
-            Effect.forEach(outcomes.flatMap(note), (line) => Effect.logWarning(line), { discard: true }),
-            tell
-          )
-        )
+        Stream.runForEach((outcomes) => {
+          outcomes.forEach(note)
+          return tell
+        }),
+        Effect.ensuring(refusals.tell)
       )
       return progress()
     })

@@ -17,9 +17,11 @@ import * as PathTemplate from "./internal/PathTemplate.ts"
 /** The name that a text begins with: up to the next segment of a path, or parameter of a query. */
 type Name<Text extends string> = Text extends `${infer Head}/${string}`
   ? Name<Head>
-  : Text extends `${infer Head}&${string}`
-    ? Head
-    : Text
+  : Text extends `${infer Head}?${string}`
+    ? Name<Head>
+    : Text extends `${infer Head}&${string}`
+      ? Head
+      : Text
 
 /** The names in a path and its query: `"id"` for `"/users/:id"`. */
 type Parameter<Path extends string> = Path extends `${string}:${infer Rest}` ? Name<Rest> | Parameter<Rest> : never
@@ -49,27 +51,40 @@ export interface Endpoint<Path extends string = string, Payload = unknown, Data 
   readonly data: Schema.Codec<Data, unknown> | undefined
 }
 
-const get = <Path extends string, Data>(
+/**
+ * A question to the API; `:name` in its path, or in the query, stands for a parameter.
+ *
+ * **Example** (An endpoint of one's own)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Endpoint, MixinApi } from "effect-blaze"
+ *
+ * const code = Endpoint.get("/codes/:id", Schema.Struct({ type: Schema.String }))
+ *
+ * export const typeOf = (id: string) =>
+ *   Effect.flatMap(MixinApi.MixinApi, ({ request }) => request(code, { path: { id } }))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const get = <Path extends string, Data>(
   path: Path,
   data: Schema.Codec<Data, unknown>
-): Endpoint<Path, never, Data> => ({
-  method: "GET",
-  path,
-  payload: undefined,
-  data
-})
+): Endpoint<Path, never, Data> => ({ method: "GET", path, payload: undefined, data })
 
-const post = <Path extends string, Payload, Data = void>(
+/**
+ * A request that changes something: what it carries, or `undefined`; and the data of its answer, unless nothing of that is read.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const post = <Path extends string, Payload = never, Data = void>(
   path: Path,
-  payload: Schema.Codec<Payload, unknown>,
+  payload: Schema.Codec<Payload, unknown> | undefined,
   data?: Schema.Codec<Data, unknown>
 ): Endpoint<Path, Payload, Data> => ({ method: "POST", path, payload, data })
-
-/** A POST that carries nothing. */
-const ask = <Path extends string, Data = void>(
-  path: Path,
-  data?: Schema.Codec<Data, unknown>
-): Endpoint<Path, never, Data> => ({ method: "POST", path, payload: undefined, data })
 
 // An address with one of these in it is another address, however it is written.
 const isSegment = (value: string) => value !== "" && value !== "." && value !== ".." && value.isWellFormed()
@@ -439,7 +454,7 @@ export const participants = post(
  * @category endpoints
  * @since 0.1.0
  */
-export const rotateConversation = ask("/conversations/:id/rotate", Conversation)
+export const rotateConversation = post("/conversations/:id/rotate", undefined, Conversation)
 
 /**
  * `POST /conversations/:code/join`: enters a group by its code.
@@ -447,7 +462,7 @@ export const rotateConversation = ask("/conversations/:id/rotate", Conversation)
  * @category endpoints
  * @since 0.1.0
  */
-export const joinConversation = ask("/conversations/:code/join", Conversation)
+export const joinConversation = post("/conversations/:code/join", undefined, Conversation)
 
 /**
  * `POST /conversations/:id/exit`: leaves a group.
@@ -455,7 +470,7 @@ export const joinConversation = ask("/conversations/:code/join", Conversation)
  * @category endpoints
  * @since 0.1.0
  */
-export const exitConversation = ask("/conversations/:id/exit")
+export const exitConversation = post("/conversations/:id/exit", undefined)
 
 /**
  * `POST /conversations/:id/mute`: no notices for so many seconds; 0 ends it.
@@ -483,7 +498,7 @@ export const disappear = post(
  * @category endpoints
  * @since 0.1.0
  */
-export const createAttachment = ask("/attachments", Attachment)
+export const createAttachment = post("/attachments", undefined, Attachment)
 
 /**
  * `GET /attachments/:id`: where the bytes of a file are, for as long as the address is good.

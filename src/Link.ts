@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as BlazeError from "./BlazeError.ts"
+import * as Digits from "./internal/Digits.ts"
 import * as Ids from "./Ids.ts"
 
 /**
@@ -47,10 +48,8 @@ const digitsOf = (amount: Payment["amount"]): string | undefined => {
       ? Option.filter(BigDecimal.fromString(amount), () => decimal.test(amount))
       : Option.some(amount)
   if (Option.isNone(value) || !BigDecimal.isPositive(value.value)) return undefined
-  const { scale, value: digits } = BigDecimal.normalize(value.value)
-  if (scale > 8 || scale < -30) return undefined
-  const text = (digits * 10n ** BigInt(8 - scale)).toString().padStart(9, "0")
-  return `${text.slice(0, -8)}.${text.slice(-8)}`.replace(/\.?0+$/, "")
+  const { scale } = BigDecimal.normalize(value.value)
+  return scale > 8 || scale < -30 ? undefined : Digits.of(value.value)
 }
 
 const check = (payment: Payment): Result.Result<Record<string, string>, BlazeError.BlazeError> => {

@@ -14,6 +14,7 @@ import * as Base64 from "./Base64.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Fields from "./internal/Fields.ts"
 import * as Ids from "./Ids.ts"
+import * as Digits from "./internal/Digits.ts"
 import * as Roles from "./internal/Role.ts"
 import * as Branded from "./internal/Branded.ts"
 
@@ -386,6 +387,11 @@ export class Snapshot extends Base {
     this.memoText = this.isSafe ? readMemo(this.memo) : this.memo
     this.transactionHash = Option.fromUndefinedOr(payload.transaction_hash)
     this.inscriptionHash = Option.fromUndefinedOr(payload.inscription_hash)
+  }
+
+  /** The amount in plain digits, as wallets and people write it: without an exponent. */
+  get amountText(): string {
+    return Digits.of(this.amount)
   }
 
   /** Whether it is a transfer of Safe, as opposed to the API before it. */

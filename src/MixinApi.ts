@@ -38,7 +38,8 @@ import * as Signer from "./Signer.ts"
 export const userAgent = "effect-blaze/0.1.0"
 
 const requestTimeout = "10 seconds"
-const maximumAnswerSize = 1024 * 1024
+// A list of friends may be long: Mixin gives all of them at once, about 700 bytes each.
+const maximumAnswerSize = 16 * 1024 * 1024
 
 /**
  * The REST API in the name of one bot.
@@ -75,8 +76,8 @@ export class MixinApi extends Context.Service<
     readonly serverTime: Effect.Effect<Option.Option<number>>
     /**
      * Makes any other request in the bot's name: an `HttpClient` that takes paths, as `/safe/snapshots?limit=500`, signs them, and sends
-     * them to the address that requests go to now, once. The answer is as it comes: its status, its `error` and its length are the
-     * program's to look at.
+     * them to the address that requests go to now, once, with a body that is text. The answer's head has 10 seconds; the rest is as it
+     * comes: its status, its `error`, its length and how long it may take are the program's to look at.
      */
     readonly client: HttpClient.HttpClient
     /** The host that requests go to now. */
@@ -173,7 +174,7 @@ const makeExecute = Effect.gen(function* () {
   const client = yield* HttpClient.HttpClient
   return Effect.fnUntraced(function* (
     address: Address,
-    { body, method, uri: path }: SignedClient.Signable,
+    { body, contentType = "application/json", method, uri: path }: SignedClient.Signable,
     headers: Headers.Headers = Headers.empty
   ) {
     const id = yield* uuidV4()
@@ -187,7 +188,7 @@ const makeExecute = Effect.gen(function* () {
         "user-agent": userAgent,
         "x-request-id": id
       },
-      ...(body === "" ? {} : { body: HttpBody.text(body, "application/json") })
+      ...(body === "" ? {} : { body: HttpBody.text(body, contentType) })
     })
     return yield* Effect.mapError(client.execute(request), unreachable)
   })

@@ -2,7 +2,7 @@
  * Messages on their way out, for programs that send and do not listen: a job, a script, an announcement.
  *
  * Guarantee: what is sent keeps its id over every try, so that the server keeps one; nothing leaves beyond the quota, and nothing that
- * breaks a rule of Mixin leaves at all. over REST it opens no connection, so
+ * breaks a rule of Mixin leaves at all. Over REST it opens no connection, so
  * that it takes no message from the bot that listens.
  *
  * @since 0.1.0
@@ -66,11 +66,12 @@ export class Sender extends Context.Service<
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /**
      * Sends up to `maximumBatch` messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what
-     * comes of each it says nothing; `Broadcast` finds out.
+     * comes of each it says nothing; `Broadcast` finds out. Gives the ids that they have on the server: that of a further part of
+     * `Outgoing.split` follows from the one that is given.
      */
     readonly sendBatch: (
       messages: ReadonlyArray<OutgoingMessage & { readonly id: Ids.MessageId }>
-    ) => Effect.Effect<void, BlazeError.BlazeError>
+    ) => Effect.Effect<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError>
     /** How many messages a batch has at most: 100, or what the quota leaves for announcements in one window where that is less. */
     readonly maximumBatch: number
     /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */

@@ -1,10 +1,10 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, PlatformError, Sink, Stdio, Stream } from "effect"
-import { Blaze, Bot, Broadcast, Ids, Outgoing, Sender, Settings } from "effect-blaze"
+import { Bot, Broadcast, Ids, Outgoing, Quota, Sender, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-import { lines, pass } from "./support.ts"
+import { clientWith, lines, pass } from "./support.ts"
 
 const stranger = Ids.UserId.make("99999999-9999-4999-8999-999999999999")
 
@@ -129,32 +129,43 @@ describe("Broadcast", () => {
         [1000, 1200]
       )
       assert.isTrue(Option.exists(summary.remaining, (time) => Duration.toMillis(time) === 0))
-      assert.strictEqual(log.all.filter((line) => line.includes("was refused for user")).length, 1)
+      assert.strictEqual(log.all.filter((line) => line.includes("was refused for")).length, 1)
     })
   )
 
   it.effect("keeps the quota in any sixty seconds, and leaves answers their share", () =>
     Effect.gen(function* () {
-      const { bot, people, users } = yield* crowd(400)
+      const { bot, people, users } = yield* crowd(1000)
       const announcing = yield* Effect.forkChild(
         users.pipe(
-          Broadcast.sendAll(() => "hello", { key: "k", concurrency: 1 }),
+          Broadcast.sendAll(() => "hello", { key: "k" }),
           Stream.runDrain
         )
       )
-      const blaze = yield* Blaze.Blaze
+      const answer = Bot.match({
+        Text: (delivery) => (delivery.message.text.endsWith("?") ? delivery.reply("here") : Effect.void),
+        orElse: () => Effect.void
+      })
+      yield* Effect.forkChild(Bot.run(answer))
       const counts: Array<number> = []
-      for (let second = 0; second < 90; second++) {
+      for (let second = 0; second < 240; second++) {
         yield* BlazeTest.settle
         counts.push((yield* bot.sent).length)
         yield* TestClock.adjust("1 second")
+        if (second % 50 !== 49) continue
+        // In the middle of it an answer leaves at once.
+        const person = people[second]!
+        yield* person.say("are you there?")
+        yield* BlazeTest.settle
+        assert.include(yield* person.reads, "here")
       }
       yield* Fiber.join(announcing)
-      for (let second = 0; second + 60 < counts.length; second++) {
-        assert.isAtMost(counts[second + 60]! - counts[second]!, 800)
-      }
-      assert.strictEqual((yield* bot.sent).length, 400)
-      yield* blaze.send({ user: people[0]!.userId }, "one more")
+      const most = Math.max(...counts.slice(60).map((count, second) => count - counts[second]!))
+      // The bucket of announcements, and what flows into it in a minute; and the answers.
+      assert.isAtMost(most, 50 + 6 * 50 + 2)
+      // It is not so much slower than that either.
+      assert.isAbove(most, 250)
+      assert.strictEqual((yield* bot.sent).length, 1000 + 4)
     }).pipe(
       Effect.provide(
         BlazeTest.layer.pipe(
@@ -162,6 +173,123 @@ describe("Broadcast", () => {
         )
       )
     )
+  )
+
+  it.effect("sends nobody twice where one is refused, and not as a whole what is known to hold him", () => {
+    const batches: Array<number> = []
+    const counting = Layer.succeed(Quota.Quota, {
+      maximumBatch: 100,
+      take: (_, __, count = 1) => Effect.sync(() => void batches.push(count)).pipe(Effect.as(false))
+    })
+    return Effect.gen(function* () {
+      const { bot, people, users } = yield* crowd(100)
+      const sent = Effect.map(bot.sent, (all) => all.reduce((sum, { attempts }) => sum + attempts, 0))
+      for (const [refused, requests] of [
+        [99, 8],
+        [0, 15]
+      ] as const) {
+        yield* people[refused]!.block
+        const before = yield* sent
+        batches.length = 0
+        const outcomes = yield* users.pipe(
+          Broadcast.sendAll(() => "hello", { key: String(refused) }),
+          Stream.runCollect
+        )
+        assert.deepStrictEqual(tags(outcomes), { Accepted: 99, Refused: 1 })
+        assert.strictEqual((yield* sent) - before, 99)
+        assert.isAtMost(batches.length, requests)
+        yield* people[refused]!.unblock
+      }
+    }).pipe(Effect.provide(clientWith({ quota: counting })), Effect.provide(BlazeTest.layerServer))
+  })
+
+  test(
+    "tells the id that each message has on the server, of a further part too",
+    Effect.gen(function* () {
+      const { bot, users } = yield* crowd(2)
+      const part = Outgoing.split("word ".repeat(40_000))[1]!
+      const outcomes = yield* users.pipe(
+        Broadcast.sendAll(() => part, { key: "k" }),
+        Stream.runCollect
+      )
+      assert.sameMembers(
+        outcomes.map(({ messageId }) => messageId),
+        (yield* bot.sent).map(({ messageId }) => messageId)
+      )
+    })
+  )
+
+  test(
+    "reaches everybody else when the content for one cannot be made",
+    Effect.gen(function* () {
+      const { people, users } = yield* crowd(3)
+      const outcomes = yield* users.pipe(
+        Broadcast.sendAll(
+          (user) => {
+            if (user === people[1]!.userId) throw new Error("no name is known")
+            return "hello"
+          },
+          { key: "k" }
+        ),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(tags(outcomes), { Accepted: 2, Refused: 1 })
+      const [problem] = outcomes.flatMap((outcome) => (outcome._tag === "Refused" ? [outcome.error.message] : []))
+      assert.include(
+        problem,
+        `the content for user ${people[1]!.userId} must be made without an error (no name is known)`
+      )
+    })
+  )
+
+  test(
+    "refuses a concurrency that cannot work",
+    Effect.gen(function* () {
+      const { users } = yield* crowd(1)
+      for (const concurrency of [Number.NaN, 0, -1, 1.5]) {
+        const error = yield* users.pipe(
+          Broadcast.sendAll(() => "hello", { key: "k", concurrency }),
+          Stream.runDrain,
+          Effect.flip
+        )
+        assert.include(error.message, "the announcement's concurrency must be a whole number of at least 1")
+      }
+    })
+  )
+
+  test(
+    "tells at the end who was refused and why, in one line for each reason",
+    Effect.gen(function* () {
+      const log = lines()
+      const { people, users } = yield* crowd(120)
+      for (const person of people.slice(10, 40)) yield* person.block
+      yield* users.pipe(
+        Broadcast.run(() => "hello", { key: "k" }),
+        Effect.provide(log.layer)
+      )
+      const told = log.all.filter((line) => line.includes("was refused for"))
+      assert.strictEqual(told.length, 1)
+      assert.include(told[0], `${people[10]!.userId}, `)
+      assert.include(told[0], " and 10 more. ")
+    })
+  )
+
+  test(
+    "does not take a server that is away for a refusal, at the first contact either",
+    Effect.gen(function* () {
+      const { server, users } = yield* crowd(2)
+      yield* server.inject({ _tag: "FailRest", status: 503, body: "" }, 1000)
+      const failing = yield* Effect.forkChild(
+        Effect.flip(
+          users.pipe(
+            Broadcast.sendAll(() => "hello", { key: "k", firstContact: true }),
+            Stream.runDrain
+          )
+        )
+      )
+      for (let n = 0; n < 20; n++) yield* pass(10)
+      assert.strictEqual((yield* Fiber.join(failing)).reason._tag, "Intermediary")
+    })
   )
 })
 

@@ -97,7 +97,8 @@ describe("MixinApi", () => {
     ["a 202 with 10006 inside", () => Response.json({ error: { code: 10006 } }, { status: 202 }), "ClientTooOld"],
     ["a 401 in Mixin's words", () => Response.json({ error: { code: 401 } }, { status: 401 }), "Unauthorized"],
     ["a 403 in Mixin's words", () => Response.json({ error: { code: 403 } }, { status: 403 }), "403"],
-    ["more than a megabyte", () => new Response(`"${"x".repeat(1_100_000)}"`), "BadInput"],
+    ["a long list of friends", () => new Response(`{"data":"${"x".repeat(7_000_000)}"}`), "ok"],
+    ["more than sixteen megabytes", () => new Response(`"${"x".repeat(17_000_000)}"`), "BadInput"],
     ["a code that means nothing with a status of 503", () => Response.json({ error: { code: 0, status: 503 } }), "0"],
     ["a 401 with a status of 500", () => Response.json({ error: { code: 401, status: 500 } }), "401"]
   ]

@@ -79,13 +79,18 @@ for (const [name, way, fault] of ways) {
       Effect.gen(function* () {
         const alice = yield* BlazeTest.user("alice")
         yield* alice.addBot
-        const { send } = yield* Sender.Sender
+        const { derive, send, sendBatch } = yield* Sender.Sender
         const { all, layer } = lines()
         const buttons = (count: number) =>
           Outgoing.buttons(Array.from({ length: count }, (_, n) => Button.say(`button ${n}`, `/${n}`)))
-        yield* Effect.forEach([6, 7, 8], (count) => send({ user: alice.userId }, buttons(count))).pipe(
-          Effect.provide(layer)
-        )
+        const to = { user: alice.userId }
+        yield* Effect.gen(function* () {
+          const batch = { to, content: buttons(7), id: yield* derive("batch") }
+          yield* send(to, buttons(6))
+          assert.deepStrictEqual(all, [])
+          assert.deepStrictEqual(yield* sendBatch([batch]), [batch.id])
+          yield* send(to, buttons(8))
+        }).pipe(Effect.provide(layer))
         assert.deepStrictEqual(all, [
           "Warn In what is sent, the buttons should be at most 6, says one of Mixin's pages, and others allow more."
         ])

@@ -59,6 +59,21 @@ describe("a snapshot", () => {
     }
   })
 
+  it("has its amount in plain digits, however large or small, without zeros that say nothing", () => {
+    for (const [amount, text] of [
+      ["0.1", "0.1"],
+      ["-2.50", "2.5"],
+      ["10000000000000000", "10000000000000000"],
+      ["1" + "0".repeat(63), "1" + "0".repeat(63)],
+      ["0.00000001", "0.00000001"],
+      ["100.000", "100"],
+      ["0", "0"],
+      ["0.000", "0"]
+    ] as const) {
+      assert.strictEqual(snapshot("SYSTEM_SAFE_SNAPSHOT", { amount }).amountText, text)
+    }
+  })
+
   it("keeps every digit of the amount, and tells the direction apart", () => {
     const exact = "123456789012345678901234567890.000000000000000001"
     for (const [amount, direction] of [

@@ -1,6 +1,6 @@
 // The bot of the official client on effect-blaze: its commands, its thanks for a payment, and its log of what has been read.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { BigDecimal, Effect, Option, Stream } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { Blaze, Bot, Button, Commands, Conversations, Outgoing, Users } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 
@@ -32,9 +32,9 @@ const menu = Commands.command("menu", {}, (_, delivery) =>
 
 export const bot = Bot.match({
   Snapshot: Effect.fnUntraced(function* (delivery) {
-    const { amount, direction, opponentId } = delivery.message
+    const { amountText, direction, opponentId } = delivery.message
     if (direction !== "Received" || Option.isNone(opponentId)) return
-    yield* delivery.send({ user: opponentId.value }, `Thank you for ${BigDecimal.format(amount)}.`)
+    yield* delivery.send({ user: opponentId.value }, `Thank you for ${amountText}.`)
   }),
   orElse: Commands.make([who, room, menu])
 })

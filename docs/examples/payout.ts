@@ -1,7 +1,7 @@
 // A bot that gives back what it is paid, through a wallet of your own: PUT WALLET/payouts/TRACE pays out once, however often it is asked.
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { BigDecimal, Config, Context, Effect, Layer, Option } from "effect"
+import { Config, Context, Effect, Layer, Option } from "effect"
 import { Bot } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { HttpClient, HttpClientRequest } from "effect/http"
@@ -21,9 +21,8 @@ export class Payouts extends Context.Service<
 
 export const payout = Bot.match({
   Snapshot: Effect.fnUntraced(function* (delivery) {
-    const { assetId: asset, direction, opponentId } = delivery.message
+    const { amountText: amount, assetId: asset, direction, opponentId } = delivery.message
     if (direction === "Sent" || Option.isNone(opponentId)) return // of its own payouts the bot is told too
-    const amount = BigDecimal.format(delivery.message.amount)
     const trace = yield* delivery.derive("payout")
     yield* (yield* Payouts).send({ trace, to: opponentId.value, asset, amount })
     yield* delivery.reply(`You get your ${amount} back.`)

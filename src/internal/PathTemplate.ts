@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-const parameter = /:([A-Za-z]+)/g
+const parameter = /:([A-Za-z_]\w*)/g
 
 /**
  * The names of the parameters, in their order.

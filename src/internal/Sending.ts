@@ -112,7 +112,9 @@ export class Sending extends Context.Service<
       options: Delivery.AnswerOptions | undefined
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /** Sends several over REST, in one request that Mixin takes or refuses whole. */
-    readonly sendBatch: (messages: ReadonlyArray<BatchMessage>) => Effect.Effect<void, BlazeError.BlazeError>
+    readonly sendBatch: (
+      messages: ReadonlyArray<BatchMessage>
+    ) => Effect.Effect<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError>
     /** How many messages that takes. */
     readonly maximumBatch: number
     /** Sends params as they are, once; gives the `data` of the answer. */
@@ -172,46 +174,6 @@ const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) =
   return atMost > limit && JSON.stringify(payload).length > limit
 }
 
-/** Several messages in one request, and again until Mixin has said what comes of them. */
-const makeSendBatch = Effect.fnUntraced(function* (
-  conversationOf: Service["conversationOf"],
-  derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
-  { counted, maximumBatch, withinQuota }: Metered,
-  settings: Settings.Checked
-) {
-  const api = yield* MixinApi.MixinApi
-  const { userId: botId } = yield* Signer.Signer
-
-  const paramsOf = ({ content, id, to }: BatchMessage) => {
-    const outgoing = Outgoing.fromContent(content)
-    return Effect.flatMap(conversationOf(to), (conversationId) =>
-      Effect.flatMap(partId(id, outgoing.part, derive), (messageId) =>
-        Effect.fromResult(
-          Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
-        )
-      )
-    )
-  }
-
-  return Effect.fnUntraced(function* (
-    messages: ReadonlyArray<BatchMessage>
-  ): Effect.fn.Return<void, BlazeError.BlazeError> {
-    const payload = yield* Effect.forEach(messages, paramsOf)
-    if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
-    const attempt = counted(
-      messages.length,
-      withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))
-    )
-    yield* Retrying.retried(attempt, settings.sendRetry)
-  })
-})
-
-/** What makes one answer to a message another than the next. */
-const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string | undefined): ReadonlyArray<string> => [
-  ...(key === undefined ? [category, dataBase64] : ["key", key]),
-  ...(part > 0 ? [`part ${part}`] : [])
-]
-
 /** Tells once of each doubt that there may be about what is sent. */
 const makeDoubt = () => {
   const told = new Set<string>()
@@ -224,6 +186,50 @@ const makeDoubt = () => {
     return Effect.forEach(doubts, (doubt) => Effect.logWarning(`In what is sent, ${doubt}.`), { discard: true })
   }
 }
+
+/** Several messages in one request, and again until Mixin has said what comes of them. */
+const makeSendBatch = Effect.fnUntraced(function* (
+  conversationOf: Service["conversationOf"],
+  derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
+  { counted, maximumBatch, withinQuota }: Metered,
+  doubtOf: ReturnType<typeof makeDoubt>,
+  settings: Settings.Checked
+) {
+  const api = yield* MixinApi.MixinApi
+  const { userId: botId } = yield* Signer.Signer
+
+  const paramsOf = ({ content, id, to }: BatchMessage) => {
+    const outgoing = Outgoing.fromContent(content)
+    const params = Effect.flatMap(conversationOf(to), (conversationId) =>
+      Effect.flatMap(partId(id, outgoing.part, derive), (messageId) =>
+        Effect.fromResult(
+          Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
+        )
+      )
+    )
+    const doubt = doubtOf(outgoing)
+    return doubt === undefined ? params : Effect.andThen(doubt, params)
+  }
+
+  return Effect.fnUntraced(function* (
+    messages: ReadonlyArray<BatchMessage>
+  ): Effect.fn.Return<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError> {
+    const payload = yield* Effect.forEach(messages, paramsOf)
+    if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
+    const attempt = counted(
+      messages.length,
+      withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))
+    )
+    yield* Retrying.retried(attempt, settings.sendRetry)
+    return payload.map(({ message_id }) => Branded.messageId(String(message_id)))
+  })
+})
+
+/** What makes one answer to a message another than the next. */
+const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string | undefined): ReadonlyArray<string> => [
+  ...(key === undefined ? [category, dataBase64] : ["key", key]),
+  ...(part > 0 ? [`part ${part}`] : [])
+]
 
 /** An id of the program's own is that of the first part; the others follow from it. */
 const partId = (
@@ -321,7 +327,7 @@ export const make: Effect.Effect<
   return {
     post,
     conversationOf,
-    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, settings),
+    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, doubtOf, settings),
     maximumBatch: metered.maximumBatch,
     send: (to, content, id) => {
       const outgoing = Outgoing.fromContent(content)

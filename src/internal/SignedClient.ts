@@ -1,7 +1,7 @@
 /**
  * An `HttpClient` whose requests are made in the name of a bot: paths alone, for the address is the API's.
  *
- * Guarantee: a token goes to the API's own address and to no other, and stands in no error and no span; no trace headers go to Mixin.
+ * Guarantee: a token goes to the API's own address and to no other, and stands in no message of an error and in no span; no trace headers go to Mixin.
  *
  * @since 0.1.0
  */
@@ -24,6 +24,8 @@ export interface Signable {
   /** The path with what follows it. */
   readonly uri: string
   readonly body: string
+  /** What the body is: JSON when left out. */
+  readonly contentType?: string | undefined
 }
 
 // What a path becomes on its way through the platform, which knows whole addresses only. Nothing is ever sent there.
@@ -66,7 +68,9 @@ export const make = (
       const description = "only a body that is text can be signed"
       return failed(new HttpClientError.EncodeError({ request, description }))
     }
-    return Effect.catch(send({ method: request.method, uri: url.pathname + url.search, body }, request), (error) =>
+    const contentType = request.body._tag === "Uint8Array" ? request.body.contentType : undefined
+    const signable = { method: request.method, uri: url.pathname + url.search, body, contentType }
+    return Effect.catch(send(signable, request), (error) =>
       failed(new HttpClientError.TransportError({ request, description: error.message }))
     )
   }).pipe(

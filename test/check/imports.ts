@@ -67,6 +67,7 @@ const order = [
   "Telemetry",
   "PathTemplate",
   "Role",
+  "Digits",
   "Underway",
   "Restart",
   "Signal",

@@ -5,7 +5,7 @@ import { Context, Effect, Layer, Redacted, Stream } from "effect"
 import { Blaze, BlazeError, BlazeSocket, Endpoint, Ids, MixinApi, Settings, Signer } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
-import { HttpBody, HttpClientRequest } from "effect/http"
+import { HttpBody, HttpClientRequest, UrlParams } from "effect/http"
 import { both, memoryServer, scene } from "./faces.ts"
 
 const rest = Effect.gen(function* () {
@@ -590,6 +590,22 @@ describe("any other request", () => {
         assert.notInclude(JSON.stringify(error), "Bearer")
         assert.strictEqual(error.reason._tag, "InvalidUrlError", address)
       }
+    })
+  )
+
+  both(
+    "goes with its query, as what its body is, and as nobody else's",
+    Effect.gen(function* () {
+      const { alice, http } = yield* rest
+      const asset = crypto.randomUUID()
+      for (const amount of ["1", "2"]) yield* alice.pay({ asset, amount })
+      const page = yield* http.get("/safe/snapshots?limit=1&order=ASC&offset=1970-01-01T00:00:00Z")
+      assert.strictEqual(((yield* page.json) as { readonly data: ReadonlyArray<unknown> }).data.length, 1)
+      const mine = yield* http.get("/me", { headers: { authorization: "Bearer somebody's", "x-request-id": "1" } })
+      assert.strictEqual(mine.status, 200)
+      const form = yield* http.post("/no/such", { body: HttpBody.urlParams(UrlParams.make([["a", "b"]])) })
+      const sent = form.request.headers["content-type"]
+      assert.match(sent!, /^application\/x-www-form-urlencoded/)
     })
   )
 

@@ -19,7 +19,7 @@ let peak = 0
 const watch = setInterval(() => {
   globalThis.gc?.()
   peak = Math.max(peak, process.memoryUsage().heapUsed)
-}, 500)
+}, 2000)
 
 const ours = Effect.gen(function* () {
   const begun = performance.now()

@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import * as BlazeError from "../../BlazeError.ts"
+import type * as BlazeError from "../../BlazeError.ts"
 import * as BlazeSocket from "../../BlazeSocket.ts"
 import * as Mailbox from "../../internal/Mailbox.ts"
 import * as Endpoint from "../../Endpoint.ts"
@@ -25,6 +25,7 @@ import * as MixinApi from "../../MixinApi.ts"
 import * as Signer from "../../Signer.ts"
 import * as BlazeServer from "../BlazeServer.ts"
 import * as Face from "./Face.ts"
+import * as RestRules from "./RestRules.ts"
 
 /**
  * What lies between the two.
@@ -205,14 +206,7 @@ const dial = (
   }
 }
 
-const parseJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
-
-const parsed = (body: string): Effect.Effect<unknown, BlazeError.BlazeError> =>
-  body === ""
-    ? Effect.succeed(undefined)
-    : Effect.mapError(parseJson(body), () =>
-        BlazeError.make(new BlazeError.InvalidContent({ field: "the request", expected: "JSON" }))
-      )
+const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
 /**
  * What a client of a bot needs: a dialer, the REST API, and a signer.
@@ -246,8 +240,11 @@ export const make = Effect.fnUntraced(function* (
       ),
       client: SignedClient.make(({ body, method, uri }, request) =>
         path.request(
-          Effect.map(parsed(body), (payload) => {
-            const answer = Face.of(server).request(account, { method, uri, payload })
+          Effect.sync(() => {
+            const payload = body === "" ? Result.succeed(undefined) : parseJson(body)
+            const answer = Result.isSuccess(payload)
+              ? Face.of(server).request(account, { method, uri, payload: payload.success })
+              : RestRules.failed(Face.failure(400))
             return HttpClientResponse.fromWeb(request, new Response(answer.body, answer))
           })
         )
