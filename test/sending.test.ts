@@ -74,8 +74,9 @@ it.effect("who gets a message, and who looks at what the bot sent, sees how it w
   }).pipe(Effect.provide(BlazeTest.layer))
 )
 
-it.effect("a tap passes over cards that no phone can read", () =>
+it.effect("a card that no phone can read is refused, and the buttons that are shown are those before it", () =>
   Effect.gen(function* () {
+    const codes: Array<unknown> = []
     const { alice } = yield* answering(
       Effect.fnUntraced(function* (delivery) {
         yield* delivery.reply(Outgoing.buttons([Button.say("a", "b")]))
@@ -83,12 +84,17 @@ it.effect("a tap passes over cards that no phone can read", () =>
           const data = Buffer.from(payload).toString("base64")
           for (const category of ["APP_CARD", "APP_BUTTON_GROUP"]) {
             const unread = Message.fromView({ message_id: delivery.message.id, category, data })
-            yield* delivery.reply(Outgoing.forward(unread))
+            const { reason } = yield* Effect.flip(delivery.reply(Outgoing.forward(unread)))
+            codes.push(reason._tag === "ApiFailure" ? reason.code : reason._tag)
           }
         }
       }, Effect.orDie)
     )
-    assert.strictEqual((yield* alice.received).length, 11)
+    assert.deepStrictEqual(
+      codes,
+      Array.from({ length: 10 }, () => 10002)
+    )
+    assert.strictEqual((yield* alice.received).length, 1)
     assert.deepStrictEqual(yield* alice.buttons, ["a"])
     assert.strictEqual(yield* alice.tap("a"), "input:b")
   }).pipe(Effect.provide(BlazeTest.layer))
