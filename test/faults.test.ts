@@ -6,11 +6,11 @@ import { outcome, program } from "./support.ts"
 
 describe("faults", () => {
   it.live(
-    "1 500 messages through everything that can go wrong: none lost, none handled or answered twice, all in order",
+    "1 000 messages through everything that can go wrong: none lost, none handled or answered twice, all in order",
     () =>
       Effect.gen(function* () {
         const { code, output } = yield* Effect.flatMap(
-          program("test/faults/run.ts", {}, ["--seed", "3", "--messages", "1500"]),
+          program("test/faults/run.ts", {}, ["--seed", "3", "--messages", "1000"]),
           outcome
         )
         assert.strictEqual(code, 0, output)

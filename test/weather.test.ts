@@ -5,7 +5,7 @@ import { type BotName, simulate } from "./simulation/library.ts"
 import { pipelines, simulatePipeline } from "./simulation/pipelines.ts"
 
 describe("the library", () => {
-  const seeds = Array.from({ length: 4 }, (_, n) => n + 1)
+  const seeds = Array.from({ length: 3 }, (_, n) => n + 1)
   for (const name of ["echo", "moody", "restless"] as ReadonlyArray<BotName>) {
     it.live(`keeps its guarantees in every weather: ${name}, ${seeds.length} seeds`, () =>
       Effect.forEach(
