@@ -326,6 +326,8 @@ export interface Ports<StoreServices, QuotaServices> {
   readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
 
+const layerMeter = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))
+
 /**
  * A bot on a platform of your choice, with parts of your choice; `effect-blaze/node` and `effect-blaze/testing` have ready ones.
  *
@@ -339,7 +341,6 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
     Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
-  const meter = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
@@ -348,7 +349,7 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
       Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
-      Layer.provide(Layer.merge(own, meter)),
+      Layer.provide(Layer.merge(own, layerMeter)),
       Settings.once
     )
   )
@@ -380,7 +381,7 @@ export const layerSender: Layer.Layer<
 > = Layer.fresh(
   Sending.layer.pipe(
     Layer.provide([Sending.layerRest, Quota.layerMemory]),
-    Layer.provide(Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))),
+    Layer.provide(layerMeter),
     Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
     Settings.once
   )

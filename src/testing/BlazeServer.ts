@@ -795,21 +795,22 @@ const makeSending = (
     return outgoing
   }
 
+  const take = (bot: BotState, params: unknown): Result.Result<Outgoing, Envelope.ErrorBody> =>
+    Result.flatMap(checkMessage(conversations, bot, params), (sendable) =>
+      maySend(bot, now(), 1) ? Result.succeed(accept(bot, sendable)) : Result.fail(Face.failure(429))
+    )
+
   return {
-    one: (bot: BotState, params: unknown): Answer => {
-      const checked = checkMessage(conversations, bot, params)
-      if (Result.isFailure(checked)) return Result.fail(checked.failure)
-      if (!maySend(bot, now(), 1)) return Result.fail(Face.failure(429))
-      const outgoing = accept(bot, checked.success)
-      return Result.succeed({ data: outgoing.answer, afterwards: () => answered(bot, outgoing) })
-    },
+    one: (bot: BotState, params: unknown): Answer =>
+      Result.map(take(bot, params), (outgoing) => ({
+        data: outgoing.answer,
+        afterwards: () => answered(bot, outgoing)
+      })),
     /** The same over REST, where nothing comes after the answer. */
     alone: (bot: BotState, params: unknown): Result.Result<View, Envelope.ErrorBody> =>
-      Result.flatMap(checkMessage(conversations, bot, params), (sendable) => {
-        if (!maySend(bot, now(), 1)) return Result.fail(Face.failure(429))
-        const outgoing = accept(bot, sendable)
+      Result.map(take(bot, params), (outgoing) => {
         answered(bot, outgoing)
-        return Result.succeed(outgoing.answer)
+        return outgoing.answer
       }),
     all: (bot: BotState, messages: ReadonlyArray<unknown>): Result.Result<void, Envelope.ErrorBody> => {
       const checked = Result.all(messages.map((params) => checkMessage(conversations, bot, params)))
