@@ -13,7 +13,11 @@ const run = <A, E, R>(
   return body(log.all).pipe(
     Effect.provide(client),
     Effect.provide(BlazeTest.layerServer),
-    Effect.provide(Layer.mergeAll(settings, log.layer, Layer.succeed(Keyed.Grace, 0)))
+    Effect.provide(Layer.mergeAll(settings, log.layer, Layer.succeed(Keyed.Grace, 0))),
+    Effect.provideServiceEffect(
+      Metric.MetricRegistry,
+      Effect.sync(() => new Map())
+    )
   )
 }
 
