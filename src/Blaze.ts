@@ -11,7 +11,6 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
-import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as FileSystem from "effect/FileSystem"
@@ -26,15 +25,18 @@ import * as Acks from "./Acks.ts"
 import * as Acknowledgements from "./internal/Acknowledgements.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
+import type * as Cipher from "./internal/Cipher.ts"
 import * as Connection from "./internal/Connection.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Handling from "./internal/Handling.ts"
 import * as Dropped from "./internal/Dropped.ts"
+import * as Encryption from "./internal/Encryption.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as Branded from "./internal/Branded.ts"
 import * as Ledger from "./internal/Ledger.ts"
+import type * as Message from "./Message.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
@@ -146,6 +148,7 @@ const makeConsumer = (): Consumer => {
 /** What is handed out, to one consumer at a time. */
 const makeDeliveries = (
   ledger: Ledger.Ledger,
+  receive: Ledger.Ledger["receive"],
   conversations: Conversations.Conversations["Service"],
   actions: Omit<Handling.Actions, "leave">
 ) => {
@@ -177,7 +180,7 @@ const makeDeliveries = (
         })
       )
       ledger.takeOver()
-      return handOut(own, ledger.receive, actionsOf(own), conversations)
+      return handOut(own, receive, actionsOf(own), conversations)
     })
   )
 
@@ -202,7 +205,8 @@ const make = Effect.gen(function* () {
   const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
 
-  const { deliveries, isQuiet } = makeDeliveries(ledger, conversations, {
+  const receive = decrypting(ledger, yield* Encryption.makeReader)
+  const { deliveries, isQuiet } = makeDeliveries(ledger, receive, conversations, {
     botId: userId,
     later: Effect.runForkWith(yield* Effect.context<never>()),
     observe: observer?.around,
@@ -256,6 +260,22 @@ const make = Effect.gen(function* () {
   })
 })
 
+const isSealed = ({ value }: Ledger.Open) => value?.isEncrypted === true && value._tag === "Unknown"
+
+/** With what came encrypted read. */
+const decrypting = (
+  { receive, replace }: Ledger.Ledger,
+  read: (message: Message.Message) => Effect.Effect<Message.Message>
+): Ledger.Ledger["receive"] => {
+  const open = (entry: Ledger.Open) => Effect.map(read(entry.value!), (message) => replace(entry, message))
+  return Effect.flatMap(receive, (entries) => {
+    const sealed = entries.filter(isSealed)
+    return sealed.length === 0
+      ? Effect.succeed(entries)
+      : Effect.as(Effect.forEach(sealed, open, { discard: true }), entries)
+  })
+}
+
 // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
 const handOut = (
   own: Consumer,
@@ -302,6 +322,7 @@ export type Platform =
   | Gzip.Gzip
   | MixinApi.MixinApi
   | Signer.Signer
+  | Cipher.Ciphers
   | Digest.Digest
   | SecureRandom.SecureRandom
 
@@ -377,7 +398,7 @@ export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = lay
 export const layerSender: Layer.Layer<
   Exclude<Services, Blaze>,
   BlazeError.BlazeError,
-  MixinApi.MixinApi | Signer.Signer | Digest.Digest | SecureRandom.SecureRandom
+  MixinApi.MixinApi | Signer.Signer | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
 > = Layer.fresh(
   Sending.layer.pipe(
     Layer.provide([Sending.layerRest, Quota.layerMemory]),
@@ -394,7 +415,7 @@ export const layerSender: Layer.Layer<
  * @category layers
  * @since 0.1.0
  */
-export type Tools = Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature | FileSystem.FileSystem
+export type Tools = Gzip.Gzip | Signer.Cryptography | FileSystem.FileSystem
 
 /**
  * A signer, as `Signer.layer` and its like give it.

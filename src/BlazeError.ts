@@ -229,6 +229,20 @@ export class InvalidContent extends Schema.TaggedError<InvalidContent>("effect-b
 }
 
 /**
+ * What should go encrypted cannot: the keystore has an RSA key, or somebody's app has no key to encrypt for. Nothing was sent.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class NotEncrypted extends Schema.TaggedError<NotEncrypted>("effect-blaze/NotEncrypted")("NotEncrypted", {
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `Cannot encrypt this: ${this.problem}. Nothing was sent; with the setting encryptionRequired at false it goes in plain.`
+  }
+}
+
+/**
  * Something the program was given cannot be used. `field` names where, `expected` says what belongs there; the value is never
  * told, for it may be a key.
  *
@@ -283,6 +297,7 @@ export const Reason = Schema.Union([
   ApiFailure,
   BadInput,
   InvalidContent,
+  NotEncrypted,
   InvalidSetting,
   AlreadyConsumed,
   Closed

@@ -45,8 +45,7 @@ type Cases = {
 } & { readonly orElse?: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
 
 /** The kinds there are, for whoever has written another one to read. */
-type KindNames =
-  "Text, Post, Sticker, Contact, Location, Buttons, Card, Snapshot, GroupEvent, Recall, Pin, Encrypted, Unknown"
+type KindNames = "Text, Post, Sticker, Contact, Location, Buttons, Card, Snapshot, GroupEvent, Recall, Pin, Unknown"
 
 type NoKind<Kind extends string> = `"${Kind}" is no kind of message. There are ${KindNames}, and orElse for the rest.`
 
@@ -106,7 +105,7 @@ export const match =
     if (own !== undefined) return Handling.call(own, delivery)
     if (!isSaid) return Handling.unread(delivery)
     const orElse = Handling.call(cases.orElse!, delivery) as Result
-    return _tag === "Unknown" || _tag === "Encrypted" ? Effect.andThen(Handling.unread(delivery), orElse) : orElse
+    return _tag === "Unknown" ? Effect.andThen(Handling.unread(delivery), orElse) : orElse
   }
 
 /**

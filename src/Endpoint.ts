@@ -228,6 +228,22 @@ export const Participant = Schema.Struct({ user_id: Ids.UserId, role: text, crea
 export type Participant = typeof Participant.Type
 
 /**
+ * A session of somebody: a phone or a desktop on which Mixin runs. `public_key` is a point of X25519 in base64; empty for one that cannot
+ * read what is encrypted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Session = Schema.Struct({
+  user_id: Fields.salvaged(Ids.UserId),
+  session_id: Schema.String.check(Schema.isUUID()),
+  public_key: text,
+  platform: text
+})
+/** @since 0.1.0 */
+export type Session = typeof Session.Type
+
+/**
  * A conversation as the API shows it; protocol section 10.
  *
  * @category models
@@ -245,7 +261,8 @@ export const Conversation = Schema.Struct({
   mute_until: text,
   expire_in: count,
   created_at: text,
-  participants: Fields.salvaged(Schema.Array(Participant))
+  participants: Fields.salvaged(Schema.Array(Participant)),
+  participant_sessions: Fields.salvaged(Schema.Array(Session))
 })
 /** @since 0.1.0 */
 export type Conversation = typeof Conversation.Type
@@ -291,6 +308,19 @@ export const Attachment = Schema.Struct({
 /** @since 0.1.0 */
 export type Attachment = typeof Attachment.Type
 
+/**
+ * What became of an encrypted message: `SUCCESS`, or `FAILED` with the sessions that its recipient has now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const EncryptedState = Schema.Struct({
+  message_id: Ids.MessageId,
+  recipient_id: Fields.salvaged(Ids.UserId),
+  state: text,
+  sessions: Fields.salvaged(Schema.Array(Session))
+})
+
 // What is in it has been looked at where it was made, and a hundred of them are a request.
 const anyFields = Schema.declare(
   (value): value is { readonly [field: string]: unknown } =>
@@ -327,6 +357,22 @@ export const acknowledge = post("/acknowledgements", Schema.Array(Envelope.Ackno
  * @since 0.1.0
  */
 export const messages = post("/messages", Schema.Array(anyFields))
+
+/**
+ * `POST /encrypted_messages`: sends up to 100 encrypted messages, and tells of each what became of it.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const encryptedMessages = post("/encrypted_messages", Schema.Array(anyFields), Schema.Array(EncryptedState))
+
+/**
+ * `POST /sessions/fetch`: the sessions of some users, several for each; who is unknown has none.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const sessions = post("/sessions/fetch", Schema.Array(Ids.UserId), Schema.Array(Session))
 
 /**
  * `GET /me`: the bot itself.

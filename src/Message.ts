@@ -28,6 +28,8 @@ type Decode = typeof Base64.Decoder.Service
 /** What a message takes besides its payload, in bytes: measured over views with all fields. */
 const overhead = 1024
 
+const encrypted = "ENCRYPTED_"
+
 // protocol.md section 5. A category that is empty is that of an echo or of a view without content.
 const unsaid = /^(?:SYSTEM_|MESSAGE_|SIGNAL_|WEBRTC_|KRAKEN_|(?:PLAIN|ENCRYPTED)_JSON$|$)/
 
@@ -63,9 +65,19 @@ abstract class Base {
     return Branded.userId(this.view.representative_id || this.view.user_id || "")
   }
 
-  /** `PLAIN_TEXT` and so on; protocol section 5. */
+  /** `PLAIN_TEXT` and so on, as it was sent; protocol section 5. */
   get category(): string {
     return this.view.category ?? ""
+  }
+
+  /** It came encrypted; what could be decrypted of that is of its own kind, the rest `Unknown`. */
+  get isEncrypted(): boolean {
+    return this.category.startsWith(encrypted)
+  }
+
+  /** The category of what is inside: `PLAIN_TEXT` for `ENCRYPTED_TEXT`, else its own. Source: fox-one's Go client. */
+  get plainCategory(): string {
+    return this.isEncrypted ? this.category.replace(encrypted, "PLAIN_") : this.category
   }
 
   /** A notice of the system, of a transfer or of a change in a group, say: nobody said it. */
@@ -100,7 +112,10 @@ abstract class Base {
     return overhead + (this.view.data?.length ?? 0) + (this.view.data_base64?.length ?? 0)
   }
 
-  /** The payload, decoded from the one of its two fields that is sound; empty when neither is base64. */
+  /**
+   * The payload, decoded from the one of its two fields that is sound, and decrypted; empty when neither is base64, or it could not be
+   * decrypted.
+   */
   get bytes(): Uint8Array {
     const { data, data_base64 } = this.view
     const decoded = this.#decode(data_base64 || data || "")
@@ -165,23 +180,6 @@ export class Sticker extends Base {
     this.albumId = byId ? Option.none() : Option.some(Ids.toLowerCase(payload.album_id))
   }
 }
-
-/**
- * A message that only the bot's own session can read; this version cannot. Category `ENCRYPTED_TEXT` and so on.
- *
- * @category models
- * @since 0.1.0
- */
-export class Encrypted extends Base {
-  readonly _tag = "Encrypted"
-
-  /** The category of what is inside: `PLAIN_TEXT` for `ENCRYPTED_TEXT`. Source: fox-one's Go client. */
-  get plainCategory(): string {
-    return this.category.replace(encrypted, "PLAIN_")
-  }
-}
-
-const encrypted = "ENCRYPTED_"
 
 const ContactPayload = Schema.Struct({ user_id: Ids.UserId })
 
@@ -540,7 +538,6 @@ export type Message =
   | GroupEvent
   | Recall
   | Pin
-  | Encrypted
   | Unknown
 
 /** How much of what a schema says is kept: it may quote all that somebody sent. */
@@ -610,8 +607,27 @@ const constructors: ReadonlyMap<string, Make> = new Map([
 export const fromView = (view: Envelope.MessageView, decode: typeof Base64.Decoder.Service = Base64.decode): Message =>
   constructors.get(view.category ?? "")?.(view, decode) ??
   (view.category?.startsWith(encrypted)
-    ? new Encrypted(view, decode)
-    : new Unknown(view, decode, `the category ${JSON.stringify(view.category ?? "")}`))
+    ? sealed(view, "it is encrypted, and was not decrypted")
+    : ofNoKind(view, decode, view.category))
+
+const ofNoKind = (view: Envelope.MessageView, decode: Decode, category = "") =>
+  new Unknown(view, decode, `the category ${JSON.stringify(category)}`)
+
+/** Its bytes are nobody's payload. */
+const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view, () => Option.none(), reason)
+
+/**
+ * The message that an encrypted one holds, of its own kind, by its payload or by why that could not be had. `message.view` stays as it came.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const decrypted = (message: Message, payload: Result.Result<Uint8Array, string>): Message => {
+  const { plainCategory, view } = message
+  if (Result.isFailure(payload)) return sealed(view, payload.failure)
+  const decode = () => Option.some(payload.success)
+  return constructors.get(plainCategory)?.(view, decode) ?? ofNoKind(view, decode, plainCategory)
+}
 
 const is =
   <Tag extends Message["_tag"]>(tag: Tag) =>
@@ -640,7 +656,5 @@ export const isGroupEvent: (message: Message) => message is GroupEvent = is("Gro
 export const isRecall: (message: Message) => message is Recall = is("Recall")
 /** @since 0.1.0 */
 export const isPin: (message: Message) => message is Pin = is("Pin")
-/** @since 0.1.0 */
-export const isEncrypted: (message: Message) => message is Encrypted = is("Encrypted")
 /** @since 0.1.0 */
 export const isUnknown: (message: Message) => message is Unknown = is("Unknown")

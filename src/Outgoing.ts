@@ -327,8 +327,9 @@ const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
  *
  * **Details**
  *
- * What only people and the system may send fails with `InvalidContent`, and so does what is encrypted, which nobody but this bot can read:
- * a message whose handler fails with that is given up, and only the log tells of it.
+ * What only people and the system may send fails with `InvalidContent`, and so does what is encrypted and could not be decrypted: a message
+ * whose handler fails with that is given up, and only the log tells of it. What came encrypted goes on in plain, unless the setting
+ * `encryption` says otherwise.
  *
  * **Example** (A relay)
  *
@@ -337,7 +338,6 @@ const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
  *
  * const staff = Ids.ConversationId.make("11111111-1111-3111-8111-111111111111")
  * const relay = Bot.match({
- *   Encrypted: (delivery) => delivery.reply("I cannot pass on what is encrypted."),
  *   orElse: (delivery) => delivery.send({ conversation: staff }, Outgoing.forward(delivery.message))
  * })
  * ```
@@ -347,23 +347,26 @@ const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
  */
 export const forward = (message: Message.Message, options?: Options): Outgoing =>
   encoded(
-    message.category,
+    message.plainCategory,
     Base64.encode(message.bytes),
     options !== undefined && "quote" in options
       ? options
       : { ...options, quote: Option.getOrUndefined(message.quotedMessageId) },
-    { problem: !sendable.test(message.category) && notSendable(message) }
+    { problem: notSendable(message) }
   )
 
-const notSendable = ({ _tag, category }: Message.Message) => {
-  const name = JSON.stringify(category)
-  return expected(
-    "what is passed on",
-    _tag === "Encrypted"
-      ? `in plain, and it is ${name}, which only this bot can read`
-      : `of a kind that a bot may send, and it is ${name}`
+const notSendable = (message: Message.Message) => {
+  const name = JSON.stringify(message.category)
+  if (message.isEncrypted && message.bytes.length === 0) {
+    return expected("what is passed on", `one that this bot can read, and of ${name} it cannot: ${reasonOf(message)}`)
+  }
+  return (
+    !sendable.test(message.plainCategory) &&
+    expected("what is passed on", `of a kind that a bot may send, and it is ${name}`)
   )
 }
+
+const reasonOf = (message: Message.Message) => (message._tag === "Unknown" ? message.reason : "it is empty")
 
 /** How many bytes of text fit one request, with what is around them. */
 const maximumTextBytes = 90_000

@@ -103,6 +103,13 @@ export interface Settings {
   readonly quotaWindow: Duration.Input
   /** The share of the quota that only answers may use: a fifth. */
   readonly answerShare: number
+  /**
+   * What goes encrypted: answers to what came encrypted (`InKind`), everything that Mixin encrypts (`Always`: texts, files and so on, but no
+   * buttons and cards), or nothing (`Never`).
+   */
+  readonly encryption: "InKind" | "Always" | "Never"
+  /** Whether what should go encrypted and cannot, since somebody's app has no key, fails: `true`. With `false` it goes in plain. */
+  readonly encryptionRequired: boolean
   /** How many UTF-16 code units a text may have: 65 536. Source: the limit of Mixin's own apps. */
   readonly maximumTextLength: number
   /** How many buttons a group or a card may have: 18. Source: the official Go client; an older page says 6. */
@@ -158,6 +165,8 @@ export const defaults: Settings = {
   quotaMessages: 9000,
   quotaWindow: "6 seconds",
   answerShare: 0.2,
+  encryption: "InKind",
+  encryptionRequired: true,
   maximumTextLength: 65_536,
   maximumButtons: 18,
   maximumLabelLength: 36,
@@ -217,10 +226,15 @@ export const layer = (settings: Partial<Settings>): Layer.Layer<never> =>
       )
   )
 
+const addresses = (name: string) =>
+  Config.map(Config.String(name), (text) => text.split(",").map((address) => address.trim()))
+
+const encryptions = ["InKind", "Always", "Never"] as const
+
 /** The settings that have a form in text; schedules have none. */
 const configs = {
-  url: Config.String,
-  apiUrl: Config.String,
+  url: addresses,
+  apiUrl: addresses,
   handshakeTimeout: Config.Duration,
   pingPeriod: Config.Duration,
   requestTimeout: Config.Duration,
@@ -243,6 +257,8 @@ const configs = {
   quotaMessages: Config.Number,
   quotaWindow: Config.Duration,
   answerShare: Config.Number,
+  encryption: (name: string) => Config.Literals(encryptions, name),
+  encryptionRequired: Config.Boolean,
   maximumTextLength: Config.Number,
   maximumButtons: Config.Number,
   maximumLabelLength: Config.Number,
@@ -266,7 +282,7 @@ const fromVariable = Effect.fnUntraced(function* ([name, config]: readonly [
       new BlazeError.InvalidSetting({ setting: "option", field: variable, expected: "of the form that the docs name" })
     )
   )
-  return { [name]: typeof value === "string" ? value.split(",").map((address) => address.trim()) : value }
+  return { [name]: value }
 })
 
 /**
@@ -330,6 +346,7 @@ const look: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function*
   const given = yield* current
   for (const name of keys(counts)) yield* Setting.count(`Settings.${name}`, given[name], counts[name])
   yield* Setting.share("Settings.answerShare", given.answerShare)
+  yield* Setting.oneOf("Settings.encryption", given.encryption, encryptions)
   const durations: Partial<Record<Time, Duration.Duration>> = {}
   for (const name of keys(times)) {
     durations[name] = yield* Setting.duration(`Settings.${name}`, given[name], times[name])

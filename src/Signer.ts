@@ -1,14 +1,16 @@
 /**
- * The token service: one signed JSON Web Token per connection and per request.
+ * Whatever takes the bot's private key: a signed JSON Web Token for each connection and each request, and the secrets that it shares with
+ * the sessions of others.
  *
- * Guarantee: tokens are byte-identical to those of the official clients, never used twice, and `Redacted`; `iat` and `exp` come
- * from Effect's Clock.
+ * Guarantee: tokens are byte-identical to those of the official clients and never used twice; they and the secrets are `Redacted`; `iat` and
+ * `exp` come from Effect's Clock.
  *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
+import type * as KeyAgreement from "effect/crypto/KeyAgreement"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
@@ -16,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as Cipher from "./internal/Cipher.ts"
 import * as Claims from "./internal/Claims.ts"
 import * as Keystore from "./Keystore.ts"
 
@@ -92,8 +95,18 @@ export class Signer extends Context.Service<
     readonly userId: Ids.UserId
     /** A fresh token for one request. */
     readonly token: (request: SignedRequest) => Effect.Effect<Redacted.Redacted<string>>
+    /** What reads and writes encrypted messages; an RSA key cannot. */
+    readonly session?: Cipher.Session | undefined
   }
 >()("effect-blaze/Signer") {}
+
+/**
+ * The cryptography that a bot takes: hashes, random numbers and signatures; for encrypted messages secrets that two share, and ciphers.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export type Cryptography = Requirements | Cipher.Ciphers
 
 /**
  * A signer for a keystore; the key is imported once.
@@ -103,7 +116,7 @@ export class Signer extends Context.Service<
  */
 export const make = Effect.fnUntraced(function* (
   keystore: Keystore.Keystore
-): Effect.fn.Return<Signer["Service"], never, Signature.Signature | Digest.Digest | SecureRandom.SecureRandom> {
+): Effect.fn.Return<Signer["Service"], never, Requirements> {
   const sign = yield* Claims.signer(keystore.key)
   const random = yield* SecureRandom.SecureRandom
   const digest = yield* Digest.Digest
@@ -121,11 +134,13 @@ export const make = Effect.fnUntraced(function* (
         scp: "FULL"
       }
       return Redacted.make(yield* sign(claims))
-    })
+    }),
+    session:
+      keystore.key._tag === "Ed25519" ? yield* Cipher.makeSession(keystore.sessionId, keystore.key.seed) : undefined
   })
 })
 
-type Requirements = Signature.Signature | Digest.Digest | SecureRandom.SecureRandom
+type Requirements = Signature.Signature | Digest.Digest | SecureRandom.SecureRandom | KeyAgreement.KeyAgreement
 
 /**
  * A signer for a keystore that is at hand.

@@ -14,8 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Request from "effect/Request"
-import * as RequestResolver from "effect/RequestResolver"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -97,8 +95,6 @@ const maximum = 10_000
 /** How many requests one `getAll` makes at once. */
 const requestsAtOnce = 4
 
-class GetUser extends Request.Class<{ readonly id: Ids.UserId }, Option.Option<User>, BlazeError.BlazeError> {}
-
 const isUserId = Schema.is(Ids.UserId)
 
 const nobody = 404
@@ -110,23 +106,16 @@ const nobody = 404
 export const make: Effect.Effect<Users["Service"], never, MixinApi.MixinApi> = Effect.gen(function* () {
   const api = yield* MixinApi.MixinApi
 
-  const resolver = RequestResolver.make<GetUser>(
-    Effect.fnUntraced(function* (entries) {
-      // What is no id is nobody's, and takes nothing from those who are asked for in the same turn.
-      const ids = Arr.dedupe(entries.map(({ request }) => request.id)).filter(isUserId)
-      const found =
-        ids.length === 0
-          ? Option.none()
-          : yield* Lookup.orNothing(api.request(Endpoint.users, { payload: ids }), nobody)
-      const users = new Map(Option.getOrElse(found, () => []).map((user) => [user.user_id, fromApi(user)]))
-      for (const { completeUnsafe, request } of entries) {
-        completeUnsafe(Exit.succeed(Option.fromUndefinedOr(users.get(request.id))))
-      }
-    })
-  ).pipe(RequestResolver.batchN(Endpoint.maximumUsers))
+  const fetch = Effect.fnUntraced(function* (keys: ReadonlyArray<Ids.UserId>) {
+    // What is no id is nobody's, and takes nothing from those who are asked for in the same turn.
+    const ids = keys.filter(isUserId)
+    const found =
+      ids.length === 0 ? Option.none() : yield* Lookup.orNothing(api.request(Endpoint.users, { payload: ids }), nobody)
+    return new Map(Option.getOrElse(found, () => []).map((user) => [user.user_id, fromApi(user)]))
+  })
 
   const known = yield* Lookup.make({
-    ask: (id: Ids.UserId) => Effect.request(new GetUser({ id }), resolver),
+    ask: Lookup.batched(Endpoint.maximumUsers, fetch),
     timeToLive: { some: "1 hour", none: "1 minute" },
     maximum,
     sizeOf: () => 1

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Option } from "effect"
+import { Option, Result } from "effect"
 import { Message } from "effect-blaze"
 
 const view = (category: string, payload: string | Uint8Array, more: object = {}) => ({
@@ -100,17 +100,27 @@ describe("Message", () => {
     assert.deepStrictEqual([legacy.name, legacy.albumId], [Option.some("Cat"), Option.some(contact)])
   })
 
-  it("what is encrypted is a kind of its own, with the category of what is inside", () => {
+  it("what is encrypted is unknown until it is decrypted, and then of the kind that is inside", () => {
     for (const [category, plain] of [
       ["ENCRYPTED_TEXT", "PLAIN_TEXT"],
       ["ENCRYPTED_FUTURE", "PLAIN_FUTURE"]
     ] as const) {
       const message = from(category, Uint8Array.of(1, 2))
-      assert(Message.isEncrypted(message))
+      assert(Message.isUnknown(message))
+      assert.isTrue(message.isEncrypted)
       assert.strictEqual(message.plainCategory, plain)
-      assert.deepStrictEqual([...message.bytes], [1, 2])
+      assert.deepStrictEqual([...message.bytes], [])
+      const opened = Message.decrypted(message, Result.succeed(new TextEncoder().encode("hi")))
+      assert.strictEqual(opened._tag, plain === "PLAIN_TEXT" ? "Text" : "Unknown")
+      assert.deepStrictEqual([opened.isEncrypted, opened.category, opened.view], [true, category, message.view])
+      assert.strictEqual(new TextDecoder().decode(opened.bytes), "hi")
+      const refused = Message.decrypted(opened, Result.fail("it is cut short"))
+      assert(Message.isUnknown(refused))
+      assert.deepStrictEqual([refused.reason, refused.bytes.length], ["it is cut short", 0])
     }
-    assert.isFalse(Message.isEncrypted(from("NOT_ENCRYPTED_TEXT", "")))
+    const image = from("PLAIN_TEXT", "")
+    assert.deepStrictEqual([image.isEncrypted, image.plainCategory], [false, "PLAIN_TEXT"])
+    assert.isFalse(from("NOT_ENCRYPTED_TEXT", "").isEncrypted)
   })
 
   it("tells notices of the system, what somebody said, and what neither is", () => {

@@ -210,7 +210,7 @@ describe("forward", () => {
     assert.strictEqual(Outgoing.forward(image, { silent: true }).quotedMessageId, id)
   })
 
-  it("refuses what a bot may not send, and what is encrypted, and says why", () => {
+  it("refuses what a bot may not send, and what could not be decrypted, and says why", () => {
     for (const category of [
       "SYSTEM_CONVERSATION",
       "ENCRYPTED_TEXT",
@@ -224,8 +224,13 @@ describe("forward", () => {
     const refused = (category: string) => Outgoing.forward(arrived(category, "x")).problem?.message
     assert.strictEqual(
       refused("ENCRYPTED_TEXT"),
-      'Cannot send this: what is passed on must be in plain, and it is "ENCRYPTED_TEXT", which only this bot can read.'
+      'Cannot send this: what is passed on must be one that this bot can read, and of "ENCRYPTED_TEXT" it cannot: it is encrypted, and was not decrypted.'
     )
+    const opened = Message.decrypted(arrived("ENCRYPTED_TEXT", "x"), Result.succeed(new TextEncoder().encode("secret")))
+    const passed = Outgoing.forward(opened)
+    assert.deepStrictEqual([passed.category, payload(passed), passed.problem], ["PLAIN_TEXT", "secret", undefined])
+    const future = Message.decrypted(arrived("ENCRYPTED_JSON", "x"), Result.succeed(Uint8Array.of(1)))
+    assert.match(Outgoing.forward(future).problem!.message, /of a kind that a bot may send, and it is "ENCRYPTED_JSON"/)
     assert.match(refused("MESSAGE_RECALL")!, /of a kind that a bot may send, and it is "MESSAGE_RECALL"/)
     for (const category of ["PLAIN_TEXT", "PLAIN_LIVE", "PLAIN_SOMETHING_NEW", "APP_CARD", "APP_BUTTON_GROUP"]) {
       assert.isTrue(Result.isSuccess(params(Outgoing.forward(arrived(category, "x")))), category)

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { Keystore, Signer } from "effect-blaze"
 import { TestClock } from "effect/testing"
-import * as SynchronousSignature from "../src/node/SynchronousSignature.ts"
+import { SynchronousCryptography } from "effect-blaze/node"
 import * as TokenVerifier from "../src/testing/internal/TokenVerifier.ts"
 import type { BlazeServer } from "effect-blaze/testing"
 import { Signature } from "effect/crypto"
@@ -34,7 +34,7 @@ const tokens = vectors<TokenInput, { token: string }>("tokens").map(({ input, ..
 
 const decode = (token: string) => JSON.parse(Buffer.from(token.split(".")[1]!, "base64url").toString())
 
-const signatures = { WebCrypto: NodeCrypto.layerSignature, Node: SynchronousSignature.layer }
+const signatures = { WebCrypto: NodeCrypto.layerSignature, Node: SynchronousCryptography.layer }
 
 describe("Signer", () => {
   for (const { expected, input, name } of tokens) {

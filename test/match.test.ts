@@ -152,7 +152,7 @@ describe("Bot.match without a case", () => {
   )
 
   for (const [category, advice] of [
-    ["ENCRYPTED_TEXT", "turn encryption off"],
+    ["ENCRYPTED_TEXT", "Unknown has the reason"],
     ["PLAIN_FUTURE", "a case Unknown"]
   ] as const) {
     it.effect(`tells, once a minute, how many messages of a category nobody reads, and what to do: ${category}`, () => {
@@ -190,8 +190,7 @@ describe("Bot.match with a case for every kind", () => {
     Card: nothing,
     Snapshot: nothing,
     GroupEvent: nothing,
-    Recall: nothing,
-    Encrypted: nothing
+    Recall: nothing
   }
 
   it.effect("needs no orElse, and knows what each case gets and what all of them fail with", () =>

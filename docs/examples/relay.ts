@@ -25,9 +25,10 @@ export const relay = Effect.gen(function* () {
     const { conversation, quote } = question.value
     yield* delivery.send({ conversation }, Outgoing.forward(delivery.message, { quote }))
   })
+  const pass = (it: Delivery.Delivery) => (it.message.conversationId === staff.conversation ? answer(it) : ask(it))
   return Bot.match({
-    Encrypted: (it) => it.reply("I cannot pass on what is encrypted."),
-    orElse: (it) => (it.message.conversationId === staff.conversation ? answer(it) : ask(it))
+    Unknown: (it) => (it.message.isEncrypted ? it.reply("I cannot decrypt that.") : pass(it)),
+    orElse: pass
   })
 })
 

@@ -56,6 +56,8 @@ export interface Ledger {
   readonly release: (entry: Open) => void
   /** It was released unsettled: the consumer of now gets it. */
   readonly handBack: (entry: Open) => void
+  /** What it holds could be read: the same message, of its own kind. */
+  readonly replace: (entry: Open, message: Message.Message) => void
   /** A consumer begins with what the one before it left, but for what somebody still works on. */
   readonly takeOver: () => void
   /** How many are open, and how many of them somebody holds. */
@@ -310,6 +312,7 @@ export const make: Effect.Effect<
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,
+    replace: open.replace,
     takeOver: open.takeOver,
     count: open.count,
     entries: open.entries,

@@ -6,10 +6,14 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Cache from "effect/Cache"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 
@@ -48,6 +52,27 @@ export interface Lookup<Key, A> {
  */
 export const together = <Key, A, E>(run: (key: Key) => Effect.Effect<A, E>): Effect.Effect<Cache.Cache<Key, A, E>> =>
   Cache.makeWith(run, { capacity: Infinity, timeToLive: () => 0 })
+
+/**
+ * One question for all that is asked for in the same turn, or several where that is more than so many.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const batched = <Key, A>(
+  maximum: number,
+  ask: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyMap<Key, A>, BlazeError.BlazeError>
+): Options<Key, A>["ask"] => {
+  class Ask extends Request.Class<{ readonly key: Key }, Option.Option<A>, BlazeError.BlazeError> {}
+  const resolver = RequestResolver.make<Ask>((entries) =>
+    Effect.map(ask(Arr.dedupe(entries.map(({ request }) => request.key))), (found) => {
+      for (const { completeUnsafe, request } of entries) {
+        completeUnsafe(Exit.succeed(Option.fromUndefinedOr(found.get(request.key))))
+      }
+    })
+  ).pipe(RequestResolver.batchN(maximum))
+  return (key) => Effect.request(new Ask({ key }), resolver)
+}
 
 /**
  * Nothing, where Mixin answers with one of these codes.

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
@@ -13,7 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as BlazeError from "../BlazeError.ts"
+import type * as Cipher from "./Cipher.ts"
 import * as Connection from "./Connection.ts"
+import * as Encryption from "./Encryption.ts"
 import * as Delivery from "../Delivery.ts"
 import * as Handling from "./Handling.ts"
 import * as Envelope from "../Envelope.ts"
@@ -174,16 +177,18 @@ const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) =
   return atMost > limit && JSON.stringify(payload).length > limit
 }
 
-/** Tells once of each doubt that there may be about what is sent. */
-const makeDoubt = () => {
+/** Before something is sent, tells once of each doubt that there may be about it. */
+const makeDoubted = () => {
   const told = new Set<string>()
-  return (outgoing: Outgoing.Outgoing): Effect.Effect<void> | undefined => {
+  return <A, E>(outgoing: Outgoing.Outgoing, sent: Effect.Effect<A, E>): Effect.Effect<A, E> => {
     // Plain text, which nearly everything is, has one length, and no doubt about it.
-    if (outgoing.lengths.length < 2) return undefined
+    if (outgoing.lengths.length < 2) return sent
     const doubts = Outgoing.doubts(outgoing).filter((doubt) => !told.has(doubt))
-    if (doubts.length === 0) return undefined
     for (const doubt of doubts) told.add(doubt)
-    return Effect.forEach(doubts, (doubt) => Effect.logWarning(`In what is sent, ${doubt}.`), { discard: true })
+    return Effect.andThen(
+      Effect.forEach(doubts, (doubt) => Effect.logWarning(`In what is sent, ${doubt}.`), { discard: true }),
+      sent
+    )
   }
 }
 
@@ -192,7 +197,8 @@ const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Service["conversationOf"],
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
   { counted, maximumBatch, withinQuota }: Metered,
-  doubtOf: ReturnType<typeof makeDoubt>,
+  doubted: ReturnType<typeof makeDoubted>,
+  encryption: Encryption.Encryption,
   settings: Settings.Checked
 ) {
   const api = yield* MixinApi.MixinApi
@@ -207,8 +213,7 @@ const makeSendBatch = Effect.fnUntraced(function* (
         )
       )
     )
-    const doubt = doubtOf(outgoing)
-    return doubt === undefined ? params : Effect.andThen(doubt, params)
+    return doubted(outgoing, params)
   }
 
   return Effect.fnUntraced(function* (
@@ -216,9 +221,17 @@ const makeSendBatch = Effect.fnUntraced(function* (
   ): Effect.fn.Return<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError> {
     const payload = yield* Effect.forEach(messages, paramsOf)
     if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
+    const [encrypted, plain] = Arr.partition(payload, (message) =>
+      encryption.applies(String(message["category"]), undefined) ? Result.succeed(message) : Result.fail(message)
+    )
     const attempt = counted(
       messages.length,
-      withinQuota("announcement", messages.length, () => api.request(Endpoint.messages, { payload }))
+      withinQuota("announcement", messages.length, () =>
+        Effect.andThen(
+          plain.length === 0 ? Effect.void : api.request(Endpoint.messages, { payload: plain }),
+          encrypted.length === 0 ? Effect.void : encryption.send(encrypted)
+        )
+      )
     )
     yield* Retrying.retried(attempt, settings.sendRetry)
     return payload.map(({ message_id }) => Branded.messageId(String(message_id)))
@@ -280,6 +293,7 @@ export const make: Effect.Effect<
   | Meter.Meter
   | Conversations.Conversations
   | MixinApi.MixinApi
+  | Cipher.Ciphers
   | Digest.Digest
   | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
@@ -292,7 +306,8 @@ export const make: Effect.Effect<
   const settings = yield* Settings.checked
   const { createContact, hasMet } = yield* Conversations.Conversations
   const observer = yield* Handling.Observer
-  const doubtOf = makeDoubt()
+  const encryption = yield* Encryption.make
+  const doubted = makeDoubted()
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
   const said = Recent.make<Ids.MessageId>(maximumSent)
 
@@ -315,19 +330,22 @@ export const make: Effect.Effect<
     const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
     if (Result.isFailure(params)) return Effect.fail(params.failure)
     if (recipientId === undefined) said.add(messageId)
-    const persistent = Retrying.retried(metered.counted(1, post(kind, params.success)), settings.sendRetry)
+    const answeredHere = answered?.conversationId === conversationId ? answered : undefined
+    const attempt = encryption.applies(content.category, answeredHere)
+      ? metered.withinQuota(kind, 1, () => encryption.send([params.success]))
+      : post(kind, params.success)
+    const persistent = Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
     // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
-    const isThere = "conversation" in to || answered?.conversationId === conversationId || hasMet(conversationId)
+    const isThere = "conversation" in to || answeredHere !== undefined || hasMet(conversationId)
     const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
-    const doubt = doubtOf(content)
-    const told = doubt === undefined ? sent : Effect.andThen(doubt, sent)
+    const told = doubted(content, sent)
     return observer === undefined ? told : Effect.andThen(observer.sending(messageId, answered?.id), told)
   }
 
   return {
     post,
     conversationOf,
-    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, doubtOf, settings),
+    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, doubted, encryption, settings),
     maximumBatch: metered.maximumBatch,
     send: (to, content, id) => {
       const outgoing = Outgoing.fromContent(content)

@@ -51,6 +51,19 @@ export const share = (name: string, value: number): Effect.Effect<number, BlazeE
   value >= 0 && value <= 1 ? Effect.succeed(value) : refuse(name, "a number from 0 to 1", value)
 
 /**
+ * One of some words.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const oneOf = <Word extends string>(
+  name: string,
+  value: Word,
+  words: ReadonlyArray<Word>
+): Effect.Effect<Word, BlazeError.BlazeError> =>
+  words.includes(value) ? Effect.succeed(value) : refuse(name, `one of ${words.join(", ")}`, value)
+
+/**
  * A time that is not negative, or longer than nothing.
  *
  * @category checks

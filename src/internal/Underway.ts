@@ -42,6 +42,8 @@ export interface Underway<A> {
   readonly begin: (value: A, since: number) => Entry<A>
   /** Gives the value the first time, nothing after that. */
   readonly end: (entry: Entry<A>) => A | undefined
+  /** Puts another value in the place of one that has not ended. */
+  readonly replace: (entry: Entry<A>, value: A) => void
   readonly size: () => number
   /** How many entries take memory, those that have ended included. */
   readonly kept: () => number
@@ -97,6 +99,11 @@ export const make = <A>(): Underway<A> => {
       own.value = undefined
       size--
       return value
+    },
+    replace: (entry, value) => {
+      if (entry.value === undefined) return
+      const own: { value: A | undefined } = entry
+      own.value = value
     },
     size: () => size,
     kept: () => entries.length,

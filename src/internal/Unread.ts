@@ -27,7 +27,7 @@ const maximumCategories = 64
 
 const adviceOn = (category: string) =>
   category.startsWith("ENCRYPTED_")
-    ? "They are encrypted: turn encryption off for this bot in the dashboard of developers.mixin.one, and they arrive in plain."
+    ? "They are encrypted, and could not be decrypted or hold what is of no known kind: Unknown has the reason."
     : "Give Bot.match a case Unknown to see them."
 
 const tellUnread = (category: string, count: number) =>

@@ -101,3 +101,14 @@ export const derive = (digest: Digest.Digest["Service"], parts: ReadonlyArray<st
  */
 export const fold = (digest: Digest.Digest["Service"], a: string, b: string): Effect.Effect<string> =>
   Effect.map(digest.digest(Digest.md5, encoder.encode(a < b ? a + b : b + a)), (hash) => fromBytes(hash, 3))
+
+/**
+ * The 16 bytes of a UUID, or of whatever has its form.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toBytes = (id: string): Uint8Array => {
+  const digits = id.replaceAll("-", "")
+  return Uint8Array.from({ length: 16 }, (_, index) => Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16))
+}

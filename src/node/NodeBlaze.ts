@@ -5,7 +5,6 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
@@ -19,7 +18,7 @@ import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as BufferBase64 from "./BufferBase64.ts"
 import * as EnvironmentProxy from "./internal/EnvironmentProxy.ts"
-import * as SynchronousSignature from "./SynchronousSignature.ts"
+import * as SynchronousCryptography from "./SynchronousCryptography.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
 import * as ZlibGzip from "./ZlibGzip.ts"
 
@@ -27,9 +26,7 @@ const layerTools = Layer.mergeAll(
   BufferBase64.layer,
   ZlibGzip.layer,
   NodeFileSystem.layer,
-  NodeCrypto.layerDigest,
-  NodeCrypto.layerSecureRandom,
-  SynchronousSignature.layer
+  SynchronousCryptography.layer
 )
 
 /**

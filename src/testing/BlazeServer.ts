@@ -36,10 +36,12 @@ import * as Ids from "../Ids.ts"
 import * as Branded from "../internal/Branded.ts"
 import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
+import type * as Signer from "../Signer.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
 import * as Payloads from "./internal/Payloads.ts"
 import * as Payments from "./internal/Payments.ts"
+import * as Phones from "./internal/Phones.ts"
 import * as Profiles from "./internal/Profiles.ts"
 import * as RestApi from "./internal/RestApi.ts"
 import * as RestRules from "./internal/RestRules.ts"
@@ -233,6 +235,11 @@ export interface Person {
   /** While the phone is off nothing arrives on it; when it is on again, all of it does. */
   readonly turnOff: Effect.Effect<void>
   readonly turnOn: Effect.Effect<void>
+  /**
+   * Goes on with another phone: another session, with another key, which alone can read what is encrypted from then on; or with an old app
+   * that has no key.
+   */
+  readonly changePhone: (options?: { readonly hasKey?: boolean | undefined }) => Effect.Effect<void>
 }
 
 /**
@@ -295,6 +302,11 @@ export class BlazeServer extends Context.Service<
     readonly notify: (bot: BotAccount, notice: Notice) => Effect.Effect<Ids.MessageId>
     /** Sets what a bot gets of what is said in its groups: everything by default. */
     readonly setGroupRule: (rule: GroupRule) => Effect.Effect<void>
+    /**
+     * Ticks "encryption" for a bot, as its owner can: from then on what people say to it comes encrypted. Their apps have no key for a bot
+     * whose own is an RSA key, and go on in plain. Off by default.
+     */
+    readonly setEncryption: (bot: BotAccount, isOn: boolean) => Effect.Effect<void>
     /** Makes something go wrong, `times` times (once). */
     readonly inject: (fault: Fault, times?: number) => Effect.Effect<void>
     /** Takes back what was injected and has not gone wrong yet. */
@@ -325,6 +337,8 @@ const framesPerTurn = 256
 /** An id, or the empty text that some clients write for none. */
 const idOrNothing = Schema.optional(Schema.NullOr(Schema.Union([Schema.Literal(""), Ids.MessageId])))
 
+const encryptedPrefix = "ENCRYPTED_"
+
 const CreateMessage = Schema.Struct({
   conversation_id: Ids.ConversationId,
   message_id: Ids.MessageId,
@@ -337,11 +351,21 @@ const CreateMessage = Schema.Struct({
   expire_in: Schema.optional(Schema.NullOr(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))))
 })
 const decodeCreateMessage = Schema.decodeUnknownResult(CreateMessage)
+const decodeEncryptedMessage = Schema.decodeUnknownResult(
+  Schema.Struct({
+    ...CreateMessage.fields,
+    category: Schema.String.check(Schema.isStartingWith(encryptedPrefix)),
+    checksum: Schema.String,
+    recipient_sessions: Schema.Array(Schema.Struct({ session_id: Schema.String }))
+  })
+)
 const decodeAcknowledgement = Schema.decodeUnknownResult(Envelope.Acknowledgement)
 const decodeAcknowledgements = Schema.decodeUnknownResult(
   Schema.Struct({ messages: Schema.Array(Envelope.Acknowledgement) })
 )
 const decodeMessages = Schema.decodeUnknownResult(Schema.Struct({ messages: Schema.Array(Schema.Unknown) }))
+
+const encoder = new TextEncoder()
 
 const text = (payload: string | Uint8Array) =>
   typeof payload === "string" ? payload : new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload)
@@ -411,6 +435,9 @@ interface BotState {
   readonly receipts: Array<{ readonly at: number; readonly view: View }>
   /** The slots for files that it was given. */
   readonly attachments: Map<string, Endpoint.Attachment>
+  phone: Phones.Phone
+  /** Whether what people say to it comes encrypted. */
+  isEncrypted: boolean
 }
 
 /** A message on its way to a phone. */
@@ -423,7 +450,9 @@ interface Arriving {
 interface PersonState {
   readonly name: string
   readonly userId: Ids.UserId
-  readonly sessionId: string
+  phone: Phones.Phone
+  /** How many phones came before this one. */
+  phones: number
   readonly bot: BotState
   /** The conversation with the bot, whether it is open or not. */
   readonly contact: Ids.ConversationId
@@ -646,13 +675,15 @@ interface Incoming {
   readonly from: Pick<View, "conversation_id" | "user_id" | "session_id" | "category"> &
     Partial<Pick<View, "quote_message_id">>
   readonly payload: string | Uint8Array
+  /** The payload as it travels, where that is encrypted. */
+  readonly sealed?: Uint8Array | undefined
   readonly messageId: Ids.MessageId
 }
 
 const makeEnqueue =
   ({ now, timestamp }: Time, publish: Publish, pushView: PushView) =>
-  (bot: BotState, { by, from, messageId, payload }: Incoming) => {
-    const dataBase64 = Base64.encode(payload)
+  (bot: BotState, { by, from, messageId, payload, sealed }: Incoming) => {
+    const dataBase64 = Base64.encode(sealed ?? payload)
     const time = timestamp()
     const view: View = {
       ...emptyView,
@@ -739,19 +770,91 @@ const checkMessage = (
   if (bytes === undefined) return Result.fail(invalid("data"))
   const problem = Payloads.problem(request.category, bytes)
   if (problem !== undefined) return Result.fail(invalid(problem))
-  const conversation = conversations.get(request.conversation_id)
+  return Result.map(recipientsOf(conversations, bot, request.conversation_id), ({ recipients }) => ({
+    request,
+    bytes,
+    recipients
+  }))
+}
+
+/** Who reads what a bot says in a conversation, if it may speak there. */
+const recipientsOf = (conversations: Conversations, bot: BotState, id: Ids.ConversationId) => {
+  const conversation = conversations.get(id)
   if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
     return Result.fail(Face.failure(403))
   }
+  const isGroup = conversation.category === "GROUP"
   const recipients = [...conversation.members.keys()]
-  if (conversation.category === "CONTACT" && recipients.some(({ blocks }) => blocks))
-    return Result.fail(Face.failure(403))
-  return Result.succeed({ request, bytes, recipients })
+  if (!isGroup && recipients.some(({ blocks }) => blocks)) return Result.fail(Face.failure(403))
+  return Result.succeed({ isGroup, recipients })
 }
+
+/** A message for other sessions than those that its recipient has now. */
+interface Outdated {
+  readonly request: typeof CreateMessage.Type
+  readonly recipient: PersonState
+}
+
+/**
+ * As for what is in plain. The real server cannot look inside; this one has the keys of everybody, and refuses what their apps could not
+ * show.
+ */
+const makeCheckEncrypted =
+  (conversations: Conversations, phones: Phones.Phones) =>
+  (bot: BotState, params: unknown): Result.Result<Sendable | Outdated, Envelope.ErrorBody> => {
+    const decoded = decodeEncryptedMessage(params)
+    if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
+    const request = decoded.success
+    const sealed = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
+    if (sealed === undefined) return Result.fail(invalid("data"))
+    const place = recipientsOf(conversations, bot, request.conversation_id)
+    if (Result.isFailure(place)) return Result.fail(place.failure)
+    const { isGroup, recipients } = place.success
+    if (request.checksum !== phones.checksum(request.recipient_sessions)) return Result.fail(invalid("checksum"))
+    if (request.checksum !== phones.checksum(recipients.map(({ phone }) => phone.session))) {
+      const [recipient] = recipients
+      return isGroup || recipient === undefined
+        ? Result.fail(Face.failure(20140))
+        : Result.succeed({ request, recipient })
+    }
+    const opened = Option.all(recipients.map(({ phone }) => phones.open(sealed, phone)))
+    const [bytes] = Option.getOrElse(opened, () => [])
+    if (bytes === undefined) return Result.fail(invalid("data"))
+    const problem = Payloads.problem(request.category.replace(encryptedPrefix, "PLAIN_"), bytes)
+    if (problem !== undefined) return Result.fail(invalid(problem))
+    return Result.succeed({ request, bytes, recipients })
+  }
+
+/** Several that are encrypted; those for sessions that somebody has no more are not sent, and said to be so. */
+const makeSendEncrypted =
+  (
+    check: ReturnType<typeof makeCheckEncrypted>,
+    now: () => number,
+    send: (bot: BotState, sendable: Sendable) => void
+  ): RestApi.Server<BotState>["sendEncrypted"] =>
+  (bot, messages) => {
+    const checked = Result.all(messages.map((params) => check(bot, params)))
+    if (Result.isFailure(checked)) return Result.fail(checked.failure)
+    if (!maySend(bot, now(), messages.length)) return Result.fail(Face.failure(429))
+    return Result.succeed(
+      checked.success.map((message) => {
+        const { request } = message
+        const stateOf = (person: PersonState | undefined, state: string) => ({
+          message_id: request.message_id,
+          ...(person === undefined ? {} : { recipient_id: person.userId, sessions: [person.phone.session] }),
+          state
+        })
+        if ("recipient" in message) return stateOf(message.recipient, "FAILED")
+        send(bot, message)
+        return stateOf(request.recipient_id ? message.recipients[0] : undefined, "SUCCESS")
+      })
+    )
+  }
 
 /** What a bot sends: over the socket one message, over REST several, all of them or none. */
 const makeSending = (
   conversations: Conversations,
+  phones: Phones.Phones,
   { now, timestamp }: Time,
   publish: Publish,
   { answered }: Receipts
@@ -801,6 +904,9 @@ const makeSending = (
     )
 
   return {
+    encrypted: makeSendEncrypted(makeCheckEncrypted(conversations, phones), now, (bot, sendable) =>
+      answered(bot, accept(bot, sendable))
+    ),
     one: (bot: BotState, params: unknown): Answer =>
       Result.map(take(bot, params), (outgoing) => ({
         data: outgoing.answer,
@@ -1006,7 +1112,11 @@ const accountOf = (
 }
 
 /** Registers bots; one that is known keeps what waits for it. */
-const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, uuid: () => string) {
+const makeRegister = Effect.fnUntraced(function* (
+  { bots, stateOf }: Registry,
+  phones: Phones.Phones,
+  uuid: () => string
+) {
   const signature = yield* Signature.Signature
   const newKeystore = makeNewKeystore(uuid, yield* SecureRandom.SecureRandom, signature)
   return Effect.fnUntraced(function* (key: BotKey) {
@@ -1022,9 +1132,11 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
         : Signature.publicKey(Signature.ed25519, privateHalf.publicKey)
     )
     const account = accountOf({ userId, sessionId, publicKey, keystore }, stateOf)
+    const phone = phones.phone(userId, sessionId, privateHalf._tag === "Rsa" ? undefined : privateHalf.seed)
     const known = bots.get(userId)
     if (known !== undefined) {
       known.account = account
+      known.phone = phone
       return account
     }
     bots.set(userId, {
@@ -1039,7 +1151,9 @@ const makeRegister = Effect.fnUntraced(function* ({ bots, stateOf }: Registry, u
       handshakes: 0,
       notices: 0,
       receipts: [],
-      attachments: new Map()
+      attachments: new Map(),
+      phone,
+      isEncrypted: false
     })
     return account
   })
@@ -1201,10 +1315,11 @@ const makeSpeak = (
   key: string,
   conversations: Conversations,
   ids: NewIds,
+  phones: Phones.Phones,
   enqueue: Enqueue,
   reaches: ReturnType<typeof makeReaches>
 ) => {
-  const { bot, contact, name, sessionId, userId } = person
+  const { bot, contact, name, userId } = person
   const enter = (conversation: Ids.ConversationId) =>
     conversation === contact
       ? Effect.sync(() => conversations.open(contact, bot, "CONTACT", userId, [person]))
@@ -1214,14 +1329,18 @@ const makeSpeak = (
       Effect.flatMap(() => ids.nextMessage(key, person.said++)),
       Effect.map((messageId) => {
         if (!reaches(person, conversation, category, payload, quoted)) return messageId
+        const sealed =
+          bot.isEncrypted && category.startsWith("PLAIN_")
+            ? phones.seal(typeof payload === "string" ? encoder.encode(payload) : payload, person.phone, bot.phone)
+            : undefined
         const from = {
           conversation_id: conversation,
           user_id: userId,
-          session_id: sessionId,
-          category,
+          session_id: person.phone.session.session_id,
+          category: sealed === undefined ? category : category.replace("PLAIN_", encryptedPrefix),
           ...(quoted === "" ? {} : { quote_message_id: quoted })
         }
-        enqueue(bot, { by: name, from, payload, messageId })
+        enqueue(bot, { by: name, from, payload, sealed, messageId })
         return messageId
       })
     )
@@ -1232,6 +1351,7 @@ const makeUser = (
   payments: Payments.Payments,
   conversations: Conversations,
   ids: NewIds,
+  phones: Phones.Phones,
   enqueue: Enqueue,
   { isRead, read }: Receipts,
   reaches: ReturnType<typeof makeReaches>
@@ -1243,10 +1363,15 @@ const makeUser = (
     const key = `${account.userId} ${name}`
     const userId = Branded.userId(yield* ids.derive("person", key))
     const contact = yield* ids.contact(account, { userId })
+    const nextPhone = (count: number, hasKey: boolean) =>
+      Effect.map(ids.derive("session", key, ...(count === 0 ? [] : [String(count)])), (sessionId) =>
+        phones.person(userId, sessionId, hasKey)
+      )
     const person: PersonState = people.get(key) ?? {
       name,
       userId,
-      sessionId: yield* ids.derive("session", key),
+      phone: yield* nextPhone(0, true),
+      phones: 0,
       bot,
       contact,
       said: 0,
@@ -1256,7 +1381,7 @@ const makeUser = (
     }
     people.set(key, person)
     users.set(person.userId, person)
-    const speak = makeSpeak(person, key, conversations, ids, enqueue, reaches)
+    const speak = makeSpeak(person, key, conversations, ids, phones, enqueue, reaches)
     const say: Person["say"] = (content, conversation) => speak("PLAIN_TEXT", content, conversation)
     const result: Person = {
       name,
@@ -1279,6 +1404,12 @@ const makeUser = (
         return unread.map(({ text }) => text)
       }),
       buttons: Effect.sync(() => shownButtons(person.received).map(({ label }) => label)),
+      changePhone: ({ hasKey = true } = {}) =>
+        Effect.suspend(() =>
+          Effect.map(nextPhone(++person.phones, hasKey), (phone) => {
+            person.phone = phone
+          })
+        ),
       ...makeDoings(person, payments, say, conversations, notify, ids.derive)
     }
     return result
@@ -1528,6 +1659,7 @@ const makeFace = (
     if (Option.isNone(account)) return RestRules.failed(Face.failure(401))
     return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
   },
+  sessionOf: (account) => registry.stateOf(account).phone.own,
   isAttachment: (id) => [...registry.bots.values()].some(({ attachments }) => attachments.has(id))
 })
 
@@ -1544,6 +1676,7 @@ const make = Effect.gen(function* () {
   const faults = makeFaults()
   const registry = makeRegistry()
   const ids = yield* makeNewIds
+  const phones = yield* Phones.make
   const payments = Payments.make(time.timestamp)
 
   const pushView = makePushView(codec, faults, ids.uuid)
@@ -1553,7 +1686,7 @@ const make = Effect.gen(function* () {
   const code = (...parts: ReadonlyArray<unknown>) => Effect.runSync(ids.derive("code", ...parts.map(String)))
   const profiles = Profiles.make(code)
   const conversations = makeConversations(time, code, makeTell(ids, enqueue))
-  const sending = makeSending(conversations, time, publish, receipts)
+  const sending = makeSending(conversations, phones, time, publish, receipts)
   const giveAnswer = makeGiveAnswer(makeListPending(time, fork, pushView), sending, acknowledge)
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
 
@@ -1566,13 +1699,16 @@ const make = Effect.gen(function* () {
     failure: Face.failure,
     acknowledge,
     send: sending.all,
-    sendOne: sending.alone
+    sendOne: sending.alone,
+    sendEncrypted: sending.encrypted,
+    sessions: (id) =>
+      Option.map(Option.fromUndefinedOr(registry.users.get(id) ?? registry.bots.get(id)), ({ phone }) => phone.session)
   })
 
   let groupRule: GroupRule = "everything"
   const isBlocked = (person: PersonState) => profiles.relationship(person.bot.account, person) === "BLOCKING"
 
-  const makeBotWith = yield* makeRegister(registry, ids.uuid)
+  const makeBotWith = yield* makeRegister(registry, phones, ids.uuid)
 
   const face: Face.Face = {
     ...makeFace(registry, faults, publish, connect, [...rules, ...payments.rules]),
@@ -1590,12 +1726,14 @@ const make = Effect.gen(function* () {
         payments,
         conversations,
         ids,
+        phones,
         enqueue,
         receipts,
         makeReaches(conversations, isBlocked, () => groupRule)
       ),
       group: makeGroup(registry, conversations, ids),
       notify: makeNotify(registry, conversations, ids, enqueue),
+      setEncryption: (bot, isOn) => Effect.sync(() => void (registry.stateOf(bot).isEncrypted = isOn)),
       setGroupRule: (rule) => Effect.sync(() => void (groupRule = rule)),
       inject: (fault, times = 1) => Effect.sync(() => faults.inject(fault, times)),
       heal: Effect.sync(faults.heal),
@@ -1610,8 +1748,4 @@ const make = Effect.gen(function* () {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<
-  BlazeServer,
-  never,
-  Digest.Digest | SecureRandom.SecureRandom | Signature.Signature | Gzip.Gzip
-> = Layer.effect(BlazeServer, make)
+export const layer: Layer.Layer<BlazeServer, never, Signer.Cryptography | Gzip.Gzip> = Layer.effect(BlazeServer, make)

@@ -6,11 +6,8 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as Context from "effect/Context"
-import type * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
-import type * as Signature from "effect/crypto/Signature"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,6 +23,7 @@ import type * as MixinApi from "../MixinApi.ts"
 import * as PortableGzip from "../PortableGzip.ts"
 import * as Settings from "../Settings.ts"
 import type * as Signer from "../Signer.ts"
+import * as SynchronousCryptography from "../node/SynchronousCryptography.ts"
 import * as BlazeServer from "./BlazeServer.ts"
 import * as MemoryTransport from "./internal/MemoryTransport.ts"
 import * as Seeded from "./internal/Seeded.ts"
@@ -89,19 +87,13 @@ export const Seed = Context.Reference<number | undefined>("effect-blaze/testing/
  * @category layers
  * @since 0.1.0
  */
-export const layerPlatform: Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature> =
-  Layer.unwrap(
-    Effect.map(Seed, (seed) =>
-      seed === undefined
-        ? Layer.mergeAll(
-            PortableGzip.layer,
-            NodeCrypto.layerDigest,
-            NodeCrypto.layerSecureRandom,
-            NodeCrypto.layerSignature
-          )
-        : Seeded.layerPlatform(seed, "platform")
-    )
+export const layerPlatform: Layer.Layer<Gzip.Gzip | Signer.Cryptography> = Layer.unwrap(
+  Effect.map(Seed, (seed) =>
+    seed === undefined
+      ? Layer.mergeAll(PortableGzip.layer, SynchronousCryptography.layer)
+      : Seeded.layerPlatform(seed, "platform")
   )
+)
 
 /**
  * The server in memory and its bot.

@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
@@ -29,6 +28,7 @@ import * as Zlib from "node:zlib"
 import { type WebSocket, WebSocketServer } from "ws"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
+import * as SynchronousCryptography from "../node/SynchronousCryptography.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 import * as BlazeServer from "./BlazeServer.ts"
 import * as AttachmentStore from "./internal/AttachmentStore.ts"
@@ -292,13 +292,5 @@ export const layer = (options?: {
     Layer.provideMerge(
       Layer.fresh(BlazeServer.layer).pipe(Layer.provide(Layer.succeed(BlazeServer.Compression, compress)))
     ),
-    Layer.provide(
-      Layer.mergeAll(
-        ZlibGzip.layer,
-        NodeCrypto.layerDigest,
-        NodeCrypto.layerSecureRandom,
-        NodeCrypto.layerSignature,
-        HttpServer.layerServices
-      )
-    )
+    Layer.provide(Layer.mergeAll(ZlibGzip.layer, SynchronousCryptography.layer, HttpServer.layerServices))
   )

@@ -10,7 +10,7 @@ import { NodeHttpClient } from "@effect/platform-node"
 import { eventually } from "../support.ts"
 
 /** The bot's side: what a test may ask for, connected when the layer is built. */
-type Client = Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, Server>
+type Client = Layer.Layer<Blaze.Services, BlazeError.BlazeError, Server>
 type Server = BlazeServer.BlazeServer | BlazeTest.Account
 
 export class Face extends Context.Service<

@@ -11,15 +11,18 @@ import * as Result from "effect/Result"
 import type * as Endpoint from "../../Endpoint.ts"
 import type * as Ids from "../../Ids.ts"
 import * as Branded from "../../internal/Branded.ts"
+import type * as Phones from "./Phones.ts"
 import * as Profiles from "./Profiles.ts"
 
 /** What the server knows of a person here. */
 interface Somebody {
   readonly userId: Ids.UserId
+  readonly phone: Phones.Phone
 }
 
 interface Bot {
   readonly account: { readonly userId: Ids.UserId }
+  readonly phone: Phones.Phone
 }
 
 /**
@@ -200,6 +203,10 @@ const view = <B extends Bot, P extends Somebody>(conversation: Conversation<B, P
       role,
       created_at: since
     }))
+  ],
+  participant_sessions: [
+    ...(conversation.botRole === undefined ? [] : [conversation.bot.phone.session]),
+    ...Array.from(conversation.members.keys(), ({ phone }) => phone.session)
   ]
 })
 

@@ -9,6 +9,7 @@ import type * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import type * as Envelope from "../../Envelope.ts"
 import type { BotAccount, Event } from "../BlazeServer.ts"
+import type * as Cipher from "../../internal/Cipher.ts"
 import type * as RestRules from "./RestRules.ts"
 
 /**
@@ -51,6 +52,8 @@ export interface Face {
   readonly request: (bot: Option.Option<BotAccount>, request: RestRules.Request) => RestRules.Answer
   /** Where files are taken and given, as `http://127.0.0.1:8080`. */
   readonly setOrigin: (url: string) => void
+  /** What a bot reads encrypted messages by, for a signer in memory; nothing with an RSA key. */
+  readonly sessionOf: (bot: BotAccount) => Cipher.Session | undefined
   /** Whether there is a slot for a file. */
   readonly isAttachment: (id: string) => boolean
   /** Hears each event where it happens: a fiber on the stream of them would cost more than the rest of a message does. */
@@ -115,7 +118,8 @@ const descriptions: Readonly<Record<number, string>> = {
   10002: "The request data has invalid field.",
   10006: "App update required.",
   20116: "The group chat is full.",
-  20121: "Authorization code expired."
+  20121: "Authorization code expired.",
+  20140: "The conversation checksum is invalid."
 }
 
 const codesOfStatus500: ReadonlySet<number> = new Set([500, 7000, 7001, 10001])

@@ -232,7 +232,11 @@ export const make = Effect.fnUntraced(function* (
   })
   return Context.empty().pipe(
     Context.add(BlazeSocket.Dialer, { dial: () => Effect.sync(() => dial(server, bot, path)) }),
-    Context.add(Signer.Signer, { userId: bot.userId, token: () => Effect.succeed(Redacted.make("in memory")) }),
+    Context.add(Signer.Signer, {
+      userId: bot.userId,
+      token: () => Effect.succeed(Redacted.make("in memory")),
+      session: Face.of(server).sessionOf(bot)
+    }),
     Context.add(MixinApi.MixinApi, {
       request: (endpoint, input) => path.request(request(endpoint, input)),
       serverTime: Effect.orElseSucceed(path.request(Effect.sync(() => Option.some(server.now()))), () =>

@@ -66,7 +66,7 @@ const checks = new Map<string, (bytes: Uint8Array) => boolean>([
  * @since 0.1.0
  */
 export const problem = (category: string, bytes: Uint8Array): "category" | "data" | undefined => {
-  const isPayload = /^ENCRYPTED_[A-Z]/.test(category) ? isAnything : checks.get(category)
+  const isPayload = checks.get(category)
   if (isPayload === undefined) return "category"
   return bytes.length > 0 && isPayload(bytes) ? undefined : "data"
 }

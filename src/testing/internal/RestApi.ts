@@ -27,6 +27,12 @@ export interface Server<Bot> {
   readonly send: (bot: Bot, messages: ReadonlyArray<unknown>) => Served<void>
   /** Sends the one message that somebody has not put into an array, and gives its view. */
   readonly sendOne: (bot: Bot, message: unknown) => Served<unknown>
+  readonly sendEncrypted: (
+    bot: Bot,
+    messages: ReadonlyArray<unknown>
+  ) => Served<ReadonlyArray<typeof Endpoint.EncryptedState.Type>>
+  /** The one session that somebody has. */
+  readonly sessions: (id: string) => Option.Option<Endpoint.Session>
   readonly me: (bot: Bot) => Endpoint.Me
   readonly updateMe: (bot: Bot, changes: typeof Endpoint.MeRequest.Type) => Endpoint.Me
   readonly prefer: (bot: Bot, preferences: typeof Endpoint.Preferences.Type) => Endpoint.Me
@@ -102,6 +108,12 @@ const messageRules = <Bot>(server: Server<Bot>, { invalid }: Refusals): Readonly
     if (payload.length > Endpoint.maximumMessages) return Result.fail(invalid("messages"))
     return server.send(bot, payload)
   }),
+  RestRules.make(Endpoint.encryptedMessages, invalid, (bot, { payload }) =>
+    payload.length > Endpoint.maximumMessages ? Result.fail(invalid("messages")) : server.sendEncrypted(bot, payload)
+  ),
+  RestRules.make(Endpoint.sessions, invalid, (_bot, { payload }) =>
+    Result.succeed(payload.flatMap((id) => Option.toArray(server.sessions(id))))
+  ),
   RestRules.make(receiptsAsPushed, invalid, (bot, { path }) =>
     /^\d{1,19}$/.test(path.since)
       ? Result.succeed(server.receiptsSince(bot, BigInt(path.since)))

@@ -5,16 +5,15 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
-import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Signature from "effect/crypto/Signature"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Gzip from "../../Gzip.ts"
 import * as BufferBase64 from "../../node/BufferBase64.ts"
+import * as SynchronousCryptography from "../../node/SynchronousCryptography.ts"
+import type * as Signer from "../../Signer.ts"
 import * as ZlibGzip from "../../node/ZlibGzip.ts"
 
 type Name = ReadonlyArray<string | number>
@@ -55,10 +54,7 @@ const layerSecureRandom = (...name: Name): Layer.Layer<SecureRandom.SecureRandom
  * @category layers
  * @since 0.1.0
  */
-export const layerPlatform = (
-  ...name: Name
-): Layer.Layer<Gzip.Gzip | Digest.Digest | SecureRandom.SecureRandom | Signature.Signature> =>
-  Signature.layerWebCrypto.pipe(
-    Layer.provideMerge(layerSecureRandom(...name)),
-    Layer.merge(Layer.mergeAll(BufferBase64.layer, ZlibGzip.layer, NodeCrypto.layerDigest))
+export const layerPlatform = (...name: Name): Layer.Layer<Gzip.Gzip | Signer.Cryptography> =>
+  SynchronousCryptography.layerWith(layerSecureRandom(...name)).pipe(
+    Layer.merge(Layer.mergeAll(BufferBase64.layer, ZlibGzip.layer))
   )
