@@ -167,6 +167,34 @@ describe("a bot whose owner has ticked encryption", () => {
   )
 
   both(
+    "answers for who has come into the group, though it has not been told of that yet",
+    Effect.gen(function* () {
+      const all = yield* encrypted
+      const { alice, bot, server } = all
+      const group = yield* server.group(bot, [alice])
+      const carol = yield* server.user(bot, "carol")
+      let runs = 0
+      yield* alice.say("hi", group)
+      yield* answering(
+        all,
+        Bot.match({
+          Text: Effect.fnUntraced(function* (delivery) {
+            runs++
+            yield* delivery.conversation
+            yield* bot.cut
+            yield* carol.join(group)
+            yield* delivery.reply("hello")
+          }),
+          orElse: () => Effect.void
+        }),
+        has(carol, 1)
+      )
+      assert.deepStrictEqual(yield* kinds(carol), ["ENCRYPTED_TEXT hello"])
+      assert.strictEqual(runs, 1)
+    })
+  )
+
+  both(
     "reads what is none as Unknown, with why, and goes on",
     Effect.gen(function* () {
       const all = yield* encrypted
@@ -267,6 +295,28 @@ describe("what should go encrypted", () => {
   )
 
   both(
+    "is for no more apps than Mixin allows",
+    Effect.gen(function* () {
+      const { bot, client, server } = yield* encrypted
+      const crowd = yield* Effect.forEach(
+        Array.from({ length: 511 }, (_, n) => `person ${n}`),
+        (name) => server.user(bot, name)
+      )
+      const say = (people: ReadonlyArray<BlazeServer.Person>) =>
+        Effect.flatMap(server.group(bot, people), (conversation) =>
+          Effect.result(Effect.flatMap(Blaze.Blaze, ({ send }) => send({ conversation }, "hi")))
+        )
+      const [most, all] = yield* Effect.all([say(crowd.slice(1)), say(crowd)]).pipe(
+        Effect.provide(client),
+        Effect.provide(Settings.layer({ encryption: "Always", flushTimeout: 0 }))
+      )
+      assert.strictEqual(reasonOf(most), "sent")
+      assert.match(reasonOf(all), /511 apps would read it, and Mixin allows 510/)
+      assert.deepStrictEqual(yield* kinds(crowd[510]!), ["ENCRYPTED_TEXT hi"])
+    })
+  )
+
+  both(
     "is within what one request may have, as it is when it is encrypted",
     Effect.gen(function* () {
       const all = yield* encrypted
@@ -361,6 +411,24 @@ describe("the built-in server", () => {
 })
 
 describe("a bot with an RSA key", () => {
+  const layerRsa = Layer.effect(
+    BlazeTest.Account,
+    Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBotWith({ algorithm: "RS512" }))
+  ).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provideMerge(BlazeTest.layerPlatform))
+
+  it.effect("is not made where everything shall go encrypted, and says what key it takes", () =>
+    Effect.gen(function* () {
+      const made = yield* Effect.result(Effect.scoped(Layer.build(Blaze.layer))).pipe(
+        Effect.provide(BlazeTest.layerTransport),
+        Effect.provide(Settings.layer({ encryption: "Always" }))
+      )
+      assert.match(
+        reasonOf(made),
+        /Settings\.encryption must be InKind or Never, for the keystore has an RSA key.*Ed25519/
+      )
+    }).pipe(Effect.provide(layerRsa))
+  )
+
   it.effect("reads nothing that is encrypted, and says once what is to be done", () => {
     const log = lines()
     return Effect.gen(function* () {
@@ -383,14 +451,6 @@ describe("a bot with an RSA key", () => {
       assert.strictEqual(said[0], "ok")
       assert.match(said[1]!, /^it is encrypted, and the keystore has an RSA key.*Ed25519/)
       assert.deepStrictEqual(log.all.filter((line) => line.includes("RSA")).length, 1)
-    }).pipe(
-      Effect.provide(log.layer),
-      Effect.provide(
-        Layer.effect(
-          BlazeTest.Account,
-          Effect.flatMap(BlazeServer.BlazeServer, (server) => server.makeBotWith({ algorithm: "RS512" }))
-        ).pipe(Layer.provideMerge(BlazeServer.layer), Layer.provideMerge(BlazeTest.layerPlatform))
-      )
-    )
+    }).pipe(Effect.provide(log.layer), Effect.provide(layerRsa))
   })
 })

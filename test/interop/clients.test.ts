@@ -55,6 +55,24 @@ const clients: ReadonlyArray<[name: string, program: string, keystoreOf: (keysto
   ["mixin-node-sdk", "community-bot.ts", (keystore) => JSON.stringify(keystoreOf2023(keystore))]
 ]
 
+it.live("mixin-node-sdk reads what comes encrypted", () =>
+  Effect.gen(function* () {
+    const server = yield* BlazeServer.BlazeServer
+    const local = yield* LocalServer.LocalServer
+    const bot = yield* server.makeBot
+    const alice = yield* server.user(bot, "alice")
+    yield* server.setEncryption(bot, true)
+    const texts = ["a secret", "", "\u79d8\u5bc6 \u{1f512}", "x".repeat(10_000)]
+    for (const text of texts) yield* alice.say(text)
+    yield* run<BotReport>("community-bot.ts", {
+      ...local.environment(bot),
+      BLAZE_KEYSTORE: JSON.stringify(keystoreOf2023(bot.keystore))
+    })
+    const replies = texts.map((text) => `you said: ${text}`)
+    assert.deepStrictEqual(yield* eventually(alice.reads, (all) => all.length >= texts.length), replies)
+  }).pipe(Effect.provide(LocalServer.layer()))
+)
+
 it.live.each(clients)("%s connects, receives the backlog and what comes later, acknowledges, and replies", (client) =>
   Effect.gen(function* () {
     const [, program, keystoreOf] = client

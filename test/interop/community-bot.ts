@@ -37,7 +37,7 @@ const client = new BlazeClient(JSON.parse(BLAZE_KEYSTORE), { parse: true, syncAc
 client.loopBlaze({
   onMessage: async (view) => {
     // The client hands over the answers to its own requests as well, and they have no category.
-    if (view.category !== "PLAIN_TEXT") return
+    if (view.category !== "PLAIN_TEXT" && view.category !== "ENCRYPTED_TEXT") return
     const text = String(view.data)
     report({ _tag: "Heard", messageId: view.message_id, text, source: view.source })
     const written = await client.send_raw({

@@ -70,6 +70,19 @@ await run({
     expect(view["type"] === "message" && view["source"] === "CREATE_MESSAGE", view)
   },
   sendMessages: () => call("sendMessages", [request("first of two"), request("second of two")]),
+  getSessions: async () => {
+    const [session] = await call("getSessions", [alice])
+    expect(session?.["user_id"] === alice && String(session["public_key"]).length === 43, session)
+  },
+  sendEncryptMessage: async () => {
+    const state = await call("sendEncryptMessage", { ...request(""), category: "ENCRYPTED_TEXT", data: "secret" })
+    expect(state["state"] === "SUCCESS", state)
+  },
+  sendEncryptMessages: async () => {
+    const one = (data: string) => ({ ...request(""), category: "ENCRYPTED_TEXT", data })
+    const states = await call("sendEncryptMessages", [one("first secret"), one("second secret")])
+    expect(states.length === 2 && states.every(({ state }) => state === "SUCCESS"), states)
+  },
   sendTextMsg: async () => {
     lastText = String((await call("sendTextMsg", alice, "text"))["message_id"])
   },

@@ -3,6 +3,9 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { fork } from "node:child_process"
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { keystoreOf2023 } from "./keystores.ts"
 import type { Report, World } from "./operations.ts"
 
@@ -12,7 +15,9 @@ const reportsOf = (program: string, world: World) =>
     const reports: Array<Report> = []
     const child = fork(new URL(program, import.meta.url), [], {
       env: { INTEROP_WORLD: JSON.stringify(world) },
-      execArgv: []
+      execArgv: [],
+      // Where mixin-node-sdk writes which sessions people have.
+      cwd: mkdtempSync(join(tmpdir(), "interop-"))
     })
     child.on("message", (report) => void reports.push(report as Report))
     child.once("exit", () => resume(Effect.succeed(reports)))
@@ -46,6 +51,7 @@ const operate = Effect.fnUntraced(function* (
     problems: reports.filter(({ problem }) => problem !== undefined),
     categories: new Set(received.map(({ category }) => category)),
     texts: received.filter(({ category }) => category === "PLAIN_TEXT").map(({ text }) => text),
+    secrets: received.filter(({ category }) => category === "ENCRYPTED_TEXT").map(({ text }) => text),
     left
   }
 })
@@ -84,12 +90,14 @@ it.live("the official client does over REST what its messaging modules can, but 
 
 it.live("mixin-node-sdk does over REST what its messaging modules can", () =>
   Effect.gen(function* () {
-    const { categories, left, problems, reports, texts } = yield* operate("community-rest.ts", ({ keystore }) =>
-      keystoreOf2023(keystore)
+    const { categories, left, problems, reports, secrets, texts } = yield* operate(
+      "community-rest.ts",
+      ({ keystore }) => keystoreOf2023(keystore)
     )
     assert.deepStrictEqual(problems, [])
-    assert.strictEqual(reports.length, 36)
-    assert.sameMembers([...categories], kinds)
+    assert.strictEqual(reports.length, 39)
+    assert.sameMembers([...categories], [...kinds, "ENCRYPTED_TEXT"])
+    assert.deepStrictEqual(secrets, ["secret", "first secret", "second secret"])
     assert.deepStrictEqual(texts, ["one", "first of two", "second of two", "text"])
     assert.deepStrictEqual(left, [])
   }).pipe(Effect.provide(LocalServer.layer()))
