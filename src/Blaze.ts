@@ -22,6 +22,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Acks from "./Acks.ts"
+import * as Attachments from "./Attachments.ts"
 import * as Acknowledgements from "./internal/Acknowledgements.ts"
 import * as BlazeError from "./BlazeError.ts"
 import * as BlazeSocket from "./BlazeSocket.ts"
@@ -36,7 +37,6 @@ import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as Branded from "./internal/Branded.ts"
 import * as Ledger from "./internal/Ledger.ts"
-import type * as Message from "./Message.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
@@ -148,7 +148,6 @@ const makeConsumer = (): Consumer => {
 /** What is handed out, to one consumer at a time. */
 const makeDeliveries = (
   ledger: Ledger.Ledger,
-  receive: Ledger.Ledger["receive"],
   conversations: Conversations.Conversations["Service"],
   actions: Omit<Handling.Actions, "leave">
 ) => {
@@ -180,7 +179,7 @@ const makeDeliveries = (
         })
       )
       ledger.takeOver()
-      return handOut(own, receive, actionsOf(own), conversations)
+      return handOut(own, ledger.receive, actionsOf(own), conversations)
     })
   )
 
@@ -197,7 +196,7 @@ const makeDeliveries = (
 const make = Effect.gen(function* () {
   const connection = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
-  const ledger = yield* Ledger.make
+  const ledger = yield* Ledger.make(yield* Encryption.makeReader)
   const sender = yield* Sending.Sending
   const conversations = yield* Conversations.Conversations
   const unread = yield* Unread.make
@@ -205,8 +204,7 @@ const make = Effect.gen(function* () {
   const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
 
-  const receive = decrypting(ledger, yield* Encryption.makeReader)
-  const { deliveries, isQuiet } = makeDeliveries(ledger, receive, conversations, {
+  const { deliveries, isQuiet } = makeDeliveries(ledger, conversations, {
     botId: userId,
     later: Effect.runForkWith(yield* Effect.context<never>()),
     observe: observer?.around,
@@ -260,22 +258,6 @@ const make = Effect.gen(function* () {
   })
 })
 
-const isSealed = ({ value }: Ledger.Open) => value?.isEncrypted === true && value._tag === "Unknown"
-
-/** With what came encrypted read. */
-const decrypting = (
-  { receive, replace }: Ledger.Ledger,
-  read: (message: Message.Message) => Effect.Effect<Message.Message>
-): Ledger.Ledger["receive"] => {
-  const open = (entry: Ledger.Open) => Effect.map(read(entry.value!), (message) => replace(entry, message))
-  return Effect.flatMap(receive, (entries) => {
-    const sealed = entries.filter(isSealed)
-    return sealed.length === 0
-      ? Effect.succeed(entries)
-      : Effect.as(Effect.forEach(sealed, open, { discard: true }), entries)
-  })
-}
-
 // One by one: what a `Stream.take` cut off an array could not be told from what went down the stream.
 const handOut = (
   own: Consumer,
@@ -298,8 +280,10 @@ const handOut = (
   }
   const takeMore = Effect.gen(function* () {
     while (true) {
-      received = yield* receive
-      next = 0
+      yield* receive((entries) => {
+        received = entries
+        next = 0
+      })
       const taken = take()
       if (taken !== undefined) return taken
     }
@@ -327,12 +311,12 @@ export type Platform =
   | SecureRandom.SecureRandom
 
 /**
- * What a program gets of a bot: the bot itself, how it sends, the people and the conversations that it knows.
+ * What a program gets of a bot: the bot itself, how it sends, the people and the conversations that it knows, and files.
  *
  * @category layers
  * @since 0.1.0
  */
-export type Services = Blaze | Sender.Sender | Users.Users | Conversations.Conversations
+export type Services = Blaze | Sender.Sender | Users.Users | Conversations.Conversations | Attachments.Attachments
 
 /**
  * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
@@ -367,7 +351,7 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
     Layer.effect(Blaze, make).pipe(
       Layer.provideMerge(Sending.layer),
       Layer.provide(Sending.layerSocket),
-      Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
+      Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
       Layer.provide(Layer.merge(own, layerMeter)),
@@ -403,7 +387,7 @@ export const layerSender: Layer.Layer<
   Sending.layer.pipe(
     Layer.provide([Sending.layerRest, Quota.layerMemory]),
     Layer.provide(layerMeter),
-    Layer.provideMerge(Layer.merge(Users.layer, Conversations.layer)),
+    Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
     Settings.once
   )
 )

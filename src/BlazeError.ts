@@ -229,7 +229,27 @@ export class InvalidContent extends Schema.TaggedError<InvalidContent>("effect-b
 }
 
 /**
- * What should go encrypted cannot: the keystore has an RSA key, or somebody's app has no key to encrypt for. Nothing was sent.
+ * A file could not be read, uploaded, downloaded or written.
+ *
+ * **Details**
+ *
+ * `isLasting` says that the next try would come to the same: the file is larger than is allowed, it was changed, or it is not there any more.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class FileFailed extends Schema.TaggedError<FileFailed>("effect-blaze/FileFailed")("FileFailed", {
+  operation: Schema.Literals(["reading", "upload", "download", "writing"]),
+  problem: Schema.String,
+  isLasting: Schema.Boolean
+}) {
+  override get message(): string {
+    return `The ${this.operation} of a file failed: ${this.problem}.`
+  }
+}
+
+/**
+ * What should go encrypted cannot: somebody's app has no key to encrypt for, say.
  *
  * @category reasons
  * @since 0.1.0
@@ -238,7 +258,7 @@ export class NotEncrypted extends Schema.TaggedError<NotEncrypted>("effect-blaze
   problem: Schema.String
 }) {
   override get message(): string {
-    return `Cannot encrypt this: ${this.problem}. Nothing was sent; with the setting encryptionRequired at false it goes in plain.`
+    return `Cannot encrypt this: ${this.problem}. It was not sent; with the setting encryptionRequired at false it goes in plain.`
   }
 }
 
@@ -297,6 +317,7 @@ export const Reason = Schema.Union([
   ApiFailure,
   BadInput,
   InvalidContent,
+  FileFailed,
   NotEncrypted,
   InvalidSetting,
   AlreadyConsumed,
@@ -346,6 +367,8 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
         return !this.isFatal
       case "ApiFailure":
         return retryableCodes.has(reason.code) || isServerError(reason.code) || isServerError(reason.status)
+      case "FileFailed":
+        return !reason.isLasting && (reason.operation === "upload" || reason.operation === "download")
       case "HandshakeRefused":
       case "Intermediary":
       case "Unreachable":
@@ -363,6 +386,7 @@ export class BlazeError extends Schema.TaggedError<BlazeError>("effect-blaze/Bla
     const { reason } = this
     return (
       reason._tag === "InvalidContent" ||
+      (reason._tag === "FileFailed" && reason.isLasting) ||
       (reason._tag === "ApiFailure" && finalCodes.has(reason.code) && !isServerError(reason.status))
     )
   }

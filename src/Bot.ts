@@ -45,7 +45,8 @@ type Cases = {
 } & { readonly orElse?: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, unknown> }
 
 /** The kinds there are, for whoever has written another one to read. */
-type KindNames = "Text, Post, Sticker, Contact, Location, Buttons, Card, Snapshot, GroupEvent, Recall, Pin, Unknown"
+type KindNames =
+  "Text, Post, Image, Video, Audio, File, Live, Transcript, Sticker, Contact, Location, Buttons, Card, Snapshot, GroupEvent, Recall, Pin, Unknown"
 
 type NoKind<Kind extends string> = `"${Kind}" is no kind of message. There are ${KindNames}, and orElse for the rest.`
 

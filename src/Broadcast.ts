@@ -65,6 +65,7 @@ const refused = ({ id, userId }: Pick<Message, "id" | "userId">, error: BlazeErr
 // A code that is not known is a verdict too: one recipient whom it is about must not hold up all others for ever.
 const isVerdict = (error: BlazeError.BlazeError) =>
   error.isFinal ||
+  error.reason._tag === "NotEncrypted" ||
   (error.reason._tag === "ApiFailure" && !error.isRetryable && !error.isFatal) ||
   (error.reason._tag === "Intermediary" && error.reason.status === 413)
 

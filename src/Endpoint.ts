@@ -236,7 +236,7 @@ export type Participant = typeof Participant.Type
  */
 export const Session = Schema.Struct({
   user_id: Fields.salvaged(Ids.UserId),
-  session_id: Schema.String.check(Schema.isUUID()),
+  session_id: Schema.String.check(Schema.isPattern(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i)),
   public_key: text,
   platform: text
 })
@@ -315,7 +315,7 @@ export type Attachment = typeof Attachment.Type
  * @since 0.1.0
  */
 export const EncryptedState = Schema.Struct({
-  message_id: Ids.MessageId,
+  message_id: text,
   recipient_id: Fields.salvaged(Ids.UserId),
   state: text,
   sessions: Fields.salvaged(Schema.Array(Session))

@@ -6,11 +6,18 @@
  * @since 0.1.0
  */
 import * as BigDecimal from "effect/BigDecimal"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
+import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import * as Attachments from "./Attachments.ts"
 import * as Base64 from "./Base64.ts"
+import type * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Fields from "./internal/Fields.ts"
 import * as Ids from "./Ids.ts"
@@ -24,6 +31,8 @@ const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
 const noBytes = new Uint8Array(0)
 
 type Decode = typeof Base64.Decoder.Service
+
+const filled = (text: string | undefined) => (text ? Option.some(text) : Option.none<string>())
 
 /** What a message takes besides its payload, in bytes: measured over views with all fields. */
 const overhead = 1024
@@ -181,6 +190,263 @@ export class Sticker extends Base {
   }
 }
 
+/**
+ * What an app shows of a picture until it has it: a small JPEG or PNG, or a BlurHash.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Thumbnail =
+  | { readonly _tag: "Picture"; readonly bytes: Uint8Array }
+  | { readonly _tag: "BlurHash"; readonly text: string }
+
+const filePayload = {
+  attachment_id: Schema.NonEmptyString,
+  mime_type: Fields.salvaged(Schema.NonEmptyString),
+  size: Fields.salvaged(Fields.FiniteOrText.check(Schema.isGreaterThanOrEqualTo(0))),
+  name: Fields.salvaged(Schema.NonEmptyString),
+  created_at: Fields.salvaged(Schema.String),
+  key: Fields.salvaged(Schema.NonEmptyString),
+  digest: Fields.salvaged(Schema.NonEmptyString)
+}
+const side = Fields.salvaged(Fields.FiniteOrText.check(Schema.isGreaterThan(0)))
+const FilePayload = Schema.Struct(filePayload)
+
+const bytesIn = (text: string) => Option.getOrElse(Base64.decode(text), () => noBytes)
+
+const secretOf = ({ digest, key }: typeof FilePayload.Type): Attachments.Attachment["secret"] => {
+  if (key === undefined) return undefined
+  // A key without a digest reads nothing.
+  return { key: Redacted.make(bytesIn(key)), digest: bytesIn(digest ?? "") }
+}
+
+/** A message with a file. */
+abstract class Media extends Base {
+  /** The file, for `Attachments.download` and the like. */
+  readonly attachment: Attachments.Attachment
+  /** As whoever sent it says. */
+  readonly mimeType: Option.Option<string>
+  /** What the file is called, as whoever sent it says: nothing that a path could be made of without looking at it. */
+  readonly name: Option.Option<string>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof FilePayload.Type) {
+    super(view, decode)
+    this.attachment = {
+      attachmentId: payload.attachment_id,
+      size: payload.size,
+      secret: secretOf(payload),
+      createdAt: payload.created_at
+    }
+    this.mimeType = Option.fromUndefinedOr(payload.mime_type)
+    this.name = Option.fromUndefinedOr(payload.name)
+  }
+
+  /** The bytes of the file, as they come: at most as many as the setting `maximumDownload` says. */
+  get download(): Stream.Stream<Uint8Array, BlazeError.BlazeError, Attachments.Attachments> {
+    return Attachments.download(this.attachment)
+  }
+
+  /** Writes the file to a path: beside it at first, and in its place once all of it is there. */
+  saveTo(path: string): Effect.Effect<void, BlazeError.BlazeError, Attachments.Attachments | FileSystem.FileSystem> {
+    return Attachments.saveTo(this.attachment, path)
+  }
+}
+
+const thumbnailOf = (text: string | undefined): Option.Option<Thumbnail> => {
+  if (!text) return Option.none()
+  const bytes = Option.getOrElse(Base64.decode(text), () => noBytes)
+  const isPicture = (bytes[0] === 0xff && bytes[1] === 0xd8) || (bytes[0] === 0x89 && bytes[1] === 0x50)
+  return Option.some(isPicture ? { _tag: "Picture", bytes } : { _tag: "BlurHash", text })
+}
+
+const ImagePayload = Schema.Struct({
+  ...filePayload,
+  width: side,
+  height: side,
+  thumbnail: Fields.salvaged(Schema.String),
+  caption: Fields.salvaged(Schema.String)
+})
+
+/**
+ * A picture. Category `PLAIN_IMAGE`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Image extends Media {
+  readonly _tag = "Image"
+  /** In pixels, as whoever sent it says. */
+  readonly width: Option.Option<number>
+  readonly height: Option.Option<number>
+  readonly thumbnail: Option.Option<Thumbnail>
+  readonly caption: Option.Option<string>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ImagePayload.Type) {
+    super(view, decode, payload)
+    this.width = Option.fromUndefinedOr(payload.width)
+    this.height = Option.fromUndefinedOr(payload.height)
+    this.thumbnail = thumbnailOf(payload.thumbnail)
+    this.caption = filled(payload.caption)
+  }
+}
+
+/**
+ * How long something takes. Apps write milliseconds, and whoever went by the documentation's sample seconds; nothing that somebody has
+ * recorded is shorter than a tenth of a second.
+ */
+const durationOf = (duration: number | undefined): Option.Option<Duration.Duration> =>
+  duration === undefined
+    ? Option.none()
+    : Option.some(duration < 100 ? Duration.seconds(duration) : Duration.millis(duration))
+
+const VideoPayload = Schema.Struct({ ...ImagePayload.fields, duration: side })
+
+/**
+ * A film. Category `PLAIN_VIDEO`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Video extends Media {
+  readonly _tag = "Video"
+  /** In pixels, as whoever sent it says. */
+  readonly width: Option.Option<number>
+  readonly height: Option.Option<number>
+  readonly duration: Option.Option<Duration.Duration>
+  readonly thumbnail: Option.Option<Thumbnail>
+  readonly caption: Option.Option<string>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof VideoPayload.Type) {
+    super(view, decode, payload)
+    this.width = Option.fromUndefinedOr(payload.width)
+    this.height = Option.fromUndefinedOr(payload.height)
+    this.duration = durationOf(payload.duration)
+    this.thumbnail = thumbnailOf(payload.thumbnail)
+    this.caption = filled(payload.caption)
+  }
+}
+
+const AudioPayload = Schema.Struct({
+  ...filePayload,
+  duration: side,
+  waveform: Fields.salvaged(Schema.String),
+  wave_form: Fields.salvaged(Schema.String)
+})
+
+/**
+ * Something recorded. Category `PLAIN_AUDIO`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Audio extends Media {
+  readonly _tag = "Audio"
+  readonly duration: Option.Option<Duration.Duration>
+  /** How loud it is, over its time. */
+  readonly waveform: Option.Option<Uint8Array>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof AudioPayload.Type) {
+    super(view, decode, payload)
+    this.duration = durationOf(payload.duration)
+    this.waveform = Option.flatMap(filled(payload.waveform || payload.wave_form), Base64.decode)
+  }
+}
+
+/**
+ * A file of any type. Category `PLAIN_DATA`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class File extends Media {
+  readonly _tag = "File"
+}
+
+const LivePayload = Schema.Struct({
+  url: Schema.NonEmptyString,
+  thumb_url: Fields.salvaged(Schema.NonEmptyString),
+  width: side,
+  height: side,
+  shareable: Fields.salvaged(Schema.Boolean)
+})
+
+/**
+ * A film that is being sent, at an address. Category `PLAIN_LIVE`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Live extends Base {
+  readonly _tag = "Live"
+  readonly url: string
+  readonly thumbUrl: Option.Option<string>
+  readonly width: Option.Option<number>
+  readonly height: Option.Option<number>
+  readonly isShareable: boolean
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof LivePayload.Type) {
+    super(view, decode)
+    this.url = payload.url
+    this.thumbUrl = Option.fromUndefinedOr(payload.thumb_url)
+    this.width = Option.fromUndefinedOr(payload.width)
+    this.height = Option.fromUndefinedOr(payload.height)
+    this.isShareable = payload.shareable ?? true
+  }
+}
+
+const TranscriptPayload = Schema.Array(
+  Schema.Struct({
+    message_id: Fields.salvaged(Ids.MessageId),
+    user_id: Fields.salvaged(Ids.UserId),
+    user_full_name: Fields.salvaged(Schema.String),
+    name: Fields.salvaged(Schema.String),
+    category: Schema.NonEmptyString,
+    content: Fields.salvaged(Schema.String),
+    created_at: Fields.salvaged(Schema.String)
+  })
+)
+
+/**
+ * One message of a transcript.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TranscriptEntry {
+  readonly messageId: Option.Option<Ids.MessageId>
+  readonly userId: Option.Option<Ids.UserId>
+  /** Who has written it. */
+  readonly name: string
+  readonly category: string
+  /** The text, of a text. */
+  readonly content: string
+  readonly createdAt: string
+}
+
+/**
+ * Several messages that somebody passes on as one. Category `PLAIN_TRANSCRIPT`; of the media in it each client writes other fields, which are
+ * in its bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Transcript extends Base {
+  readonly _tag = "Transcript"
+  readonly entries: ReadonlyArray<TranscriptEntry>
+
+  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof TranscriptPayload.Type) {
+    super(view, decode)
+    this.entries = payload.map((entry) => ({
+      messageId: Option.fromUndefinedOr(entry.message_id),
+      userId: Option.fromUndefinedOr(entry.user_id),
+      name: entry.user_full_name ?? entry.name ?? "",
+      category: entry.category,
+      content: entry.content ?? "",
+      createdAt: entry.created_at ?? ""
+    }))
+  }
+}
+
 const ContactPayload = Schema.Struct({ user_id: Ids.UserId })
 
 /**
@@ -281,8 +547,6 @@ const CardPayload = Schema.Struct({
   actions: Fields.salvaged(Schema.Array(ButtonPayload)),
   shareable: Fields.salvaged(Schema.Boolean)
 })
-
-const filled = (text: string | undefined) => (text ? Option.some(text) : Option.none<string>())
 
 /**
  * A card: old ones have an icon and one action for the whole, new ones a cover and buttons. Where there is an action, Mixin's apps look at
@@ -518,10 +782,13 @@ export class Unknown extends Base {
   readonly _tag = "Unknown"
   /** Why it is not of a kind that is known, for a log. */
   readonly reason: string
+  /** It is encrypted, and could not be decrypted: there is nothing in it to read or to pass on. */
+  readonly isSealed: boolean
 
-  constructor(view: Envelope.MessageView, decode: Decode, reason: string) {
+  constructor(view: Envelope.MessageView, decode: Decode, reason: string, isSealed = false) {
     super(view, decode)
     this.reason = reason
+    this.isSealed = isSealed
   }
 }
 
@@ -529,6 +796,12 @@ export class Unknown extends Base {
 export type Message =
   | Text
   | Post
+  | Image
+  | Video
+  | Audio
+  | File
+  | Live
+  | Transcript
   | Sticker
   | Contact
   | Location
@@ -576,6 +849,12 @@ const text =
 const constructors: ReadonlyMap<string, Make> = new Map([
   ["PLAIN_TEXT", text(Text)],
   ["PLAIN_POST", text(Post)],
+  ["PLAIN_IMAGE", json(ImagePayload, Image)],
+  ["PLAIN_VIDEO", json(VideoPayload, Video)],
+  ["PLAIN_AUDIO", json(AudioPayload, Audio)],
+  ["PLAIN_DATA", json(FilePayload, File)],
+  ["PLAIN_LIVE", json(LivePayload, Live)],
+  ["PLAIN_TRANSCRIPT", json(TranscriptPayload, Transcript)],
   ["PLAIN_STICKER", json(StickerPayload, Sticker)],
   ["PLAIN_CONTACT", json(ContactPayload, Contact)],
   ["PLAIN_LOCATION", json(LocationPayload, Location)],
@@ -614,7 +893,7 @@ const ofNoKind = (view: Envelope.MessageView, decode: Decode, category = "") =>
   new Unknown(view, decode, `the category ${JSON.stringify(category)}`)
 
 /** Its bytes are nobody's payload. */
-const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view, () => Option.none(), reason)
+const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view, () => Option.none(), reason, true)
 
 /**
  * The message that an encrypted one holds, of its own kind, by its payload or by why that could not be had. `message.view` stays as it came.
@@ -625,7 +904,7 @@ const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view,
 export const decrypted = (message: Message, payload: Result.Result<Uint8Array, string>): Message => {
   const { plainCategory, view } = message
   if (Result.isFailure(payload)) return sealed(view, payload.failure)
-  const decode = () => Option.some(payload.success)
+  const decode = () => Option.some(payload.success.slice())
   return constructors.get(plainCategory)?.(view, decode) ?? ofNoKind(view, decode, plainCategory)
 }
 
@@ -638,6 +917,18 @@ const is =
 export const isText: (message: Message) => message is Text = is("Text")
 /** @since 0.1.0 */
 export const isPost: (message: Message) => message is Post = is("Post")
+/** @since 0.1.0 */
+export const isImage: (message: Message) => message is Image = is("Image")
+/** @since 0.1.0 */
+export const isVideo: (message: Message) => message is Video = is("Video")
+/** @since 0.1.0 */
+export const isAudio: (message: Message) => message is Audio = is("Audio")
+/** @since 0.1.0 */
+export const isFile: (message: Message) => message is File = is("File")
+/** @since 0.1.0 */
+export const isLive: (message: Message) => message is Live = is("Live")
+/** @since 0.1.0 */
+export const isTranscript: (message: Message) => message is Transcript = is("Transcript")
 /** @since 0.1.0 */
 export const isSticker: (message: Message) => message is Sticker = is("Sticker")
 /** @since 0.1.0 */

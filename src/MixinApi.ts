@@ -30,6 +30,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as SecureAddress from "./internal/SecureAddress.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Answer from "./internal/Answer.ts"
+import * as FileTransfer from "./internal/FileTransfer.ts"
 import * as SignedClient from "./internal/SignedClient.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
@@ -80,6 +81,8 @@ export class MixinApi extends Context.Service<
      * comes: its status, its `error`, its length and how long it may take are the program's to look at.
      */
     readonly client: HttpClient.HttpClient
+    /** Takes files to the addresses that the API names for them, and brings them from there: without a token. `Attachments` uses it. */
+    readonly files: FileTransfer.FileTransfer
     /** The host that requests go to now. */
     readonly host: SubscriptionRef.SubscriptionRef<string>
   }
@@ -265,6 +268,7 @@ export const layer: Layer.Layer<
     const inUse = { index: 0 }
     const execute = yield* makeExecute
     const call = makeCall(addresses, inUse, host)
+    const files = yield* FileTransfer.make(new Set(addresses.map((address) => address.host)), userAgent)
 
     let warned = false
     const warnOfForeign = Effect.suspend(() => {
@@ -310,6 +314,7 @@ export const layer: Layer.Layer<
           (response) => Answer.serverTime(response.headers)
         )
       ).pipe(Effect.orElseSucceed(() => Option.none<number>())),
+      files,
       client: SignedClient.make((signable, { headers }) =>
         run(
           `waiting for the answer to ${signable.method} ${signable.uri.split("?")[0]}`,

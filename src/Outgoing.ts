@@ -6,9 +6,12 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as StandardBase64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Attachments from "./Attachments.ts"
 import * as Base64 from "./Base64.ts"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Button from "./Button.ts"
@@ -33,8 +36,10 @@ export interface Outgoing {
   readonly expireIn: number
   /** Which part of a longer whole it is, see `split`; 0 is no part. */
   readonly part: number
-  /** Its payload names the bot, which the library fills in. */
-  readonly namesBot: boolean
+  /** What its payload names, which the library fills in: the bot that a card is from, the message that a transcript is. */
+  readonly names: "Bot" | "Message" | undefined
+  /** The file that it is sent with, which is uploaded when it is sent. */
+  readonly file: File | undefined
   /** How long its parts are, where the settings have a limit. */
   readonly lengths: ReadonlyArray<Length>
   /** What is wrong with the content, if something is. */
@@ -102,9 +107,46 @@ const secondsOf = (input: Duration.Input | undefined): number | undefined => {
   return Number.isFinite(seconds) && seconds >= 0 && !Number.isNaN(input) ? Math.ceil(seconds) : undefined
 }
 
+/**
+ * Where the file of a message comes from: a path, its bytes, a stream of them, or a file that was uploaded before.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FileSource = Attachments.Source | Attachments.Attachment
+
+/**
+ * What a file tells of itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Facts {
+  readonly name: string | undefined
+  readonly mimeType: string | undefined
+  /** In pixels, of a picture. */
+  readonly width: number | undefined
+  readonly height: number | undefined
+}
+
+/**
+ * A file to be sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface File {
+  readonly kind: "Image" | "Video" | "Audio" | "File"
+  readonly source: FileSource
+  readonly name: string | undefined
+  /** Its payload, without the attachment. */
+  readonly describe: (facts: Facts) => Result.Result<Record<string, unknown>, BlazeError.InvalidContent>
+}
+
 interface Parts {
   readonly part?: number
-  readonly namesBot?: boolean
+  readonly names?: Outgoing["names"]
+  readonly file?: File | undefined
   readonly lengths?: ReadonlyArray<Length>
   readonly problem?: BlazeError.InvalidContent | false | undefined
 }
@@ -116,7 +158,7 @@ const encoded = (
   category: string,
   dataBase64: string,
   options: Options | undefined,
-  { lengths = [], namesBot = false, part = 0, problem }: Parts
+  { file, lengths = [], names, part = 0, problem }: Parts
 ): Outgoing => {
   const expireIn = secondsOf(options?.expireIn)
   return {
@@ -126,7 +168,8 @@ const encoded = (
     silent: options?.silent ?? false,
     expireIn: expireIn ?? 0,
     part,
-    namesBot,
+    names,
+    file,
     lengths,
     problem:
       problem ||
@@ -221,6 +264,268 @@ export const location = (
   })
 }
 
+/**
+ * What is said of any file; what is left out is found out: the type by the bytes of a picture or the end of the name, `report.pdf` say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FileOptions extends Options {
+  readonly name?: string | undefined
+  readonly mimeType?: string | undefined
+}
+
+/**
+ * What an app shows until it has the picture: a small JPEG, or a BlurHash as text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Thumbnail = Uint8Array | string
+
+const thumbnailOf = (thumbnail: Thumbnail | undefined) =>
+  thumbnail === undefined
+    ? {}
+    : { thumbnail: typeof thumbnail === "string" ? thumbnail : StandardBase64.encode(thumbnail) }
+
+const isSide = (side: number | undefined): side is number => side !== undefined && Number.isInteger(side) && side > 0
+
+const octets = "application/octet-stream"
+
+const withFile = (
+  category: string,
+  kind: File["kind"],
+  source: FileSource,
+  options: FileOptions | undefined,
+  describe: (facts: Facts) => Record<string, unknown> | BlazeError.InvalidContent
+): Outgoing =>
+  encoded(category, "", options, {
+    file: {
+      kind,
+      source,
+      name: options?.name,
+      describe: (facts) => {
+        const payload = describe(facts)
+        if (payload instanceof BlazeError.InvalidContent) return Result.fail(payload)
+        return Result.succeed({ mime_type: options?.mimeType ?? facts.mimeType ?? octets, ...payload })
+      }
+    }
+  })
+
+/**
+ * A picture, by its path, its bytes, or a stream of them. Its type and its size are read from its bytes; those of a stream are given.
+ *
+ * **Details**
+ *
+ * The file is uploaded when the message is sent. As an answer it has the same id in every run: that follows from the bytes, or from the `key`
+ * of the answer or of the stream, which spares reading a large file twice.
+ *
+ * **Example** (A picture that is made)
+ *
+ * ```ts
+ * import { Bot, Outgoing } from "effect-blaze"
+ *
+ * declare const chart: (text: string) => Uint8Array
+ * const bot = Bot.match({
+ *   Text: (delivery) => delivery.reply(Outgoing.image(chart(delivery.message.text), { caption: "today" })),
+ *   orElse: (delivery) => delivery.reply("Say what I shall draw.")
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const image = (
+  source: FileSource,
+  options?: FileOptions & {
+    /** In pixels. */
+    readonly width?: number | undefined
+    readonly height?: number | undefined
+    readonly thumbnail?: Thumbnail | undefined
+    readonly caption?: string | undefined
+  }
+): Outgoing =>
+  withFile("PLAIN_IMAGE", "Image", source, options, (facts) => {
+    const width = options?.width ?? facts.width
+    const height = options?.height ?? facts.height
+    if (!isSide(width) || !isSide(height)) {
+      return expected("the picture", "one whose width and height can be read, or are given with it")
+    }
+    return {
+      width,
+      height,
+      ...thumbnailOf(options?.thumbnail),
+      ...(options?.caption === undefined ? {} : { caption: options.caption })
+    }
+  })
+
+/** Whole milliseconds, as Mixin's apps write them. */
+const millisOf = (input: Duration.Input): number | undefined => {
+  const millis = Option.getOrElse(Option.map(Duration.fromInput(input), Duration.toMillis), () => NaN)
+  return Number.isFinite(millis) && millis > 0 ? Math.max(1, Math.round(millis)) : undefined
+}
+
+const noDuration = expected("the duration", 'a time such as "3 seconds", and longer than nothing')
+
+/**
+ * A film, whose size and duration its bytes do not tell here.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const video = (
+  source: FileSource,
+  options: FileOptions & {
+    /** In pixels. */
+    readonly width: number
+    readonly height: number
+    readonly duration: Duration.Input
+    readonly thumbnail?: Thumbnail | undefined
+    readonly caption?: string | undefined
+  }
+): Outgoing =>
+  withFile("PLAIN_VIDEO", "Video", source, options, () => {
+    const { height, width } = options
+    const duration = millisOf(options.duration)
+    if (!isSide(width) || !isSide(height)) return expected("the film", "one with a width and a height in whole pixels")
+    if (duration === undefined) return noDuration
+    return {
+      width,
+      height,
+      duration,
+      ...thumbnailOf(options.thumbnail),
+      ...(options.caption === undefined ? {} : { caption: options.caption })
+    }
+  })
+
+/**
+ * Something recorded, whose duration its bytes do not tell here.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const audio = (
+  source: FileSource,
+  options: FileOptions & {
+    readonly duration: Duration.Input
+    /** How loud it is, over its time: a byte for each part of it. */
+    readonly waveform?: Uint8Array | undefined
+  }
+): Outgoing =>
+  withFile("PLAIN_AUDIO", "Audio", source, options, () => {
+    const duration = millisOf(options.duration)
+    if (duration === undefined) return noDuration
+    const { waveform } = options
+    return { duration, ...(waveform === undefined ? {} : { waveform: StandardBase64.encode(waveform) }) }
+  })
+
+/**
+ * A file of any type, with its name.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const file = (source: FileSource, options?: FileOptions): Outgoing =>
+  withFile("PLAIN_DATA", "File", source, options, ({ name = "file" }) => ({ name }))
+
+/**
+ * What a payload says of its attachment.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const attached = ({
+  attachmentId,
+  createdAt,
+  secret,
+  size
+}: Attachments.Attachment): Record<string, unknown> => ({
+  attachment_id: attachmentId,
+  ...(size === undefined ? {} : { size }),
+  ...(createdAt === undefined ? {} : { created_at: createdAt }),
+  ...(secret === undefined
+    ? {}
+    : {
+        key: StandardBase64.encode(Redacted.value(secret.key)),
+        digest: StandardBase64.encode(secret.digest)
+      })
+})
+
+/**
+ * A film that is being sent, at an address.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const live = (
+  stream: {
+    readonly url: string
+    readonly thumbUrl?: string | undefined
+    /** In pixels. */
+    readonly width: number
+    readonly height: number
+    /** Whether people may pass it on: yes. */
+    readonly shareable?: boolean | undefined
+  },
+  options?: Options
+): Outgoing => {
+  const { height, shareable, thumbUrl, url, width } = stream
+  const payload = {
+    url,
+    ...(thumbUrl === undefined ? {} : { thumb_url: thumbUrl }),
+    width,
+    height,
+    ...(shareable === undefined ? {} : { shareable })
+  }
+  return make("PLAIN_LIVE", JSON.stringify(payload), options, {
+    problem:
+      (!isAddress(url) && expected("the address", "one that begins with https:// or http://")) ||
+      (!isAddress(thumbUrl) && expected("the thumbnail's address", "one that begins with https:// or http://")) ||
+      ((!isSide(width) || !isSide(height)) && expected("the film", "one with a width and a height in whole pixels"))
+  })
+}
+
+/**
+ * A text of a transcript.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TranscriptText {
+  /** The message that it was. */
+  readonly messageId: Ids.MessageId
+  /** Who has written it. */
+  readonly name: string
+  readonly userId?: Ids.UserId | undefined
+  readonly text: string
+  /** RFC 3339, as `message.createdAt`. */
+  readonly createdAt: string
+}
+
+/**
+ * Texts that were written, passed on as one message.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const transcript = (texts: ReadonlyArray<TranscriptText>, options?: Options): Outgoing => {
+  const payload = texts.map(({ createdAt, messageId, name, text, userId }) => ({
+    message_id: messageId,
+    ...(userId === undefined ? {} : { user_id: userId }),
+    user_full_name: name,
+    category: "PLAIN_TEXT",
+    content: text,
+    created_at: createdAt
+  }))
+  return make("PLAIN_TRANSCRIPT", JSON.stringify(payload), options, {
+    names: "Message",
+    problem:
+      (texts.length === 0 && expected("the transcript", "at least one text")) ||
+      (texts.some(({ createdAt }) => Number.isNaN(Date.parse(createdAt))) &&
+        expected("the time of a text", "a date as 2026-01-01T00:00:00Z"))
+  })
+}
+
 const buttonLengths = (buttons: ReadonlyArray<Button.Button>): ReadonlyArray<Length> => [
   { field: "the buttons", limit: "maximumButtons", length: buttons.length },
   ...buttons.map(({ label }): Length => ({
@@ -300,7 +605,7 @@ export const card = (content: Card, options?: Options): Outgoing => {
     ...(shareable === undefined ? {} : { shareable })
   }
   return make("APP_CARD", JSON.stringify(payload), options, {
-    namesBot: true,
+    names: "Bot",
     lengths: [
       { field: "the title", limit: "maximumTitleLength", length: title.length },
       { field: "the description", limit: "maximumDescriptionLength", length: description.length },
@@ -357,16 +662,14 @@ export const forward = (message: Message.Message, options?: Options): Outgoing =
 
 const notSendable = (message: Message.Message) => {
   const name = JSON.stringify(message.category)
-  if (message.isEncrypted && message.bytes.length === 0) {
-    return expected("what is passed on", `one that this bot can read, and of ${name} it cannot: ${reasonOf(message)}`)
+  if (message._tag === "Unknown" && message.isSealed) {
+    return expected("what is passed on", `one that this bot can read, and of ${name} it cannot: ${message.reason}`)
   }
   return (
     !sendable.test(message.plainCategory) &&
     expected("what is passed on", `of a kind that a bot may send, and it is ${name}`)
   )
 }
-
-const reasonOf = (message: Message.Message) => (message._tag === "Unknown" ? message.reason : "it is empty")
 
 /** How many bytes of text fit one request, with what is around them. */
 const maximumTextBytes = 90_000
@@ -478,10 +781,20 @@ export const doubts = ({ lengths }: Outgoing): ReadonlyArray<string> =>
     return [`${field} should be at most ${allowed}${unit(limit)}, says one of Mixin's pages, and others allow more`]
   })
 
-const named = (dataBase64: string, botId: Ids.UserId): string => {
-  const payload = Option.getOrThrow(Base64.decode(dataBase64))
-  return Base64.encode(JSON.stringify({ app_id: botId, ...JSON.parse(new TextDecoder().decode(payload)) }))
+const named = (
+  { dataBase64, names }: Outgoing,
+  { botId, messageId }: { readonly botId: Ids.UserId; readonly messageId: Ids.MessageId }
+): string => {
+  if (names === undefined) return dataBase64
+  const payload = JSON.parse(new TextDecoder().decode(Option.getOrThrow(Base64.decode(dataBase64))))
+  const whole =
+    names === "Bot"
+      ? { app_id: botId, ...payload }
+      : payload.map((entry: object) => ({ transcript_id: messageId, ...entry }))
+  return Base64.encode(JSON.stringify(whole))
 }
+
+const unsentFile = expected("the file", "uploaded first, as reply and send do it")
 
 /**
  * The parameters of the request that sends the content, or what is wrong with it.
@@ -499,7 +812,7 @@ export const toParams = (
   },
   limits: Limits = Settings.defaults
 ): Result.Result<Record<string, unknown>, BlazeError.BlazeError> => {
-  const problem = outgoing.problem ?? excess(outgoing, limits)
+  const problem = outgoing.problem ?? (outgoing.file === undefined ? excess(outgoing, limits) : unsentFile)
   if (problem !== undefined) return Result.fail(BlazeError.make(problem))
   if (outgoing.dataBase64.length > maximumRequestSize - 1024) {
     return Result.fail(BlazeError.make(expected("the content", `at most ${maximumRequestSize / 1024} KiB as sent`)))
@@ -509,7 +822,7 @@ export const toParams = (
     ...(address.recipientId === undefined ? {} : { recipient_id: address.recipientId }),
     message_id: address.messageId,
     category: outgoing.category,
-    data_base64: outgoing.namesBot ? named(outgoing.dataBase64, address.botId) : outgoing.dataBase64,
+    data_base64: named(outgoing, address),
     ...optional(outgoing)
   })
 }

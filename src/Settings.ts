@@ -103,6 +103,12 @@ export interface Settings {
   readonly quotaWindow: Duration.Input
   /** The share of the quota that only answers may use: a fifth. */
   readonly answerShare: number
+  /** How long an upload or a download may stand still: 30 seconds. */
+  readonly transferTimeout: Duration.Input
+  /** How many bytes a download may have: 256 MiB. */
+  readonly maximumDownload: number
+  /** How many bytes a file of an encrypted message may have, which is in memory while it is worked on: 64 MiB. */
+  readonly maximumEncryptedFile: number
   /**
    * What goes encrypted: answers to what came encrypted (`InKind`), everything that Mixin encrypts (`Always`: texts, files and so on, but no
    * buttons and cards), or nothing (`Never`).
@@ -165,6 +171,9 @@ export const defaults: Settings = {
   quotaMessages: 9000,
   quotaWindow: "6 seconds",
   answerShare: 0.2,
+  transferTimeout: "30 seconds",
+  maximumDownload: 256 * mebibyte,
+  maximumEncryptedFile: 64 * mebibyte,
   encryption: "InKind",
   encryptionRequired: true,
   maximumTextLength: 65_536,
@@ -257,6 +266,9 @@ const configs = {
   quotaMessages: Config.Number,
   quotaWindow: Config.Duration,
   answerShare: Config.Number,
+  transferTimeout: Config.Duration,
+  maximumDownload: Config.Number,
+  maximumEncryptedFile: Config.Number,
   encryption: (name: string) => Config.Literals(encryptions, name),
   encryptionRequired: Config.Boolean,
   maximumTextLength: Config.Number,
@@ -309,6 +321,8 @@ const counts = {
   deferredBytes: 0,
   acknowledgeBatch: 1,
   quotaMessages: 1,
+  maximumDownload: 1,
+  maximumEncryptedFile: 1,
   maximumTextLength: 1,
   maximumButtons: 1,
   maximumLabelLength: 1,
@@ -325,6 +339,7 @@ const times = {
   acknowledgeWithin: "zero or more",
   flushTimeout: "zero or more",
   quotaWindow: "positive",
+  transferTimeout: "positive",
   drainTimeout: "zero or more"
 } as const
 

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as Acks from "./Acks.ts"
+export * as Attachments from "./Attachments.ts"
 export * as Base64 from "./Base64.ts"
 export * as Blaze from "./Blaze.ts"
 export * as BlazeError from "./BlazeError.ts"

@@ -93,7 +93,7 @@ describe("the page of what is covered of the protocol", () => {
       assert.strictEqual(!kind.startsWith("`Message.Unknown`"), isRead, name)
       if (!Message.isUnknown(message)) assert.include(kind, `\`Message.${message._tag}\``, name)
     }
-    const helpers = new Set(["doubts", "fromContent", "maximumRequestSize", "mention", "toParams"])
+    const helpers = new Set(["attached", "doubts", "fromContent", "maximumRequestSize", "mention", "toParams"])
     for (const constructor of Object.keys(Outgoing).filter((name) => !helpers.has(name))) {
       assert.include(page, `\`Outgoing.${constructor}\``)
     }

@@ -183,6 +183,12 @@ describe("Bot.match with a case for every kind", () => {
   const most = {
     Text: nothing,
     Post: nothing,
+    Image: nothing,
+    Video: nothing,
+    Audio: nothing,
+    File: nothing,
+    Live: nothing,
+    Transcript: nothing,
     Sticker: nothing,
     Contact: nothing,
     Location: nothing,

@@ -1,8 +1,8 @@
 // What is made here comes back as it was made, what people send reaches the handler as they sent it, and what nobody could mean is
 // Unknown: for values that are drawn by a seed, the same in every run. PROPERTY_SEED draws others, PROPERTY_TIMES so many times as many.
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, type BigDecimal, Effect, Option, Result, Schema } from "effect"
-import { Base64, Blaze, Bot, Button, Ids, Link, Message, Outgoing } from "effect-blaze"
+import { Arbitrary, type BigDecimal, Duration, Effect, Option, Redacted, Result, Schema } from "effect"
+import { type Attachments, Base64, Blaze, Bot, Button, Ids, Link, Message, Outgoing } from "effect-blaze"
 import { BufferBase64 } from "effect-blaze/node"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import * as Decoding from "../src/internal/Decoding.ts"
@@ -185,7 +185,147 @@ const card = any<Made>(
   )
 )
 
+const side = between(1, 10_000)
+const smallPicture = Uint8Array.of(0xff, 0xd8, 0xff, 0xe0)
+const thumbnail = any<readonly [Outgoing.Thumbnail | undefined, Option.Option<Message.Thumbnail>]>(
+  Arbitrary.Constant([undefined, Option.none()]),
+  Arbitrary.Constant([
+    "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+    Option.some({ _tag: "BlurHash", text: "LEHV6nWB2yk8pyo0adR*.7kCMdnj" })
+  ]),
+  Arbitrary.Constant([smallPicture, Option.some({ _tag: "Picture", bytes: smallPicture })])
+)
+const key = Uint8Array.from({ length: 64 }, (_, n) => n)
+const digest = Uint8Array.from({ length: 32 }, (_, n) => 255 - n)
+const secret = { key: Redacted.make(key), digest }
+const attachment = map(
+  all([label, maybe(between(0, 2 ** 40)), of(Schema.Boolean), maybe(Arbitrary.Constant("2026-01-01T00:00:00Z"))]),
+  ([attachmentId, size, isEncrypted, createdAt]): Attachments.Attachment => ({
+    attachmentId,
+    size,
+    secret: isEncrypted ? secret : undefined,
+    createdAt
+  })
+)
+const file = all({ attachment, name: maybe(label), mimeType: maybe(oneOf("image/png", "audio/ogg")) })
+
+/** What is sent once its file is uploaded. */
+const uploaded = (content: Outgoing.Outgoing, attachment: Attachments.Attachment): Outgoing.Outgoing => {
+  const facts = { name: content.file!.name, mimeType: undefined, width: undefined, height: undefined }
+  const payload = { ...Outgoing.attached(attachment), ...Result.getOrThrow(content.file!.describe(facts)) }
+  return { ...content, file: undefined, dataBase64: Base64.encode(JSON.stringify(payload)) }
+}
+const fileFields = ({
+  attachment,
+  mimeType,
+  name
+}: {
+  attachment: Attachments.Attachment
+  mimeType?: string | undefined
+  name?: string | undefined
+}) => ({
+  attachment,
+  mimeType: Option.some(mimeType ?? "application/octet-stream"),
+  name: some(name)
+})
+const film = all({ file, width: side, height: side, thumbnail, caption: maybe(label) })
+const duration = map(between(100, 10_000_000), (millis) => Duration.millis(millis))
+
+const files: Record<"image" | "video" | "audio" | "file", Arbitrary.Arbitrary<Made>> = {
+  image: map(film, ({ caption, file, height, thumbnail: [given, read], width }) => ({
+    make: (options) =>
+      uploaded(
+        Outgoing.image(file.attachment, { ...options, ...file, width, height, thumbnail: given, caption }),
+        file.attachment
+      ),
+    fields: {
+      _tag: "Image",
+      ...fileFields({ ...file, name: undefined }),
+      width: some(width),
+      height: some(height),
+      thumbnail: read,
+      caption: some(caption)
+    }
+  })),
+  video: map(
+    all([film, duration]),
+    ([
+      {
+        caption,
+        file,
+        height,
+        thumbnail: [given, read],
+        width
+      },
+      duration
+    ]) => ({
+      make: (options) =>
+        uploaded(
+          Outgoing.video(file.attachment, { ...options, ...file, width, height, duration, thumbnail: given, caption }),
+          file.attachment
+        ),
+      fields: {
+        _tag: "Video",
+        ...fileFields({ ...file, name: undefined }),
+        width: some(width),
+        height: some(height),
+        duration: some(duration),
+        thumbnail: read,
+        caption: some(caption)
+      }
+    })
+  ),
+  audio: map(all([file, duration, maybe(bytes)]), ([file, duration, waveform]) => ({
+    make: (options) =>
+      uploaded(Outgoing.audio(file.attachment, { ...options, ...file, duration, waveform }), file.attachment),
+    fields: {
+      _tag: "Audio",
+      ...fileFields({ ...file, name: undefined }),
+      duration: some(duration),
+      waveform: Option.filter(some(waveform), ({ length }) => length > 0)
+    }
+  })),
+  file: map(file, (file) => ({
+    make: (options) => uploaded(Outgoing.file(file.attachment, { ...options, ...file }), file.attachment),
+    fields: { _tag: "File", ...fileFields({ ...file, name: file.name ?? "file" }) }
+  }))
+}
+
+const transcriptText = map(all([id, label, maybe(id), text]), ([messageId, name, userId, text]) => ({
+  messageId: Ids.MessageId.make(messageId),
+  name,
+  userId,
+  text: text.toWellFormed(),
+  createdAt: "2026-01-01T00:00:00Z"
+}))
+
 const made: Record<string, Arbitrary.Arbitrary<Made>> = {
+  ...files,
+  live: map(all([page, maybe(page), side, side, shareable]), ([url, thumbUrl, width, height, shareable]) => ({
+    make: (options) => Outgoing.live({ url, thumbUrl, width, height, shareable }, options),
+    fields: {
+      _tag: "Live",
+      url,
+      thumbUrl: some(thumbUrl),
+      width: some(width),
+      height: some(height),
+      isShareable: shareable ?? true
+    }
+  })),
+  transcript: map(array(transcriptText, { minLength: 1 }), (texts) => ({
+    make: (options) => Outgoing.transcript(texts, options),
+    fields: {
+      _tag: "Transcript",
+      entries: texts.map(({ createdAt, messageId, name, text, userId }) => ({
+        messageId: some(messageId),
+        userId: some(userId),
+        name,
+        category: "PLAIN_TEXT",
+        content: text,
+        createdAt
+      }))
+    }
+  })),
   text: map(said, (text) => ({
     make: (options) => Outgoing.text(text, options),
     fields: { _tag: "Text", text: text.toWellFormed() }
@@ -214,9 +354,9 @@ const made: Record<string, Arbitrary.Arbitrary<Made>> = {
     fields: { _tag: "Buttons", buttons: buttonFields(group) }
   })),
   card,
-  forward: map(all([oneOf("PLAIN_IMAGE", "PLAIN_FUTURE"), bytes]), ([category, bytes]) => ({
+  forward: map(all([oneOf("PLAIN_PAST", "PLAIN_FUTURE"), bytes]), ([category, bytes]) => ({
     make: (options) => Outgoing.forward(readings(category, bytes)[0]!, options),
-    fields: { _tag: "Unknown", reason: `the category "${category}"` }
+    fields: { _tag: "Unknown", reason: `the category "${category}"`, isSealed: false }
   }))
 }
 
@@ -304,6 +444,73 @@ const received: Record<Message.Message["_tag"], Arbitrary.Arbitrary<Sample>> = {
       fields: { _tag: "Sticker", stickerId: Option.none(), name: some(name), albumId: some(album.read) }
     }))
   ),
+  Image: map(made["image"]!, sampleOf),
+  Video: any(
+    map(made["video"]!, sampleOf),
+    map(all([label, between(1, 99)]), ([attachmentId, seconds]) => ({
+      category: "PLAIN_VIDEO",
+      payload: JSON.stringify({
+        attachment_id: attachmentId,
+        size: "12",
+        duration: String(seconds),
+        width: 0,
+        thumbnail: ""
+      }),
+      fields: {
+        _tag: "Video",
+        attachment: { attachmentId, size: 12, secret: undefined, createdAt: undefined },
+        mimeType: Option.none(),
+        name: Option.none(),
+        width: Option.none(),
+        height: Option.none(),
+        duration: some(Duration.seconds(seconds)),
+        thumbnail: Option.none(),
+        caption: Option.none()
+      }
+    }))
+  ),
+  Audio: any(
+    map(made["audio"]!, sampleOf),
+    map(all([label, bytes]), ([attachmentId, waveform]) => ({
+      category: "PLAIN_AUDIO",
+      payload: JSON.stringify({
+        attachment_id: attachmentId,
+        mime_type: null,
+        duration: 60,
+        wave_form: Buffer.from(waveform).toString("base64")
+      }),
+      fields: {
+        _tag: "Audio",
+        attachment: { attachmentId, size: undefined, secret: undefined, createdAt: undefined },
+        mimeType: Option.none(),
+        name: Option.none(),
+        duration: some(Duration.seconds(60)),
+        waveform: Option.filter(some(waveform), ({ length }) => length > 0)
+      }
+    }))
+  ),
+  File: map(made["file"]!, sampleOf),
+  Live: map(made["live"]!, sampleOf),
+  Transcript: any(
+    map(made["transcript"]!, sampleOf),
+    map(all([label, label]), ([name, content]) => ({
+      category: "PLAIN_TRANSCRIPT",
+      payload: JSON.stringify([{ name, category: "PLAIN_TEXT", content }]),
+      fields: {
+        _tag: "Transcript",
+        entries: [
+          {
+            messageId: Option.none(),
+            userId: Option.none(),
+            name,
+            category: "PLAIN_TEXT",
+            content,
+            createdAt: ""
+          }
+        ]
+      }
+    }))
+  ),
   Contact: map(made["contact"]!, sampleOf),
   Location: map(all([place, of(Schema.Boolean)]), ([place, isText]) => {
     const { latitude, longitude } = place
@@ -345,7 +552,7 @@ const received: Record<Message.Message["_tag"], Arbitrary.Arbitrary<Sample>> = {
   Unknown: map(bytes, (bytes) => ({
     category: "PLAIN_FUTURE",
     payload: bytes,
-    fields: { _tag: "Unknown", reason: 'the category "PLAIN_FUTURE"' }
+    fields: { _tag: "Unknown", reason: 'the category "PLAIN_FUTURE"', isSealed: false }
   }))
 }
 
@@ -397,7 +604,7 @@ describe("what Outgoing makes", () => {
     drawn(25)
   )
 
-  const notConstructors = ["doubts", "fromContent", "maximumRequestSize", "mention", "split", "toParams"]
+  const notConstructors = ["attached", "doubts", "fromContent", "maximumRequestSize", "mention", "split", "toParams"]
   it("no constructor is left out", () => {
     assert.sameMembers(Object.keys(Outgoing), [...notConstructors, ...Object.keys(made)])
   })

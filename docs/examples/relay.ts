@@ -27,7 +27,7 @@ export const relay = Effect.gen(function* () {
   })
   const pass = (it: Delivery.Delivery) => (it.message.conversationId === staff.conversation ? answer(it) : ask(it))
   return Bot.match({
-    Unknown: (it) => (it.message.isEncrypted ? it.reply("I cannot decrypt that.") : pass(it)),
+    Unknown: (it) => (it.message.isSealed ? it.reply("I cannot decrypt that.") : pass(it)),
     orElse: pass
   })
 })

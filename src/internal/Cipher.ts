@@ -13,6 +13,7 @@ import * as Cipher from "effect/crypto/Cipher"
 import type * as CryptoError from "effect/crypto/CryptoError"
 import * as Digest from "effect/crypto/Digest"
 import * as KeyAgreement from "effect/crypto/KeyAgreement"
+import type * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -81,8 +82,8 @@ export interface Recipient {
   readonly publicKey: Uint8Array
 }
 
-/** The cryptography that it takes. */
-export type Ciphers = Aead.Aead | Cipher.Cipher
+/** The cryptography that encrypted messages and their files take. */
+export type Ciphers = Aead.Aead | Cipher.Cipher | Mac.Mac
 
 const version = 1
 const headerLength = 35

@@ -8,6 +8,7 @@
  */
 import type * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -15,12 +16,13 @@ import * as Base64 from "../Base64.ts"
 import * as BlazeError from "../BlazeError.ts"
 import * as Conversations from "../Conversations.ts"
 import * as Endpoint from "../Endpoint.ts"
-import type * as Ids from "../Ids.ts"
+import * as Ids from "../Ids.ts"
 import * as Message from "../Message.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Outgoing from "../Outgoing.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
+import * as Branded from "./Branded.ts"
 import * as Cipher from "./Cipher.ts"
 import * as Sessions from "./Sessions.ts"
 
@@ -48,10 +50,13 @@ export const makeReader: Effect.Effect<
     return Effect.logWarning(`Messages to this bot are encrypted, and ${rsa}.`)
   })
   const read = ({ view }: Message.Message, own: Cipher.Session): Effect.Effect<Uint8Array, string> =>
-    Option.match(decode(view.data_base64 || view.data || ""), {
-      onNone: () => Effect.fail("it is not base64"),
-      onSome: (sealed) => Effect.provideContext(Cipher.open(sealed, own), ciphers)
-    })
+    Option.match(
+      Option.orElse(decode(view.data_base64 || view.data || ""), () => decode(view.data ?? "")),
+      {
+        onNone: () => Effect.fail("it is not base64"),
+        onSome: (sealed) => Effect.provideContext(Cipher.open(sealed, own), ciphers)
+      }
+    )
   return (message) =>
     session === undefined
       ? Effect.as(tell, Message.decrypted(message, Result.fail(`it is encrypted, and ${rsa}`)))
@@ -68,30 +73,42 @@ type Params = Readonly<Record<string, unknown>>
 export interface Encryption {
   /** Whether it goes encrypted: what is of a category, and answers a message in its conversation or none. */
   readonly applies: (category: string, answered: Message.Message | undefined) => boolean
-  /** Sends messages, of a request each or together. */
-  readonly send: (messages: ReadonlyArray<Params>) => Effect.Effect<void, BlazeError.BlazeError>
+  /**
+   * Sends messages in their order, of a request each or together: encrypted, but for those of which Mixin has no encrypted form. `further`
+   * takes a place in the quota for so many that are sent once more.
+   */
+  readonly send: (
+    messages: ReadonlyArray<Params>,
+    further: (count: number) => Effect.Effect<void, BlazeError.BlazeError>
+  ) => Effect.Effect<void, BlazeError.BlazeError>
 }
 
 const checksumInvalid = 20140
 
 const notEncrypted = (problem: string) => BlazeError.make(new BlazeError.NotEncrypted({ problem }))
 
+const isEncryptable = (category: unknown) => typeof category === "string" && category.startsWith("PLAIN_")
+
+const recipientOf = ({ recipient_id }: Params): Ids.UserId | undefined =>
+  typeof recipient_id === "string" ? Branded.userId(Ids.toLowerCase(recipient_id)) : undefined
+
 /** Whom a message is for, besides the bot. */
 const makeRecipients = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const conversations = yield* Conversations.Conversations
   return {
-    of: ({ conversation_id, recipient_id }: Params): Effect.Effect<ReadonlyArray<Ids.UserId>, BlazeError.BlazeError> =>
-      recipient_id === undefined
-        ? Effect.flatMap(
-            conversations.get(conversation_id as Ids.ConversationId),
-            Option.match({
-              onNone: () => Effect.fail(notEncrypted("who is in the conversation is not known")),
-              onSome: ({ members }) =>
-                Effect.succeed(members.map((member) => member.userId).filter((id) => id !== userId))
-            })
-          )
-        : Effect.succeed([recipient_id as Ids.UserId]),
+    of: (message: Params): Effect.Effect<ReadonlyArray<Ids.UserId>, BlazeError.BlazeError> => {
+      const recipient = recipientOf(message)
+      if (recipient !== undefined) return Effect.succeed([recipient])
+      return Effect.flatMap(
+        conversations.get(message["conversation_id"] as Ids.ConversationId),
+        Option.match({
+          onNone: () => Effect.fail(notEncrypted("who is in the conversation is not known")),
+          onSome: ({ members }) =>
+            Effect.succeed(Arr.dedupe(members.map((member) => member.userId)).filter((id) => id !== userId))
+        })
+      )
+    },
     forget: ({ conversation_id }: Params) => conversations.forget(conversation_id as Ids.ConversationId)
   }
 })
@@ -105,20 +122,16 @@ const keyOf = ({ public_key, session_id, user_id }: Endpoint.Session) =>
         Effect.succeed({ sessionId: session_id, publicKey })
     }
   )
+
 /** Makes of a message what `POST /encrypted_messages` takes. */
-const makeEncrypt = Effect.fnUntraced(function* (
-  own: Cipher.Session,
-  recipientsOf: Effect.Success<typeof makeRecipients>["of"],
-  sessionsOf: Sessions.Sessions["of"]
-) {
+const makeEncrypt = Effect.fnUntraced(function* (own: Cipher.Session) {
   const services = yield* Effect.context<Cipher.Ciphers | SecureRandom.SecureRandom | Digest.Digest>()
   const encrypt = Effect.fnUntraced(function* (
-    message: Params
+    message: Params,
+    shown: ReadonlyArray<Endpoint.Session>
   ): Effect.fn.Return<Params, BlazeError.BlazeError, Cipher.Ciphers | SecureRandom.SecureRandom | Digest.Digest> {
-    const people = yield* recipientsOf(message)
-    const sessions = yield* Effect.flatMap(sessionsOf(people), Effect.forEach(keyOf))
-    if (sessions.length === 0)
-      return yield* notEncrypted(`${people.join(", ") || "nobody"} has no app that could read it`)
+    const sessions = yield* Effect.forEach(shown, keyOf)
+    if (sessions.length === 0) return yield* notEncrypted("nobody has an app that could read it")
     if (sessions.length > Cipher.maximumSessions) {
       return yield* notEncrypted(`${sessions.length} apps would read it, and Mixin allows ${Cipher.maximumSessions}`)
     }
@@ -134,109 +147,146 @@ const makeEncrypt = Effect.fnUntraced(function* (
       recipient_sessions: sessions.map(({ sessionId }) => ({ session_id: sessionId }))
     }
     if (JSON.stringify(encrypted).length > maximumBytes) {
-      return yield* BlazeError.make(
-        new BlazeError.InvalidContent({
-          field: "the content",
-          expected: `at most ${Outgoing.maximumRequestSize / 1024} KiB as sent, encrypted for ${sessions.length} apps`
-        })
-      )
+      const limit = `${Outgoing.maximumRequestSize / 1024} KiB`
+      return yield* notEncrypted(`it has more than ${limit} as sent, encrypted for ${sessions.length} apps`)
     }
     return encrypted
   })
-  return (message: Params) => Effect.provideContext(encrypt(message), services)
+  return (message: Params, sessions: ReadonlyArray<Endpoint.Session>) =>
+    Effect.provideContext(encrypt(message, sessions), services)
 })
 
 /** The brackets of an array are part of a request. */
 const maximumBytes = Outgoing.maximumRequestSize - 2
 
-/** As many together as one request may have. */
-const requestsOf = (messages: ReadonlyArray<Params>): ReadonlyArray<ReadonlyArray<Params>> => {
-  const requests: Array<Array<Params>> = []
-  let size = Infinity
-  for (const message of messages) {
-    const own = JSON.stringify(message).length + 1
-    if (size + own > maximumBytes || requests.at(-1)!.length === Endpoint.maximumMessages) {
-      requests.push([])
-      size = 0
+/** A message as it leaves. */
+interface Prepared {
+  readonly message: Params
+  readonly params: Params
+  readonly isEncrypted: boolean
+}
+
+const plain = (message: Params): Prepared => ({ message, params: message, isEncrypted: false })
+
+/** In their order, as many together as one request may have: what is encrypted and what is not go to different places. */
+const requestsOf = (messages: ReadonlyArray<Prepared>): ReadonlyArray<ReadonlyArray<Prepared>> => {
+  const requests: Array<Array<Prepared>> = []
+  let size = 0
+  for (const prepared of messages) {
+    const own = JSON.stringify(prepared.params).length + 1
+    const last = requests.at(-1)
+    if (
+      last !== undefined &&
+      last[0]!.isEncrypted === prepared.isEncrypted &&
+      last.length < Endpoint.maximumMessages &&
+      size + own <= maximumBytes
+    ) {
+      last.push(prepared)
+      size += own
+    } else {
+      requests.push([prepared])
+      size = own
     }
-    requests.at(-1)!.push(message)
-    size += own
   }
   return requests
 }
 
-const isState =
-  (...codes: ReadonlyArray<number>) =>
-  ({ reason }: BlazeError.BlazeError) =>
-    reason._tag === "ApiFailure" && codes.includes(reason.code)
+/** A message that the server has not taken, since it has other sessions of somebody; which ones, where it says so. */
+interface Outdated {
+  readonly message: Params
+  readonly sessions: ReadonlyArray<Endpoint.Session> | undefined
+}
+
+const isChecksumInvalid = ({ reason }: BlazeError.BlazeError) =>
+  reason._tag === "ApiFailure" && reason.code === checksumInvalid
+
+/** Sends one request, and tells which of it the server has not taken. */
+const makePost = Effect.map(MixinApi.MixinApi, (api) =>
+  Effect.fnUntraced(function* (
+    request: ReadonlyArray<Prepared>
+  ): Effect.fn.Return<ReadonlyArray<Outdated>, BlazeError.BlazeError> {
+    const payload = request.map(({ params }) => params)
+    if (!request[0]!.isEncrypted) {
+      yield* api.request(Endpoint.messages, { payload })
+      return []
+    }
+    const answer = yield* Effect.result(api.request(Endpoint.encryptedMessages, { payload }))
+    if (Result.isFailure(answer)) {
+      if (!isChecksumInvalid(answer.failure)) return yield* answer.failure
+      return request.map(({ message }) => ({ message, sessions: undefined }))
+    }
+    const failed = new Map(
+      answer.success.filter(({ state }) => state === "FAILED").map(({ message_id, sessions }) => [message_id, sessions])
+    )
+    return request.flatMap(({ message }) => {
+      const id = message["message_id"] as string
+      return failed.has(id) ? [{ message, sessions: failed.get(id) }] : []
+    })
+  })
+)
 
 /**
  * Sends encrypted: what the server refuses, because it has other sessions of somebody than were known, is encrypted for those and sent once
  * more.
  */
-const makeSend = Effect.fnUntraced(function* (own: Cipher.Session, settings: Settings.Checked) {
-  const api = yield* MixinApi.MixinApi
+const makeSend = Effect.fnUntraced(function* (own: Cipher.Session, { encryptionRequired }: Settings.Checked) {
   const recipients = yield* makeRecipients
   const sessions = yield* Sessions.make
-  const encrypt = yield* makeEncrypt(own, recipients.of, sessions.of)
+  const encrypt = yield* makeEncrypt(own)
+  const post = yield* makePost
 
-  const sendPlain = (messages: ReadonlyArray<Params>) =>
-    messages.length === 0 ? Effect.void : api.request(Endpoint.messages, { payload: messages })
+  const prepare = (
+    message: Params
+  ): Effect.Effect<() => Effect.Effect<Prepared, BlazeError.BlazeError>, BlazeError.BlazeError> => {
+    if (!isEncryptable(message["category"])) return Effect.succeed(() => Effect.succeed(plain(message)))
+    return Effect.map(Effect.result(Effect.flatMap(recipients.of(message), sessions.of)), (known) => () => {
+      const encrypted = Effect.map(
+        Effect.flatMap(Effect.fromResult(known), (sessions) => encrypt(message, sessions)),
+        (params): Prepared => ({ message, params, isEncrypted: true })
+      )
+      return Effect.catchIf(
+        encrypted,
+        ({ reason }) => reason._tag === "NotEncrypted" && !encryptionRequired,
+        () => Effect.succeed(plain(message))
+      )
+    })
+  }
 
-  /** Sends what can be encrypted so; what cannot in plain, if it may. */
-  const attempt = Effect.fnUntraced(function* (messages: ReadonlyArray<Params>) {
-    const plain: Array<Params> = []
-    const encrypted: Array<Params> = []
-    for (const message of messages) {
-      const made = yield* Effect.result(encrypt(message))
-      if (Result.isSuccess(made)) encrypted.push(made.success)
-      else if (made.failure.reason._tag === "NotEncrypted" && !settings.encryptionRequired) plain.push(message)
-      else return yield* made.failure
+  /** Nothing is sent before all of it is ready to be. */
+  const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Params>) {
+    // Those whom several are for are asked for together.
+    const ready = yield* Effect.forEach(messages, prepare, { concurrency: "unbounded" })
+    const prepared = yield* Effect.forEach(ready, (encrypted) => encrypted())
+    return (yield* Effect.forEach(requestsOf(prepared), post)).flat()
+  })
+
+  const refresh = ({ message, sessions: current = [] }: Outdated) => {
+    const recipient = recipientOf(message)
+    if (recipient !== undefined && current.length > 0) {
+      return sessions.set(
+        recipient,
+        current.map((session) => ({ ...session, user_id: recipient }))
+      )
     }
-    const states = yield* Effect.forEach(requestsOf(encrypted), (payload) =>
-      api.request(Endpoint.encryptedMessages, { payload })
+    // In this order: who has come into it meanwhile may have been known before.
+    return Effect.andThen(
+      recipients.forget(message),
+      Effect.flatMap(recipients.of(message), Effect.forEach(sessions.forget, { discard: true }))
     )
-    yield* sendPlain(plain)
-    return states.flat().filter(({ state }) => state === "FAILED")
+  }
+
+  const send: Encryption["send"] = Effect.fnUntraced(function* (messages, further) {
+    const outdated = yield* sendAll(messages)
+    if (outdated.length === 0) return
+    yield* Effect.forEach(outdated, refresh, { concurrency: "unbounded", discard: true })
+    yield* further(outdated.length)
+    const still = yield* sendAll(outdated.map(({ message }) => message))
+    if (still.length === 0) return
+    if (encryptionRequired) return yield* notEncrypted("Mixin says that its recipients have other apps by now")
+    yield* further(still.length)
+    yield* Effect.forEach(requestsOf(still.map(({ message }) => plain(message))), post, { discard: true })
   })
-
-  const forget = (message: Params) =>
-    Effect.andThen(
-      Effect.flatMap(recipients.of(message), Effect.forEach(sessions.forget, { discard: true })),
-      recipients.forget(message)
-    )
-
-  const refresh = (messages: ReadonlyArray<Params>, states: ReadonlyArray<typeof Endpoint.EncryptedState.Type>) =>
-    Effect.forEach(
-      messages,
-      (message) => {
-        const state = states.find(({ message_id }) => message_id === message["message_id"])
-        const recipient = message["recipient_id"] as Ids.UserId | undefined
-        return state?.sessions === undefined || recipient === undefined
-          ? forget(message)
-          : sessions.set(
-              recipient,
-              state.sessions.map((session) => ({ ...session, user_id: recipient }))
-            )
-      },
-      { discard: true }
-    )
-
-  return Effect.fnUntraced(function* (messages: ReadonlyArray<Params>): Effect.fn.Return<void, BlazeError.BlazeError> {
-    const first = yield* Effect.result(attempt(messages))
-    if (Result.isFailure(first) && !isState(checksumInvalid)(first.failure)) return yield* first.failure
-    const states = Result.getOrElse(first, () => [])
-    const failed = Result.isFailure(first)
-      ? messages
-      : messages.filter(({ message_id }) => states.some((state) => state.message_id === message_id))
-    if (failed.length === 0) return
-    yield* refresh(failed, states)
-    const again = yield* attempt(failed)
-    if (again.length === 0) return
-    const still = failed.filter(({ message_id }) => again.some((state) => state.message_id === message_id))
-    if (settings.encryptionRequired) return yield* notEncrypted("Mixin says that its recipients have other apps by now")
-    yield* sendPlain(still)
-  })
+  return send
 })
 
 /**
@@ -270,7 +320,7 @@ export const make: Effect.Effect<
   }
   return {
     applies: (category, answered) =>
-      category.startsWith("PLAIN_") &&
+      isEncryptable(category) &&
       (encryption === "Always" || (encryption === "InKind" && answered?.isEncrypted === true)),
     send: yield* makeSend(session, settings)
   }

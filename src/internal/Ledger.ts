@@ -42,8 +42,13 @@ export type Open = Underway.Entry<Message.Message>
  * @since 0.1.0
  */
 export interface Ledger {
-  /** Waits for messages and opens those that are neither open nor settled. Ends, or fails with why there will be no more. */
-  readonly receive: Effect.Effect<ReadonlyArray<Open>, BlazeError.BlazeError | Cause.Done>
+  /**
+   * Waits for messages and opens those that are neither open nor settled. Ends, or fails with why there will be no more. They are given
+   * where nothing can be interrupted: what is open is known to somebody.
+   */
+  readonly receive: (
+    give: (entries: ReadonlyArray<Open>) => void
+  ) => Effect.Effect<void, BlazeError.BlazeError | Cause.Done>
   /** It is handled: acknowledges it. */
   readonly ack: (entry: Open) => void
   /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
@@ -56,8 +61,6 @@ export interface Ledger {
   readonly release: (entry: Open) => void
   /** It was released unsettled: the consumer of now gets it. */
   readonly handBack: (entry: Open) => void
-  /** What it holds could be read: the same message, of its own kind. */
-  readonly replace: (entry: Open, message: Message.Message) => void
   /** A consumer begins with what the one before it left, but for what somebody still works on. */
   readonly takeOver: () => void
   /** How many are open, and how many of them somebody holds. */
@@ -143,11 +146,14 @@ type PutAside = Effect.Success<ReturnType<typeof makePutAside>>
 export const isOwn = (message: Message.Message, userId: Ids.UserId): boolean =>
   message.view.user_id === userId && !message.isSystem
 
+const isSealed = ({ value }: Open) => value?._tag === "Unknown" && value.isSealed
+
 /** Opens what is new of the messages that have come in. */
 const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   open: ReturnType<typeof makeOpen>,
-  aside: Pick<PutAside, "knows" | "resume">
+  aside: Pick<PutAside, "knows" | "resume">,
+  read: (message: Message.Message) => Effect.Effect<Message.Message>
 ) {
   const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
@@ -188,6 +194,19 @@ const makeAdmit = Effect.fnUntraced(function* (
     return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
+  // What one consumer leaves may be settled all the same, while another one waits for this.
+  const unseal = (entry: Open) =>
+    Effect.suspend(() => {
+      const { value } = entry
+      return value === undefined ? Effect.void : Effect.map(read(value), (message) => open.replace(entry, message))
+    })
+  const unsealed = (entries: ReadonlyArray<Open>) => {
+    const sealed = entries.filter(isSealed)
+    return sealed.length === 0
+      ? Effect.succeed(entries)
+      : Effect.as(Effect.forEach(sealed, unseal, { discard: true }), entries)
+  }
+
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
   return Effect.suspend(() => {
     const messages: Array<Message.Message> = []
@@ -200,7 +219,10 @@ const makeAdmit = Effect.fnUntraced(function* (
       }
     }
     if (own > 0) meter.measure(metrics.own, own)
-    return Effect.flatMap(states.admit(messages.map((message) => message.id)), (verdicts) => judge(messages, verdicts))
+    return states.admit(messages.map((message) => message.id)).pipe(
+      Effect.flatMap((verdicts) => judge(messages, verdicts)),
+      Effect.flatMap(unsealed)
+    )
   }).pipe(Effect.uninterruptible)
 })
 
@@ -251,11 +273,13 @@ const makeInspection = Effect.fnUntraced(function* (
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<
+export const make = Effect.fnUntraced(function* (
+  read: (message: Message.Message) => Effect.Effect<Message.Message>
+): Effect.fn.Return<
   Ledger,
   BlazeError.BlazeError,
   Connection.Connection | Acknowledgements.Acknowledgements | States.States | Signer.Signer | Meter.Meter | Scope.Scope
-> = Effect.gen(function* () {
+> {
   const { inbox } = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
@@ -263,7 +287,7 @@ export const make: Effect.Effect<
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const aside = yield* makePutAside(inbox)
-  const admit = yield* makeAdmit(inbox, open, aside)
+  const admit = yield* makeAdmit(inbox, open, aside, read)
 
   const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
     Effect.suspend(() => {
@@ -274,7 +298,7 @@ export const make: Effect.Effect<
 
   const tooMany = makeTooMany(maximumOpen, open.handedOut)
   let awaited = 0
-  const receive = Effect.gen(function* () {
+  const receive = Effect.fnUntraced(function* (give: (entries: ReadonlyArray<Open>) => void) {
     while (true) {
       yield* acks.room
       if (tooMany.isSo()) {
@@ -289,10 +313,16 @@ export const make: Effect.Effect<
         inbox.arrival,
         Effect.sync(() => awaited--)
       )
-      const entries = yield* admit
-      if (entries.length === 0) continue
+      let count = 0
+      yield* Effect.uninterruptible(
+        Effect.map(admit, (entries) => {
+          count = entries.length
+          if (count > 0) give(entries)
+        })
+      )
+      if (count === 0) continue
       signal.notify()
-      return entries
+      return
     }
   })
 
@@ -312,7 +342,6 @@ export const make: Effect.Effect<
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,
-    replace: open.replace,
     takeOver: open.takeOver,
     count: open.count,
     entries: open.entries,

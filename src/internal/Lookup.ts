@@ -105,8 +105,8 @@ export const make = Effect.fnUntraced(function* <Key, A>({
   const now = yield* Elapsed.now
   const known = new Map<Key, { readonly found: Option.Option<A>; readonly size: number; readonly until: number }>()
   let size = 0
-  // How often something was said that an answer under way does not know.
-  let corrections = 0
+  // What was said while it was asked for: the answer under way does not know it.
+  const asked = new Map<Key, { isCorrected: boolean }>()
 
   const remove = (key: Key) => {
     size -= known.get(key)?.size ?? 0
@@ -126,16 +126,24 @@ export const make = Effect.fnUntraced(function* <Key, A>({
 
   const asking = yield* together((key: Key) =>
     Effect.suspend(() => {
-      const before = corrections
+      const question = { isCorrected: false }
+      asked.set(key, question)
       return Effect.tap(ask(key), (found) => {
-        if (corrections === before) keep(key, found)
+        if (!question.isCorrected) keep(key, found)
         return Effect.void
-      })
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (asked.get(key) === question) asked.delete(key)
+          })
+        )
+      )
     })
   )
   const corrected = (key: Key, change: () => void) =>
     Effect.suspend(() => {
-      corrections++
+      const question = asked.get(key)
+      if (question !== undefined) question.isCorrected = true
       change()
       return Cache.invalidate(asking, key)
     })

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 
@@ -37,5 +38,34 @@ export const retried = <A>(
         last = again.failure
       }
       return yield* last
+    })
+  )
+
+/**
+ * A stream that goes on by itself when it is run again, run again after each failure that is retryable, while the schedule goes on.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const resumed = <A>(
+  self: Stream.Stream<A, BlazeError.BlazeError>,
+  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
+): Stream.Stream<A, BlazeError.BlazeError> =>
+  Stream.unwrap(
+    Effect.map(Elapsed.delays(retry), (delay) => {
+      const again: Stream.Stream<A, BlazeError.BlazeError> = Stream.catch(self, (error) =>
+        error.isRetryable
+          ? Stream.unwrap(
+              Effect.flatMap(
+                delay(error),
+                Option.match({
+                  onNone: () => Effect.fail(error),
+                  onSome: (pause) => Effect.as(Effect.sleep(pause), again)
+                })
+              )
+            )
+          : Stream.fail(error)
+      )
+      return again
     })
   )

@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
@@ -17,6 +16,7 @@ import * as BlazeError from "../BlazeError.ts"
 import type * as Cipher from "./Cipher.ts"
 import * as Connection from "./Connection.ts"
 import * as Encryption from "./Encryption.ts"
+import * as Uploads from "./Uploads.ts"
 import * as Delivery from "../Delivery.ts"
 import * as Handling from "./Handling.ts"
 import * as Envelope from "../Envelope.ts"
@@ -27,6 +27,7 @@ import * as Retrying from "./Retrying.ts"
 import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
+import type * as Attachments from "../Attachments.ts"
 import * as Conversations from "../Conversations.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as MixinApi from "../MixinApi.ts"
@@ -196,41 +197,33 @@ const makeDoubted = () => {
 const makeSendBatch = Effect.fnUntraced(function* (
   conversationOf: Service["conversationOf"],
   derive: (parts: ReadonlyArray<string>) => Effect.Effect<Ids.MessageId>,
-  { counted, maximumBatch, withinQuota }: Metered,
-  doubted: ReturnType<typeof makeDoubted>,
-  encryption: Encryption.Encryption,
-  settings: Settings.Checked
+  { doubted, encryption, metered, settings, uploads }: Parts
 ) {
+  const { counted, further, maximumBatch, withinQuota } = metered
   const api = yield* MixinApi.MixinApi
   const { userId: botId } = yield* Signer.Signer
 
-  const paramsOf = ({ content, id, to }: BatchMessage) => {
+  const paramsOf = Effect.fnUntraced(function* ({ content, id, to }: BatchMessage) {
     const outgoing = Outgoing.fromContent(content)
-    const params = Effect.flatMap(conversationOf(to), (conversationId) =>
-      Effect.flatMap(partId(id, outgoing.part, derive), (messageId) =>
-        Effect.fromResult(
-          Outgoing.toParams(outgoing, { botId, conversationId, messageId, recipientId: userOf(to) }, settings)
-        )
-      )
-    )
-    return doubted(outgoing, params)
-  }
+    const conversationId = yield* conversationOf(to)
+    const messageId = yield* partId(id, outgoing.part, derive)
+    const isEncrypted = encryption.applies(outgoing.category, undefined)
+    const filled =
+      outgoing.file === undefined ? outgoing : yield* uploads.fill(outgoing, outgoing.file, messageId, isEncrypted)
+    const address = { botId, conversationId, messageId, recipientId: userOf(to) }
+    return yield* doubted(outgoing, Effect.fromResult(Outgoing.toParams(filled, address, settings)))
+  })
 
   return Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
   ): Effect.fn.Return<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError> {
     const payload = yield* Effect.forEach(messages, paramsOf)
     if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
-    const [encrypted, plain] = Arr.partition(payload, (message) =>
-      encryption.applies(String(message["category"]), undefined) ? Result.succeed(message) : Result.fail(message)
-    )
+    const isEncrypted = payload.some(({ category }) => encryption.applies(String(category), undefined))
     const attempt = counted(
       messages.length,
       withinQuota("announcement", messages.length, () =>
-        Effect.andThen(
-          plain.length === 0 ? Effect.void : api.request(Endpoint.messages, { payload: plain }),
-          encrypted.length === 0 ? Effect.void : encryption.send(encrypted)
-        )
+        isEncrypted ? encryption.send(payload, further("announcement")) : api.request(Endpoint.messages, { payload })
       )
     )
     yield* Retrying.retried(attempt, settings.sendRetry)
@@ -257,17 +250,19 @@ const makeMetered = Effect.gen(function* () {
   const meter = yield* Meter.Meter
   const { userId } = yield* Signer.Signer
   const { sends, sendWaits } = Telemetry.metrics
+  const take = (kind: Quota.Kind, count: number) =>
+    Effect.map(quota.take(userId, kind, count), (waited) => {
+      if (waited) meter.measure(sendWaits, 1)
+    })
   return {
+    /** For what is sent once more. */
+    further: (kind: Quota.Kind) => (count: number) => take(kind, count),
     maximumBatch: Math.min(Endpoint.maximumMessages, quota.maximumBatch),
     withinQuota: <A>(
       kind: Quota.Kind,
       count: number,
       send: () => Effect.Effect<A, BlazeError.BlazeError>
-    ): Effect.Effect<A, BlazeError.BlazeError> =>
-      Effect.flatMap(quota.take(userId, kind, count), (waited) => {
-        if (waited) meter.measure(sendWaits, 1)
-        return send()
-      }),
+    ): Effect.Effect<A, BlazeError.BlazeError> => Effect.flatMap(take(kind, count), send),
     counted: <A>(
       count: number,
       sent: Effect.Effect<A, BlazeError.BlazeError>
@@ -278,7 +273,64 @@ const makeMetered = Effect.gen(function* () {
       })
   }
 })
-type Metered = Effect.Success<typeof makeMetered>
+
+/** What both ways of sending take. */
+const makeParts = Effect.gen(function* () {
+  return {
+    metered: yield* makeMetered,
+    settings: yield* Settings.checked,
+    encryption: yield* Encryption.make,
+    uploads: yield* Uploads.make,
+    doubted: makeDoubted()
+  }
+})
+type Parts = Effect.Success<typeof makeParts>
+
+/** Sends one message, and again until the server has said what comes of it. */
+const makeSendTo = Effect.fnUntraced(function* (
+  post: Service["post"],
+  ready: Transport["Service"]["ready"],
+  { doubted, encryption, metered, settings, uploads }: Parts,
+  said: Recent.Recent<Ids.MessageId>
+) {
+  const { userId } = yield* Signer.Signer
+  const { createContact, hasMet } = yield* Conversations.Conversations
+  const observer = yield* Handling.Observer
+
+  const sendTo = (
+    kind: Quota.Kind,
+    to: Delivery.Recipient,
+    conversationId: Ids.ConversationId,
+    recipientId: Ids.UserId | undefined,
+    content: Outgoing.Outgoing,
+    messageId: Ids.MessageId,
+    answered?: Message.Message
+  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
+    const answeredHere = answered?.conversationId === conversationId ? answered : undefined
+    const isEncrypted = encryption.applies(content.category, answeredHere)
+    if (content.file !== undefined) {
+      return Effect.flatMap(uploads.fill(content, content.file, messageId, isEncrypted), (filled) =>
+        sendTo(kind, to, conversationId, recipientId, filled, messageId, answered)
+      )
+    }
+    const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
+    if (Result.isFailure(params)) return Effect.fail(params.failure)
+    if (recipientId === undefined) said.add(messageId)
+    const attempt = isEncrypted
+      ? Effect.andThen(
+          ready,
+          metered.withinQuota(kind, 1, () => encryption.send([params.success], metered.further(kind)))
+        )
+      : post(kind, params.success)
+    const persistent = Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
+    // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
+    const isThere = "conversation" in to || answeredHere !== undefined || hasMet(conversationId)
+    const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
+    const told = doubted(content, sent)
+    return observer === undefined ? told : Effect.andThen(observer.sending(messageId, answered?.id), told)
+  }
+  return sendTo
+})
 
 /**
  * @category constructors
@@ -292,6 +344,7 @@ export const make: Effect.Effect<
   | Signer.Signer
   | Meter.Meter
   | Conversations.Conversations
+  | Attachments.Attachments
   | MixinApi.MixinApi
   | Cipher.Ciphers
   | Digest.Digest
@@ -299,15 +352,11 @@ export const make: Effect.Effect<
 > = Effect.gen(function* () {
   const { ready, sendNow } = yield* Transport
   const { userId } = yield* Signer.Signer
-  const metered = yield* makeMetered
+  const parts = yield* makeParts
   const newId = Effect.map(yield* Uuid.makeRandom, Branded.messageId)
   const digest = yield* Digest.Digest
   const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
-  const settings = yield* Settings.checked
-  const { createContact, hasMet } = yield* Conversations.Conversations
-  const observer = yield* Handling.Observer
-  const encryption = yield* Encryption.make
-  const doubted = makeDoubted()
+  const { metered, uploads } = parts
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
   const said = Recent.make<Ids.MessageId>(maximumSent)
 
@@ -318,34 +367,12 @@ export const make: Effect.Effect<
       metered.withinQuota(kind, 1, () => sendNow(params))
     )
 
-  const sendTo = (
-    kind: Quota.Kind,
-    to: Delivery.Recipient,
-    conversationId: Ids.ConversationId,
-    recipientId: Ids.UserId | undefined,
-    content: Outgoing.Outgoing,
-    messageId: Ids.MessageId,
-    answered?: Message.Message
-  ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> => {
-    const params = Outgoing.toParams(content, { botId: userId, conversationId, messageId, recipientId }, settings)
-    if (Result.isFailure(params)) return Effect.fail(params.failure)
-    if (recipientId === undefined) said.add(messageId)
-    const answeredHere = answered?.conversationId === conversationId ? answered : undefined
-    const attempt = encryption.applies(content.category, answeredHere)
-      ? metered.withinQuota(kind, 1, () => encryption.send([params.success]))
-      : post(kind, params.success)
-    const persistent = Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
-    // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
-    const isThere = "conversation" in to || answeredHere !== undefined || hasMet(conversationId)
-    const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
-    const told = doubted(content, sent)
-    return observer === undefined ? told : Effect.andThen(observer.sending(messageId, answered?.id), told)
-  }
+  const sendTo = yield* makeSendTo(post, ready, parts, said)
 
   return {
     post,
     conversationOf,
-    sendBatch: yield* makeSendBatch(conversationOf, derive, metered, doubted, encryption, settings),
+    sendBatch: yield* makeSendBatch(conversationOf, derive, parts),
     maximumBatch: metered.maximumBatch,
     send: (to, content, id) => {
       const outgoing = Outgoing.fromContent(content)
@@ -358,18 +385,22 @@ export const make: Effect.Effect<
     answer: (message, to, content, options) =>
       Effect.suspend(() => {
         const outgoing = Outgoing.fromContent(content)
-        const said = saidIn(outgoing, options?.key)
-        const idFor = (conversationId: Ids.ConversationId) =>
+        const { file } = outgoing
+        const idFor = (conversationId: Ids.ConversationId, said: ReadonlyArray<string>) =>
           options?.id === undefined
             ? derive(["answer", message.id, conversationId, ...said])
             : partId(options.id, outgoing.part, derive)
-        return Effect.flatMap(conversationOf(to), (conversationId) =>
-          Effect.flatMap(idFor(conversationId), (id) =>
-            Effect.flatMap(recipientOf(message, to), (recipientId) =>
-              sendTo("answer", to, conversationId, recipientId, outgoing, id, message)
+        const saying = (said: ReadonlyArray<string>) =>
+          Effect.flatMap(conversationOf(to), (conversationId) =>
+            Effect.flatMap(idFor(conversationId, said), (id) =>
+              Effect.flatMap(recipientOf(message, to), (recipientId) =>
+                sendTo("answer", to, conversationId, recipientId, outgoing, id, message)
+              )
             )
           )
-        )
+        return file === undefined || options?.key !== undefined || options?.id !== undefined
+          ? saying(saidIn(outgoing, options?.key))
+          : Effect.flatMap(uploads.identify(outgoing, file), saying)
       }),
     hasSent: said.has,
     deriveFor: (...parts) => derive(["bot", userId, ...parts]),

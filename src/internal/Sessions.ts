@@ -6,11 +6,13 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Endpoint from "../Endpoint.ts"
-import type * as Ids from "../Ids.ts"
+import * as Ids from "../Ids.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Branded from "./Branded.ts"
 import * as Lookup from "./Lookup.ts"
@@ -30,6 +32,8 @@ export interface Sessions {
   readonly forget: (user: Ids.UserId) => Effect.Effect<void>
 }
 
+const isUserId = Schema.is(Ids.UserId)
+
 const nobody = Branded.userId("")
 
 /** How many sessions are remembered. */
@@ -41,14 +45,18 @@ const maximum = 20_000
  */
 export const make: Effect.Effect<Sessions, never, MixinApi.MixinApi> = Effect.gen(function* () {
   const api = yield* MixinApi.MixinApi
+  const fetch = Effect.fnUntraced(function* (keys: ReadonlyArray<Ids.UserId>) {
+    // What is no id is nobody's, and takes nothing from those who are asked for in the same turn.
+    const ids = keys.filter(isUserId)
+    const sessions = ids.length === 0 ? [] : yield* api.request(Endpoint.sessions, { payload: ids })
+    const all: ReadonlyMap<Ids.UserId, ReadonlyArray<Endpoint.Session>> = Map.groupBy(
+      Arr.dedupeWith(sessions, (a, b) => a.session_id === b.session_id),
+      ({ user_id }) => user_id ?? nobody
+    )
+    return all
+  })
   const known = yield* Lookup.make({
-    ask: Lookup.batched(Endpoint.maximumUsers, (ids: ReadonlyArray<Ids.UserId>) =>
-      Effect.map(
-        api.request(Endpoint.sessions, { payload: ids }),
-        (sessions): ReadonlyMap<Ids.UserId, ReadonlyArray<Endpoint.Session>> =>
-          Map.groupBy(sessions, ({ user_id }) => user_id ?? nobody)
-      )
-    ),
+    ask: Lookup.batched(Endpoint.maximumUsers, fetch),
     timeToLive: { some: "10 minutes", none: "1 minute" },
     maximum,
     sizeOf: (sessions: ReadonlyArray<Endpoint.Session>) => 1 + sessions.length

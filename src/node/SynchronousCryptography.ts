@@ -170,7 +170,7 @@ const layerCipher = Layer.effect(
  * @since 0.1.0
  */
 export const layerWith = (secureRandom: Layer.Layer<SecureRandom.SecureRandom>): Layer.Layer<Signer.Cryptography> =>
-  Layer.mergeAll(layerSignature, layerKeyAgreement, layerAead, layerCipher).pipe(
+  Layer.mergeAll(layerSignature, layerKeyAgreement, layerAead, layerCipher, NodeCrypto.layerMac).pipe(
     Layer.provideMerge(Layer.merge(NodeCrypto.layerDigest, secureRandom))
   )
 

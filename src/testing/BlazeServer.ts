@@ -69,6 +69,8 @@ export type Fault =
   | { readonly _tag: "DuplicatePush" }
   /** A pushed message comes as a damaged frame. */
   | { readonly _tag: "CorruptPush" }
+  /** The next upload or download of a file breaks off after so many bytes. */
+  | { readonly _tag: "CutTransfer"; readonly after: number }
   /** A REST request is answered with this status and body. */
   | { readonly _tag: "FailRest"; readonly status: number; readonly body: string }
 
@@ -146,6 +148,10 @@ export interface BotAccount {
   readonly acknowledged: Effect.Effect<ReadonlyArray<ReadonlyArray<Ids.MessageId>>>
   /** What waits for an acknowledgement. */
   readonly pending: Effect.Effect<ReadonlyArray<Ids.MessageId>>
+  /** The same, as it is sent. */
+  readonly pendingViews: Effect.Effect<ReadonlyArray<Envelope.MessageView>>
+  /** How many slots for files it has asked for. */
+  readonly attachments: Effect.Effect<number>
   /** How many upgrades were asked for, whether granted or not. */
   readonly handshakes: Effect.Effect<number>
   /** The close codes of the connections that ended; 1006 is one without a close frame. */
@@ -191,6 +197,17 @@ export interface Person {
     payload: string | Uint8Array,
     conversation?: Ids.ConversationId
   ) => Effect.Effect<Ids.MessageId>
+  /**
+   * Uploads a file and sends it: `PLAIN_IMAGE`, say, with what its payload has beside the id of the file, its size and its type.
+   */
+  readonly sendFile: (
+    category: string,
+    bytes: Uint8Array,
+    fields?: Readonly<Record<string, unknown>>,
+    conversation?: Ids.ConversationId
+  ) => Effect.Effect<Ids.MessageId>
+  /** The bytes of the file that a message has, decrypted where it is encrypted; nothing where there is none, or none that can be read. */
+  readonly openFile: (message: Pick<Received, "text">) => Effect.Effect<Option.Option<Uint8Array>>
   /** Adds the bot to the contacts, whereupon the system greets it with "你好" in the person's name. */
   readonly addBot: Effect.Effect<Ids.MessageId>
   /** Everything the bot has written to this person, which is read thereby. */
@@ -328,6 +345,9 @@ const sendsPerMinute = 100_000
 /** How many messages one frame may acknowledge. Source: the newest servers' limit, as clients state it. */
 const maximumPerFrame = 80
 
+/** How long a file can be had: 7 days. A guess, as long as a message is kept; the documentation says only that it ends. */
+const fileRetention = Duration.toMillis("7 days")
+
 /** How many receipts of a bot can be asked for. */
 const maximumReceipts = 10_000
 
@@ -434,7 +454,9 @@ interface BotState {
   /** What it was told of its own messages, and when. */
   readonly receipts: Array<{ readonly at: number; readonly view: View }>
   /** The slots for files that it was given. */
-  readonly attachments: Map<string, Endpoint.Attachment>
+  readonly attachments: Map<string, { readonly at: number; readonly attachment: Endpoint.Attachment }>
+  /** How many of them it asked for itself. */
+  slots: number
   phone: Phones.Phone
   /** Whether what people say to it comes encrypted. */
   isEncrypted: boolean
@@ -590,13 +612,15 @@ type Faults = ReturnType<typeof makeFaults>
 /** Who is known to the server, and who talks where. */
 const makeRegistry = () => {
   const bots = new Map<string, BotState>()
+  const users = new Map<string, PersonState>()
   return {
     bots,
+    users,
+    sessionOf: (id: string) =>
+      Option.map(Option.fromUndefinedOr(users.get(id) ?? bots.get(id)), ({ phone }) => phone.session),
     stateOf: ({ userId }: Pick<BotAccount, "userId">) => bots.get(userId)!,
     /** By the bot's id and the name. */
-    people: new Map<string, PersonState>(),
-    /** The same people, by their ids. */
-    users: new Map<string, PersonState>()
+    people: new Map<string, PersonState>()
   }
 }
 type Registry = ReturnType<typeof makeRegistry>
@@ -1100,6 +1124,8 @@ const accountOf = (
     sent: read((bot) => [...bot.sent.values()].map(({ sent }) => sent)),
     acknowledged: read((bot) => bot.acknowledged.slice()),
     pending: read((bot) => Array.from(bot.pending.keys(), (id) => Branded.messageId(id))),
+    pendingViews: read((bot) => Array.from(bot.pending.values(), ({ view }) => view)),
+    attachments: read((bot) => bot.slots),
     handshakes: read((bot) => bot.handshakes),
     closeCodes: read((bot) => bot.closeCodes.slice()),
     connections: read((bot) => bot.sessions.size),
@@ -1152,6 +1178,7 @@ const makeRegister = Effect.fnUntraced(function* (
       notices: 0,
       receipts: [],
       attachments: new Map(),
+      slots: 0,
       phone,
       isEncrypted: false
     })
@@ -1346,12 +1373,52 @@ const makeSpeak = (
     )
 }
 
+const FilePayload = Schema.Struct({
+  attachment_id: Schema.String,
+  key: Schema.optionalKey(Schema.String),
+  digest: Schema.optionalKey(Schema.String)
+})
+const decodeFilePayload = Schema.decodeUnknownOption(Schema.fromJsonString(FilePayload))
+
+/** The files of people: what they send they have uploaded, and encrypted where their apps encrypt. */
+const makeFiles = (
+  phones: Phones.Phones,
+  store: () => Face.Store,
+  createAttachment: RestApi.Server<BotState>["createAttachment"]
+) => ({
+  upload: (bot: BotState, bytes: Uint8Array, fields: Readonly<Record<string, unknown>> = {}) =>
+    Effect.suspend(() => {
+      const { attachment_id } = createAttachment(bot)
+      const sealed = bot.isEncrypted && bot.phone.own !== undefined ? phones.sealFile(bytes) : undefined
+      const payload = {
+        attachment_id,
+        mime_type: "application/octet-stream",
+        size: bytes.length,
+        ...fields,
+        ...(sealed === undefined ? {} : { key: padded(sealed.key), digest: padded(sealed.digest) })
+      }
+      return Effect.as(store().put(attachment_id, sealed?.bytes ?? bytes), JSON.stringify(payload))
+    }),
+  open: ({ text }: Pick<Received, "text">) =>
+    Option.match(decodeFilePayload(text), {
+      onNone: () => Effect.succeedNone,
+      onSome: ({ attachment_id, digest, key }) =>
+        Effect.map(
+          store().get(attachment_id),
+          Option.flatMap((bytes) =>
+            key === undefined ? Option.some(bytes) : phones.openFile(bytes, key, digest ?? "")
+          )
+        )
+    })
+})
+
 const makeUser = (
   registry: Registry,
   payments: Payments.Payments,
   conversations: Conversations,
   ids: NewIds,
   phones: Phones.Phones,
+  files: ReturnType<typeof makeFiles>,
   enqueue: Enqueue,
   { isRead, read }: Receipts,
   reaches: ReturnType<typeof makeReaches>
@@ -1390,6 +1457,9 @@ const makeUser = (
       conversationId: contact,
       say,
       send: (category, payload, conversation) => speak(category, payload, conversation),
+      sendFile: (category, bytes, fields, conversation) =>
+        Effect.flatMap(files.upload(bot, bytes, fields), (payload) => speak(category, payload, conversation)),
+      openFile: files.open,
       quote: (messageId, content, conversation) => speak("PLAIN_TEXT", content, conversation, messageId),
       recall: (message_id, conversation) => speak("MESSAGE_RECALL", JSON.stringify({ message_id }), conversation),
       addBot: Effect.suspend(() => say("你好")),
@@ -1611,7 +1681,7 @@ const makePeopleRules = (
 
 /** The slots for files, whose bytes a face takes and gives. */
 const makeAttachmentRules = (
-  { timestamp }: Time,
+  { now, timestamp }: Time,
   uuid: () => string,
   origin: () => string
 ): Pick<RestApi.Server<BotState>, "createAttachment" | "attachment"> => ({
@@ -1619,10 +1689,13 @@ const makeAttachmentRules = (
     const id = uuid()
     const url = `${origin()}${Face.attachmentPath}${id}`
     const attachment = { attachment_id: id, upload_url: url, view_url: url, created_at: timestamp() }
-    bot.attachments.set(id, attachment)
+    bot.attachments.set(id, { at: now(), attachment })
     return attachment
   },
-  attachment: (bot, id) => Option.fromUndefinedOr(bot.attachments.get(id))
+  attachment: (bot, id) => {
+    const known = bot.attachments.get(id)
+    return known !== undefined && now() - known.at < fileRetention ? Option.some(known.attachment) : Option.none()
+  }
 })
 
 const receiptsSince = ({ receipts }: BotState, nanos: bigint) =>
@@ -1640,14 +1713,45 @@ const makeConversations = (
     tell
   })
 
+/** What the REST API answers. */
+const makeRules = (
+  registry: Registry,
+  conversations: Conversations,
+  ids: NewIds,
+  profiles: Profiles.Profiles,
+  attachments: ReturnType<typeof makeAttachmentRules>,
+  acknowledge: ReturnType<typeof makeAcknowledge>,
+  sending: Sending
+) =>
+  RestApi.makeRules<BotState>({
+    ...makeConversationRules(registry, conversations, ids.contactUnsafe),
+    ...makePeopleRules(registry, profiles),
+    ...attachments,
+    createAttachment: (bot) => {
+      bot.slots++
+      return attachments.createAttachment(bot)
+    },
+    receiptsSince,
+    failure: Face.failure,
+    acknowledge,
+    send: sending.all,
+    sendOne: sending.alone,
+    sendEncrypted: sending.encrypted,
+    sessions: registry.sessionOf
+  })
+
+/** Where files are, as the face says that has them. */
+const makeFilePlaces = () => ({ origin: "https://attachments.invalid", store: Face.memoryStore() })
+
 /** The way in for the faces. */
 const makeFace = (
   registry: Registry,
   faults: Faults,
   publish: Publish,
   connect: ReturnType<typeof makeConnect>,
+  attachment: RestApi.Server<BotState>["attachment"],
   rules: ReadonlyArray<RestRules.Rule<BotState>>
-): Omit<Face.Face, "listen" | "setOrigin"> => ({
+): Omit<Face.Face, "listen" | "setOrigin" | "store" | "setStore"> => ({
   connect: (account, output) => connect(registry.stateOf(account), output),
   refuse: (account, status) => {
     if (Option.isSome(account)) registry.stateOf(account.value).handshakes++
@@ -1660,7 +1764,8 @@ const makeFace = (
     return RestRules.answer(rules, registry.stateOf(account.value), request, Face.failure(404))
   },
   sessionOf: (account) => registry.stateOf(account).phone.own,
-  isAttachment: (id) => [...registry.bots.values()].some(({ attachments }) => attachments.has(id))
+  isAttachment: (id) => [...registry.bots.values()].some((bot) => Option.isSome(attachment(bot, id))),
+  takeCut: () => faults.take("CutTransfer")?.after
 })
 
 const make = Effect.gen(function* () {
@@ -1690,20 +1795,9 @@ const make = Effect.gen(function* () {
   const giveAnswer = makeGiveAnswer(makeListPending(time, fork, pushView), sending, acknowledge)
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
 
-  let origin = "https://attachments.invalid"
-  const rules = RestApi.makeRules<BotState>({
-    ...makeConversationRules(registry, conversations, ids.contactUnsafe),
-    ...makePeopleRules(registry, profiles),
-    ...makeAttachmentRules(time, ids.uuid, () => origin),
-    receiptsSince,
-    failure: Face.failure,
-    acknowledge,
-    send: sending.all,
-    sendOne: sending.alone,
-    sendEncrypted: sending.encrypted,
-    sessions: (id) =>
-      Option.map(Option.fromUndefinedOr(registry.users.get(id) ?? registry.bots.get(id)), ({ phone }) => phone.session)
-  })
+  const files = makeFilePlaces()
+  const attachments = makeAttachmentRules(time, ids.uuid, () => files.origin)
+  const rules = makeRules(registry, conversations, ids, profiles, attachments, acknowledge, sending)
 
   let groupRule: GroupRule = "everything"
   const isBlocked = (person: PersonState) => profiles.relationship(person.bot.account, person) === "BLOCKING"
@@ -1711,8 +1805,10 @@ const make = Effect.gen(function* () {
   const makeBotWith = yield* makeRegister(registry, phones, ids.uuid)
 
   const face: Face.Face = {
-    ...makeFace(registry, faults, publish, connect, [...rules, ...payments.rules]),
-    setOrigin: (url) => void (origin = url),
+    ...makeFace(registry, faults, publish, connect, attachments.attachment, [...rules, ...payments.rules]),
+    setOrigin: (url) => void (files.origin = url),
+    store: () => files.store,
+    setStore: (other) => void (files.store = other),
     listen: (listener) => void listeners.push(listener)
   }
 
@@ -1727,6 +1823,7 @@ const make = Effect.gen(function* () {
         conversations,
         ids,
         phones,
+        makeFiles(phones, () => files.store, attachments.createAttachment),
         enqueue,
         receipts,
         makeReaches(conversations, isBlocked, () => groupRule)

@@ -10,7 +10,9 @@ import * as Context from "effect/Context"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as TestClock from "effect/testing/TestClock"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -82,16 +84,16 @@ export const Seed = Context.Reference<number | undefined>("effect-blaze/testing/
 })
 
 /**
- * Hashes, random numbers (by `Seed`, where there is one) and the codec: what a bot and the server in memory need of the platform.
+ * Cryptography and random numbers (by `Seed`, where there is one), the codec and files: what a bot and the server in memory need of the platform.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerPlatform: Layer.Layer<Gzip.Gzip | Signer.Cryptography> = Layer.unwrap(
+export const layerPlatform: Layer.Layer<Gzip.Gzip | Signer.Cryptography | FileSystem.FileSystem> = Layer.unwrap(
   Effect.map(Seed, (seed) =>
     seed === undefined
-      ? Layer.mergeAll(PortableGzip.layer, SynchronousCryptography.layer)
-      : Seeded.layerPlatform(seed, "platform")
+      ? Layer.mergeAll(PortableGzip.layer, SynchronousCryptography.layer, NodeFileSystem.layer)
+      : Layer.merge(Seeded.layerPlatform(seed, "platform"), NodeFileSystem.layer)
   )
 )
 

@@ -232,7 +232,7 @@ const make = (port: number) =>
     })
 
     const handler = yield* NodeHttpServer.makeHandler(rest(used), { scope })
-    const files = yield* AttachmentStore.make(Face.of(server).isAttachment)
+    const files = yield* AttachmentStore.make(Face.of(server))
     http.on("request", (request: Http.IncomingMessage, response: Http.ServerResponse) => {
       if (!files(request, response)) handler(request, response)
     })

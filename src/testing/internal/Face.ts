@@ -5,7 +5,8 @@
  *
  * @since 0.1.0
  */
-import type * as Option from "effect/Option"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import type * as Envelope from "../../Envelope.ts"
 import type { BotAccount, Event } from "../BlazeServer.ts"
@@ -40,6 +41,31 @@ export interface Output {
 }
 
 /**
+ * The bytes of files, by the ids of their slots.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Store {
+  readonly put: (id: string, bytes: Uint8Array) => Effect.Effect<void>
+  readonly get: (id: string) => Effect.Effect<Option.Option<Uint8Array>>
+}
+
+/**
+ * Files in memory.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const memoryStore = (): Store => {
+  const files = new Map<string, Uint8Array>()
+  return {
+    put: (id, bytes) => Effect.sync(() => void files.set(id, bytes)),
+    get: (id) => Effect.sync(() => Option.fromUndefinedOr(files.get(id)))
+  }
+}
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -54,8 +80,13 @@ export interface Face {
   readonly setOrigin: (url: string) => void
   /** What a bot reads encrypted messages by, for a signer in memory; nothing with an RSA key. */
   readonly sessionOf: (bot: BotAccount) => Cipher.Session | undefined
-  /** Whether there is a slot for a file. */
+  /** Whether there is a slot for a file, which is not too old. */
   readonly isAttachment: (id: string) => boolean
+  /** Where the bytes of files are: in memory, until a face says otherwise. */
+  readonly store: () => Store
+  readonly setStore: (store: Store) => void
+  /** After how many bytes the next transfer of a file breaks off, if it does. */
+  readonly takeCut: () => number | undefined
   /** Hears each event where it happens: a fiber on the stream of them would cost more than the rest of a message does. */
   readonly listen: (listener: (event: Event) => void) => void
 }
@@ -91,6 +122,9 @@ export const of = (server: object): Face => Behind.of(server)
 
 /** What stands before the id in the address of a file. */
 export const attachmentPath = "/attachments/store/"
+
+/** The largest file, in bytes. */
+export const maximumFileSize = 2 * 1024 ** 3
 
 /** How many bytes of JSON one request may have. Source: the official documentation. */
 export const maximumRequestSize = 128 * 1024

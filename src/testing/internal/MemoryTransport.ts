@@ -14,12 +14,14 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as BlazeError from "../../BlazeError.ts"
+import * as BlazeError from "../../BlazeError.ts"
 import * as BlazeSocket from "../../BlazeSocket.ts"
 import * as Mailbox from "../../internal/Mailbox.ts"
 import * as Endpoint from "../../Endpoint.ts"
 import * as Answer from "../../internal/Answer.ts"
+import * as FileTransfer from "../../internal/FileTransfer.ts"
 import * as SignedClient from "../../internal/SignedClient.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Signer from "../../Signer.ts"
@@ -208,6 +210,57 @@ const dial = (
 
 const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
+const pieceSize = 64 * 1024
+
+const broken = BlazeError.make(new BlazeError.Unreachable({ host: "memory", problem: "ECONNRESET" }))
+
+/** Files, of which transfers may break off. */
+const makeFiles = (server: BlazeServer.BlazeServer["Service"], path: Path): FileTransfer.FileTransfer => {
+  const face = Face.of(server)
+  const idOf = (operation: "upload" | "download", address: string) => {
+    const [, id = ""] = address.split(Face.attachmentPath)
+    return face.isAttachment(id) ? Effect.succeed(id) : Effect.fail(FileTransfer.refused(operation, "memory", 404))
+  }
+  return {
+    put: (address, bytes, size) =>
+      path.request(
+        Effect.gen(function* () {
+          const id = yield* idOf("upload", address)
+          if (size > Face.maximumFileSize) return yield* FileTransfer.refused("upload", "memory", 413)
+          const cut = face.takeCut() ?? Infinity
+          const file = new Uint8Array(size)
+          let end = 0
+          yield* Stream.runForEach(bytes, (piece) => {
+            if (end + piece.length > cut) return Effect.fail(broken)
+            file.set(piece, end)
+            end += piece.length
+            return Effect.void
+          })
+          yield* face.store().put(id, file)
+        })
+      ),
+    get: (address, from) =>
+      path.request(
+        Effect.gen(function* () {
+          const id = yield* idOf("download", address)
+          const stored = yield* face.store().get(id)
+          if (Option.isNone(stored)) return yield* FileTransfer.refused("download", "memory", 404)
+          const file = stored.value
+          const end = Math.min(file.length, from + (face.takeCut() ?? Infinity))
+          const pieces = Array.from({ length: Math.ceil((end - from) / pieceSize) }, (_, index) =>
+            file.subarray(from + index * pieceSize, Math.min(end, from + (index + 1) * pieceSize))
+          )
+          const bytes = Stream.fromIterable(pieces)
+          return {
+            from,
+            size: file.length,
+            bytes: end < file.length ? Stream.concat(bytes, Stream.fail(broken)) : bytes
+          }
+        })
+      )
+  }
+}
+
 /**
  * What a client of a bot needs: a dialer, the REST API, and a signer.
  *
@@ -242,6 +295,7 @@ export const make = Effect.fnUntraced(function* (
       serverTime: Effect.orElseSucceed(path.request(Effect.sync(() => Option.some(server.now()))), () =>
         Option.none<number>()
       ),
+      files: makeFiles(server, path),
       client: SignedClient.make(({ body, method, uri }, request) =>
         path.request(
           Effect.sync(() => {

@@ -16,6 +16,7 @@ import * as Base64 from "../../Base64.ts"
 import type * as Endpoint from "../../Endpoint.ts"
 import type * as Ids from "../../Ids.ts"
 import * as Cipher from "../../internal/Cipher.ts"
+import * as FileCipher from "../../internal/FileCipher.ts"
 
 /**
  * A phone, or the program of a bot: its session, with a key or, as that of an old app or of a bot with an RSA key, without one.
@@ -71,6 +72,17 @@ export const make = Effect.gen(function* () {
     /** What somebody reads. */
     open: (sealed: Uint8Array, { own }: Phone): Option.Option<Uint8Array> =>
       own === undefined ? Option.none() : Result.getSuccess(run(Effect.result(Cipher.open(sealed, own)))),
+    /** A file as an app stores it, and what its payload says of that. */
+    sealFile: (file: Uint8Array) => {
+      const { bytes, digest, key } = run(Effect.orDie(FileCipher.seal(file)))
+      return { bytes, digest: Base64.encode(digest), key: Base64.encode(Redacted.value(key)) }
+    },
+    openFile: (bytes: Uint8Array, key: string, digest: string): Option.Option<Uint8Array> =>
+      Option.flatMap(Option.all({ key: Base64.decode(key), digest: Base64.decode(digest) }), (secret) =>
+        Result.getSuccess(
+          run(Effect.result(FileCipher.open({ bytes, digest: secret.digest, key: Redacted.make(secret.key) })))
+        )
+      ),
     checksum: (sessions: ReadonlyArray<Endpoint.Session>): string =>
       run(Cipher.checksum(sessions.map(({ session_id }) => session_id)))
   }

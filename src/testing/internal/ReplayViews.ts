@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Attachments from "../../Attachments.ts"
 import * as Base64 from "../../Base64.ts"
 import * as Conversations from "../../Conversations.ts"
 import * as Delivery from "../../Delivery.ts"
@@ -88,10 +89,17 @@ const makeSender = (botId: Ids.UserId) =>
           Effect.map(SubscriptionRef.make("replay"), (host) => ({
             request: () => asksNobody,
             client: HttpClient.make(() => asksNobody),
+            files: { get: () => asksNobody, put: () => asksNobody },
             serverTime: Effect.succeedNone,
             host
           }))
         ),
+        Layer.succeed(Attachments.Attachments, {
+          upload: () => Stream.die(new Error("A replay asks nobody.")),
+          download: () => Stream.die(new Error("A replay asks nobody.")),
+          inspect: () => asksNobody,
+          identify: () => asksNobody
+        }),
         Layer.succeed(Quota.Quota, { take: () => Effect.succeed(false), maximumBatch: Infinity }),
         Layer.succeed(Signer.Signer, { userId: botId, token: () => Effect.succeed(Redacted.make("")) }),
         Meter.layer(botId),

@@ -1,0 +1,438 @@
+// Files between bots and people, in memory and over the network.
+import { assert, describe, it } from "@effect/vitest"
+import { NodeFileSystem } from "@effect/platform-node"
+import { Effect, Layer, Option, Redacted, Result, Stream } from "effect"
+import {
+  type Attachments,
+  Attachments as Files,
+  Blaze,
+  type BlazeError,
+  Bot,
+  type Delivery,
+  Keyed,
+  Message,
+  Outgoing,
+  Settings
+} from "effect-blaze"
+import { BlazeServer } from "effect-blaze/testing"
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { seeded } from "../support.ts"
+import { both, memoryServer, scene } from "./faces.ts"
+
+const random = seeded(7)
+const bytesOf = (size: number) => Uint8Array.from({ length: size }, () => 256 * random())
+const large = bytesOf(700_000)
+/** The smallest PNG: 1 by 1. */
+const png = new Uint8Array(
+  Buffer.from(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+    "base64"
+  )
+)
+
+const soon = Settings.layer({ flushTimeout: 0 })
+
+const running = Effect.fnUntraced(function* (
+  { client }: Pick<Effect.Success<typeof scene>, "client">,
+  handler: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown, Blaze.Services>
+) {
+  yield* Bot.run(handler).pipe(
+    Effect.provide(client),
+    Effect.provide([soon, Layer.succeed(Keyed.Grace, 0)]),
+    Effect.forkScoped
+  )
+})
+
+const has = (person: BlazeServer.Person, count: number) =>
+  Effect.map(person.received, (received) => received.length >= count)
+
+const reasonOf = (result: Result.Result<unknown, BlazeError.BlazeError>) =>
+  Result.isFailure(result) ? result.failure.message : "done"
+
+const payloads = (person: BlazeServer.Person) =>
+  Effect.map(person.received, (received) => received.map(({ text }) => JSON.parse(text) as Record<string, unknown>))
+
+/** With what a bot has, without messages. */
+const within = <A, E>(
+  { client }: Pick<Effect.Success<typeof scene>, "client">,
+  effect: Effect.Effect<A, E, Blaze.Services>,
+  settings: Partial<Settings.Settings> = {}
+) => effect.pipe(Effect.provide(client), Effect.provide(Settings.layer({ flushTimeout: 0, ...settings })))
+
+const received = (download: Stream.Stream<Uint8Array, BlazeError.BlazeError, Attachments.Attachments>) =>
+  Effect.map(Stream.runCollect(download), (pieces) => Buffer.concat(pieces))
+
+describe("a file that is sent", () => {
+  both(
+    "is uploaded and shown, by its bytes, its path or a stream of it, as what it is",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      const directory = mkdtempSync(join(tmpdir(), "media-"))
+      writeFileSync(join(directory, "report.pdf"), large)
+      yield* alice.say("send")
+      yield* running(
+        all,
+        Bot.match({
+          Text: Effect.fnUntraced(function* (it) {
+            yield* it.reply(Outgoing.image(png, { caption: "a dot" }))
+            yield* it.reply(Outgoing.file(join(directory, "report.pdf")))
+            yield* it.reply(
+              Outgoing.file({
+                stream: Stream.make(large.subarray(0, 10), large.subarray(10)),
+                size: large.length,
+                name: "a.zip",
+                key: "zip"
+              })
+            )
+            yield* it.reply(Outgoing.audio(bytesOf(10), { duration: "3 seconds", waveform: Uint8Array.of(1, 2, 3) }))
+            yield* it.reply(
+              Outgoing.video(bytesOf(20), {
+                name: "a.mp4",
+                duration: 2500,
+                width: 640,
+                height: 480,
+                thumbnail: "LEHV6n"
+              })
+            )
+            yield* it.reply(
+              Outgoing.live({
+                url: "https://example.com/a.m3u8",
+                width: 16,
+                height: 9,
+                thumbUrl: "https://example.com/a.png"
+              })
+            )
+          }),
+          orElse: () => Effect.void
+        })
+      )
+      yield* all.reaches(has(alice, 6))
+      const [image, file, zip, audio, video, live] = yield* payloads(alice)
+      assert.deepInclude(image, { mime_type: "image/png", width: 1, height: 1, size: png.length, caption: "a dot" })
+      assert.deepInclude(file, { mime_type: "application/pdf", name: "report.pdf", size: large.length })
+      assert.deepInclude(zip, { mime_type: "application/zip", name: "a.zip", size: large.length })
+      assert.deepInclude(audio, { duration: 3000, waveform: "AQID", size: 10 })
+      assert.deepInclude(video, {
+        mime_type: "video/mp4",
+        duration: 2500,
+        width: 640,
+        height: 480,
+        thumbnail: "LEHV6n"
+      })
+      assert.deepStrictEqual(live, {
+        url: "https://example.com/a.m3u8",
+        thumb_url: "https://example.com/a.png",
+        width: 16,
+        height: 9
+      })
+      const shown = yield* alice.received
+      assert.deepStrictEqual(Option.getOrThrow(yield* alice.openFile(shown[0]!)), png)
+      for (const message of shown.slice(1, 3)) {
+        assert.isTrue(Buffer.from(large).equals(Option.getOrThrow(yield* alice.openFile(message))))
+      }
+      assert.deepStrictEqual(
+        shown.map(({ category }) => category),
+        ["PLAIN_IMAGE", "PLAIN_DATA", "PLAIN_DATA", "PLAIN_AUDIO", "PLAIN_VIDEO", "PLAIN_LIVE"]
+      )
+    })
+  )
+
+  both(
+    "and is cut in the middle is one message with one attachment, after the handler was tried again",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, bot, server } = all
+      yield* server.inject({ _tag: "CutTransfer", after: 300_000 })
+      yield* alice.say("send")
+      let runs = 0
+      yield* running(
+        all,
+        Bot.match({
+          Text: (it) => {
+            runs++
+            // It cannot be read twice, so that the handler has to be.
+            const stream = Stream.make(large.subarray(0, 200_000), large.subarray(200_000))
+            return it.reply(Outgoing.file({ stream, size: large.length, key: "it" }))
+          },
+          orElse: () => Effect.void
+        })
+      )
+      yield* all.reaches(has(alice, 1))
+      yield* all.quiet
+      const shown = yield* alice.received
+      assert.strictEqual(shown.length, 1)
+      assert.strictEqual(runs, 2)
+      assert.isTrue(Buffer.from(large).equals(Option.getOrThrow(yield* alice.openFile(shown[0]!))))
+      assert.deepStrictEqual(
+        (yield* bot.sent).map(({ attempts }) => attempts),
+        [1]
+      )
+      assert.strictEqual(yield* bot.attachments, 1)
+    })
+  )
+
+  both(
+    "is uploaded once, though its message is lost and sent again, and to several people",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, bot, server } = all
+      const bob = yield* server.user(bot, "bob")
+      yield* server.inject({ _tag: "CutTransfer", after: 100 })
+      yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 500 }, 2)
+      yield* alice.say("send")
+      yield* bob.say("send")
+      yield* running(
+        all,
+        Bot.match({ Text: (it) => it.reply(Outgoing.file(large, { name: "it.bin" })), orElse: () => Effect.void })
+      )
+      yield* all.reaches(has(alice, 1))
+      yield* all.reaches(has(bob, 1))
+      assert.strictEqual(yield* bot.attachments, 1)
+      const [first, second] = [yield* payloads(alice), yield* payloads(bob)]
+      assert.deepStrictEqual(first, second)
+    })
+  )
+
+  both(
+    "tells how far it has come, and is the same attachment when it is sent",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      yield* alice.addBot
+      const progress = yield* within(
+        all,
+        Effect.gen(function* () {
+          const attachments = yield* Files.Attachments
+          const told = Array.from(yield* Stream.runCollect(attachments.upload(large)))
+          const attachment = Option.getOrThrow(told.at(-1)!.attachment)
+          const { send } = yield* Blaze.Blaze
+          yield* send({ user: alice.userId }, Outgoing.file(attachment, { name: "it.bin" }))
+          return told
+        })
+      )
+      assert.isTrue(
+        progress.every(({ done, total }, n) => total === large.length && done >= (progress[n - 1]?.done ?? 0))
+      )
+      assert.strictEqual(progress.at(-1)!.done, large.length)
+      assert.isAbove(progress.length, 2)
+      const [message] = yield* alice.received
+      assert.isTrue(Buffer.from(large).equals(Option.getOrThrow(yield* alice.openFile(message!))))
+    })
+  )
+
+  both(
+    "and cannot be is not uploaded, and says why",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, bot } = all
+      yield* alice.addBot
+      const stream = { stream: Stream.make(new Uint8Array(10)), size: 11, key: "short" }
+      const cases: ReadonlyArray<readonly [Outgoing.Outgoing, RegExp]> = [
+        [Outgoing.image(new Uint8Array(100)), /the picture must be one whose width and height can be read/],
+        [Outgoing.image("/no/such/file"), /^The reading of a file failed: the file system says NotFound/],
+        [Outgoing.image(tmpdir()), /^The reading of a file failed: it is no file/],
+        [Outgoing.audio(png, { duration: 0 }), /the duration must be a time such as "3 seconds"/],
+        [Outgoing.video(png, { duration: 1, width: 0, height: 1 }), /the film must be one with a width and a height/],
+        [Outgoing.file(stream), /^The reading of a file failed: it was said to have 11 bytes, and has fewer/],
+        [Outgoing.file({ ...stream, size: 9 }), /and has more/],
+        [
+          Outgoing.file({ ...stream, stream: Stream.fail("gone") }),
+          /^The reading of a file failed: the stream of its bytes has failed/
+        ]
+      ]
+      const results = yield* within(
+        all,
+        Effect.flatMap(Blaze.Blaze, ({ send }) =>
+          Effect.forEach(cases, ([content]) => Effect.result(send({ user: alice.userId }, content)))
+        )
+      )
+      for (const [index, [, expected]] of cases.entries()) assert.match(reasonOf(results[index]!), expected)
+      assert.deepStrictEqual(yield* alice.received, [])
+      assert.isAtMost(yield* bot.attachments, 3)
+    })
+  )
+})
+
+describe("a file that comes", () => {
+  both(
+    "is downloaded, and written to a path once all of it is there, though the way is cut twice",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, server } = all
+      const directory = mkdtempSync(join(tmpdir(), "media-"))
+      yield* server.inject({ _tag: "CutTransfer", after: 300_000 }, 2)
+      yield* alice.sendFile("PLAIN_DATA", large, { name: "it.bin", mime_type: "application/zip" })
+      yield* running(
+        all,
+        Bot.match({
+          File: Effect.fnUntraced(function* (it) {
+            const { message } = it
+            assert.deepStrictEqual([message.name, message.attachment.size], [Option.some("it.bin"), large.length])
+            yield* Effect.provide(message.saveTo(join(directory, "it.bin")), NodeFileSystem.layer)
+            const bytes = yield* received(message.download)
+            yield* it.reply(`${bytes.equals(large)}`)
+          }),
+          orElse: () => Effect.void
+        })
+      )
+      yield* all.reaches(has(alice, 1))
+      assert.deepStrictEqual(yield* alice.reads, ["true"])
+      assert.deepStrictEqual(readdirSync(directory), ["it.bin"])
+      assert.isTrue(readFileSync(join(directory, "it.bin")).equals(large))
+    })
+  )
+
+  both(
+    "is no longer than is allowed, and leaves nothing behind where it is",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      const directory = mkdtempSync(join(tmpdir(), "media-"))
+      yield* alice.sendFile("PLAIN_DATA", large, { size: 10 })
+      const [attachment] = (yield* all.bot.pendingViews).map((view) => {
+        const message = Message.fromView(view)
+        assert(Message.isFile(message))
+        return message.attachment
+      })
+      const results = yield* within(
+        all,
+        Effect.all([
+          Effect.result(received(Files.download(attachment!))),
+          Effect.result(Effect.provide(Files.saveTo(attachment!, join(directory, "it")), NodeFileSystem.layer))
+        ]),
+        { maximumDownload: 100_000 }
+      )
+      for (const result of results as ReadonlyArray<Result.Result<unknown, BlazeError.BlazeError>>) {
+        assert.strictEqual(reasonOf(result), "The download of a file failed: it has more than 100000 bytes.")
+        assert(Result.isFailure(result) && result.failure.isFinal)
+      }
+      assert.deepStrictEqual(readdirSync(directory), [])
+    })
+  )
+
+  // In memory: the tokens of a bot whose clock is another are refused.
+  it.effect("is not there any more after a week, and says so for good", () =>
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, server } = all
+      yield* alice.sendFile("PLAIN_IMAGE", png, { width: 1, height: 1 })
+      const message = Message.fromView((yield* all.bot.pendingViews)[0]!)
+      assert(Message.isImage(message))
+      yield* server.setClockOffset("8 days")
+      const result = yield* within(all, Effect.result(received(message.download)))
+      assert(Result.isFailure(result))
+      assert.isTrue(result.failure.isFinal)
+      assert.match(reasonOf(result), /404/)
+    }).pipe(Effect.provide(memoryServer))
+  )
+})
+
+describe("a file of an encrypted message", () => {
+  both(
+    "is encrypted where it is stored, and read by whom it is for, in both directions",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, bot, server } = all
+      yield* server.setEncryption(bot, true)
+      yield* alice.sendFile("PLAIN_IMAGE", png, { width: 1, height: 1 })
+      yield* running(
+        all,
+        Bot.match({
+          Image: Effect.fnUntraced(function* (it) {
+            const { message } = it
+            assert.isTrue(message.isEncrypted)
+            assert.isTrue(Redacted.isRedacted(message.attachment.secret!.key))
+            assert.notInclude(
+              JSON.stringify(message.attachment),
+              Buffer.from(Redacted.value(message.attachment.secret!.key)).toString("base64")
+            )
+            const bytes = yield* received(message.download)
+            yield* it.reply(Outgoing.image(new Uint8Array(bytes)))
+            yield* it.reply(Outgoing.file({ stream: Stream.make(large), size: large.length, key: "it" }))
+          }),
+          orElse: () => Effect.void
+        })
+      )
+      yield* all.reaches(has(alice, 2))
+      const shown = yield* alice.received
+      assert.deepStrictEqual(
+        shown.map(({ category }) => category),
+        ["ENCRYPTED_IMAGE", "ENCRYPTED_DATA"]
+      )
+      assert.deepStrictEqual(Option.getOrThrow(yield* alice.openFile(shown[0]!)), png)
+      assert.isTrue(Buffer.from(large).equals(Option.getOrThrow(yield* alice.openFile(shown[1]!))))
+      for (const { key, digest, ...payload } of yield* payloads(alice)) {
+        assert.lengthOf(Buffer.from(String(key), "base64"), 64)
+        assert.lengthOf(Buffer.from(String(digest), "base64"), 32)
+        // What is stored is read without its key.
+        const stored = yield* alice.openFile({ text: JSON.stringify(payload) })
+        assert.isFalse(Buffer.from(Option.getOrThrow(stored)).includes(Buffer.from(png.subarray(0, 16))))
+      }
+    })
+  )
+
+  both(
+    "and was changed where it is stored is given to nobody, not a byte of it",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice, bot, server } = all
+      yield* server.setEncryption(bot, true)
+      yield* alice.sendFile("PLAIN_DATA", large, { name: "it" })
+      let given = 0
+      yield* running(
+        all,
+        Bot.match({
+          File: Effect.fnUntraced(function* ({ message }) {
+            const { attachmentId, secret } = message.attachment
+            const { digest, key } = secret!
+            const other = (change: Partial<NonNullable<typeof secret>>) =>
+              Effect.result(
+                Stream.runForEach(
+                  Files.download({ ...message.attachment, secret: { digest, key, ...change } }),
+                  (piece) => Effect.sync(() => (given += piece.length))
+                )
+              )
+            const halves = Redacted.value(key)
+            const changed = (index: number) => Redacted.make(halves.map((byte, at) => (at === index ? byte ^ 1 : byte)))
+            const results = yield* Effect.all([
+              other({ digest: digest.map((byte) => byte ^ 1) }),
+              other({ key: changed(63) }),
+              other({ key: Redacted.make(halves.subarray(0, 32)) })
+            ])
+            assert.deepStrictEqual(results.map(reasonOf), [
+              "The download of a file failed: its digest is another.",
+              "The download of a file failed: it was changed on its way.",
+              "The download of a file failed: its key is none."
+            ])
+            assert.isNotEmpty(attachmentId)
+            done = true
+          }),
+          orElse: () => Effect.void
+        })
+      )
+      let done = false
+      yield* all.reaches(Effect.sync(() => done))
+      assert.strictEqual(given, 0)
+    })
+  )
+
+  both(
+    "is no larger than fits the memory that it may have",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      yield* alice.addBot
+      const result = yield* within(
+        all,
+        Effect.flatMap(Blaze.Blaze, ({ send }) =>
+          Effect.result(send({ user: alice.userId }, Outgoing.file(large, { name: "it" })))
+        ),
+        { encryption: "Always", maximumEncryptedFile: 100_000 }
+      )
+      assert.strictEqual(reasonOf(result), "The upload of a file failed: it has more than 100000 bytes.")
+    })
+  )
+})
