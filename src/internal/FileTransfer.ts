@@ -8,6 +8,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -110,6 +111,43 @@ const standstill = (operation: Operation, host: string, transferTimeout: Duratio
   })
 
 /**
+ * Fails once a pull has waited for as long as is said, and twice that at the most. One watch for all of them: a timer and a race for each
+ * took a third of the time of a download.
+ */
+const watched =
+  (after: Duration.Duration, failure: () => BlazeError.BlazeError) =>
+  <A>(self: Stream.Stream<A, BlazeError.BlazeError>): Stream.Stream<A, BlazeError.BlazeError> =>
+    Stream.transformPull(self, (pull, scope) =>
+      Effect.gen(function* () {
+        const run = Effect.runForkWith(yield* Effect.context<never>())
+        let pulls = 0
+        let stop: (() => void) | undefined
+        const watch = Effect.gen(function* () {
+          while (true) {
+            const before = stop === undefined ? -1 : pulls
+            yield* Effect.sleep(after)
+            if (pulls === before) stop?.()
+          }
+        })
+        yield* Effect.forkIn(watch, scope)
+        return Effect.callback<Effect.Success<typeof pull>, Effect.Error<typeof pull>>((resume) => {
+          pulls++
+          const fiber = run(pull)
+          stop = () => {
+            stop = undefined
+            resume(Effect.fail(failure()))
+            fiber.interruptUnsafe()
+          }
+          fiber.addObserver((exit) => {
+            stop = undefined
+            resume(exit)
+          })
+          return Fiber.interrupt(fiber)
+        })
+      })
+    )
+
+/**
  * Over HTTP. `apiHosts` are the hosts of the API itself, on whatever network they are.
  *
  * @category constructors
@@ -172,10 +210,7 @@ export const make = Effect.fnUntraced(function* (
           size: sizeOf(response),
           bytes: stream.pipe(
             Stream.mapError(unreachable(host)),
-            Stream.timeoutOrElse({
-              duration: transferTimeout,
-              orElse: () => Stream.fail(timedOut("download", host))
-            })
+            watched(transferTimeout, () => timedOut("download", host))
           )
         }
       }).pipe(quietly)
