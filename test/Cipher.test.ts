@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Result } from "effect"
 import { Keystore, Signer } from "effect-blaze"
 import { SynchronousCryptography } from "effect-blaze/node"
-import { Aead, Cipher as Ciphers, KeyAgreement, SecureRandom } from "effect/crypto"
+import { Aead, Cipher as Ciphers, Digest, KeyAgreement, SecureRandom } from "effect/crypto"
 import { inspect } from "node:util"
 import * as Cipher from "../src/internal/Cipher.ts"
 import { bytes, hex, seeded, vectors } from "./support.ts"
@@ -237,6 +237,13 @@ describe("the cryptography of Node", () => {
       yield* note(cipher.decrypt(own, new Uint8Array(0), { iv }))
       yield* note(cipher.decrypt(own, sealed, { iv: iv.subarray(1) }))
       yield* note(cipher.encrypt(own, data, { iv: new Uint8Array(0) }))
+    }
+    const digest = yield* Digest.Digest
+    for (const algorithm of [Digest.md5, Digest.sha1, Digest.sha256, Digest.sha384, Digest.sha512]) {
+      for (const input of [data, new Uint8Array(0)]) {
+        yield* note(digest.digest(algorithm, input))
+        results.push(yield* digest.digestHex(algorithm, input))
+      }
     }
     const own = yield* KeyAgreement.privateKey(KeyAgreement.x25519, key)
     const peer = yield* KeyAgreement.publicKey(KeyAgreement.x25519, data.subarray(0, 32))
