@@ -17,7 +17,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import * as Queue from "effect/Queue"
-import * as Redacted from "effect/Redacted"
+import * as Random from "effect/Random"
+import type * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -66,6 +68,8 @@ export interface Attachment {
   readonly secret?: { readonly key: Redacted.Redacted<Uint8Array>; readonly digest: Uint8Array } | undefined
   /** When its slot was given, as the server wrote it. */
   readonly createdAt?: string | undefined
+  /** What makes the file this one and no other, of one that the bot has uploaded: its bytes, or the key of its stream. */
+  readonly identity?: string | undefined
 }
 
 /**
@@ -89,7 +93,10 @@ export interface Progress {
 export interface UploadOptions {
   /** Encrypts it, for an encrypted message: `false`. */
   readonly encrypted?: boolean | undefined
-  /** Files of one identity are one: what was uploaded within the hour is not uploaded again. */
+  /**
+   * Files of one identity are one: what was uploaded within the hour is not uploaded again. Left out, that of the bytes is, and a stream is
+   * one of its own.
+   */
   readonly identity?: string | undefined
 }
 
@@ -139,7 +146,8 @@ export interface Inspected {
   readonly head: Uint8Array
 }
 
-const headSize = 64 * 1024
+/** A photograph may have much to say before its size. */
+const headSize = 512 * 1024
 const blockSize = 1024 * 1024
 const pieceSize = 256 * 1024
 const hashLength = 32
@@ -192,15 +200,17 @@ const makeOpen = (files: Option.Option<FileSystem.FileSystem>) => {
   const openPath = Effect.fnUntraced(function* (path: string): Effect.fn.Return<Opened, BlazeError.BlazeError> {
     if (Option.isNone(files)) return yield* failed("reading", "there is no file system here", true)
     const fileSystem = files.value
-    const { size, type } = yield* Effect.mapError(fileSystem.stat(path), fileError("reading"))
+    const { size: bigSize, type } = yield* Effect.mapError(fileSystem.stat(path), fileError("reading"))
     if (type !== "File") return yield* failed("reading", "it is no file", true)
     const pieces = (chunkSize: number, bytesToRead?: number) =>
       Stream.mapError(
         fileSystem.stream(path, { chunkSize, ...(bytesToRead === undefined ? {} : { bytesToRead }) }),
         fileError("reading")
       )
+    const size = Number(bigSize)
     const [head = new Uint8Array(0)] = yield* Stream.runCollect(pieces(headSize, headSize))
-    return { size: Number(size), name: baseName(path), head, bytes: exactly(pieces(pieceSize), Number(size)) }
+    // As much as there was: a log may grow meanwhile.
+    return { size, name: baseName(path), head, bytes: exactly(pieces(pieceSize, size), size) }
   })
 
   return (source: Source): Effect.Effect<Opened, BlazeError.BlazeError> => {
@@ -209,11 +219,14 @@ const makeOpen = (files: Option.Option<FileSystem.FileSystem>) => {
       return Effect.succeed({
         size: source.length,
         name: undefined,
-        head: source.subarray(0, headSize),
+        head: source,
         bytes: piecesOf(source)
       })
     }
     const { name, size, stream } = source
+    if (!Number.isSafeInteger(size) || size < 0) {
+      return Effect.fail(failed("reading", "the size of its stream is no number of bytes", true))
+    }
     const bytes = Stream.mapError(stream, (error) =>
       BlazeError.isBlazeError(error) ? error : failed("reading", "the stream of its bytes has failed", false)
     )
@@ -236,15 +249,77 @@ const collect = (bytes: Stream.Stream<Uint8Array, BlazeError.BlazeError>, size: 
     )
   })
 
+/** What makes a file this one and no other. */
+const makeIdentities = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen>) {
+  const { digest } = yield* Digest.Digest
+
+  /** Blocks of a size of ours, whatever comes in one piece: each is hashed behind the hash of all before it. */
+  const makeHash = () => {
+    const block = new Uint8Array(hashLength + blockSize)
+    let end = hashLength
+    let size = 0
+    const next = Effect.suspend(() =>
+      Effect.map(digest(Digest.sha256, block.subarray(0, end)), (hash) => {
+        block.set(hash)
+        end = hashLength
+      })
+    )
+    const take = (piece: Uint8Array): Effect.Effect<void> => {
+      const taken = piece.subarray(0, block.length - end)
+      block.set(taken, end)
+      end += taken.length
+      size += taken.length
+      return end < block.length
+        ? Effect.void
+        : Effect.andThen(
+            next,
+            Effect.suspend(() => take(piece.subarray(taken.length)))
+          )
+    }
+    return { take, identity: Effect.map(next, () => `${size} ${Hex.encode(block.subarray(0, hashLength))}`) }
+  }
+
+  return {
+    identify: (source: Source): Effect.Effect<string, BlazeError.BlazeError> =>
+      isStream(source)
+        ? Effect.succeed(`key ${source.key}`)
+        : Effect.flatMap(open(source), ({ bytes }) => {
+            const { identity, take } = makeHash()
+            return Effect.andThen(Stream.runForEach(bytes, take), identity)
+          }),
+    /** Bytes that are those that they were when they were looked at, or a failure at their end. */
+    checked: (bytes: Stream.Stream<Uint8Array, BlazeError.BlazeError>, expected: string) =>
+      Stream.suspend(() => {
+        const { identity, take } = makeHash()
+        return Stream.concat(
+          Stream.tap(bytes, take),
+          Stream.unwrap(
+            Effect.map(identity, (found) =>
+              // An identity of the program's own says nothing of the bytes.
+              found === expected || !isDigest(expected)
+                ? Stream.empty
+                : Stream.fail(failed("reading", "it was changed while it was read", false))
+            )
+          )
+        )
+      })
+  }
+})
+type Identities = Effect.Success<ReturnType<typeof makeIdentities>>
+
+const isDigest = (identity: string) => /^\d+ [0-9a-f]{64}$/.test(identity)
+
 /** A slot that was given, and whether its file is in it. */
 interface Slot {
   readonly slot: Endpoint.Attachment
   secret: Attachment["secret"]
   isFull: boolean
+  /** One upload at a time: who comes meanwhile finds it full. */
+  readonly lock: Semaphore.Semaphore
 }
 
 /** Uploads what is not uploaded yet, into the slot that was given for it. */
-const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen>) {
+const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen>, { checked, identify }: Identities) {
   const api = yield* MixinApi.MixinApi
   const settings = yield* Settings.checked
   const { uuidV4 } = yield* SecureRandom.SecureRandom
@@ -252,7 +327,7 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
   const slots = yield* Lookup.make({
     ask: (_identity: string) =>
       Effect.map(api.request(Endpoint.createAttachment, {}), (slot) =>
-        Option.some<Slot>({ slot, secret: undefined, isFull: false })
+        Option.some<Slot>({ slot, secret: undefined, isFull: false, lock: Semaphore.makeUnsafe(1) })
       ),
     timeToLive: { some: "1 hour", none: 0 },
     maximum: maximumUploads,
@@ -281,34 +356,43 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
     yield* api.files.put(slot.upload_url ?? "", told, size)
   })
 
+  const fill = Effect.fnUntraced(function* (
+    entry: Slot,
+    opened: Opened,
+    encrypted: boolean,
+    tell: (progress: Progress) => void
+  ) {
+    if (entry.isFull) return opened.size
+    const file = encrypted ? yield* sealed(opened) : { ...opened, secret: undefined }
+    yield* put(entry, file, (done) => tell({ done, total: file.size, attachment: Option.none() }))
+    entry.secret = file.secret
+    entry.isFull = true
+    return file.size
+  })
+
   return Effect.fnUntraced(function* (
     source: Source,
     { encrypted = false, identity }: UploadOptions,
     tell: (progress: Progress) => void
   ): Effect.fn.Return<void, BlazeError.BlazeError> {
     const opened = yield* open(source)
-    const key = `${identity ?? (yield* uuidV4())}${encrypted ? " encrypted" : ""}`
+    const own = isStream(source) ? undefined : (identity ?? (yield* identify(source)))
+    const key = JSON.stringify([identity ?? own ?? (yield* uuidV4()), encrypted])
     const upload = Effect.gen(function* () {
       const entry = Option.getOrThrow(yield* slots.get(key))
-      if (!entry.isFull) {
-        const file = encrypted ? yield* sealed(opened) : { ...opened, secret: undefined }
-        yield* put(entry, file, (done) => tell({ done, total: file.size, attachment: Option.none() }))
-        entry.secret = file.secret
-        entry.isFull = true
+      const unchanged = own === undefined ? opened : { ...opened, bytes: checked(opened.bytes, own) }
+      const total = yield* entry.lock.withPermits(1)(fill(entry, unchanged, encrypted, tell))
+      const attachment = {
+        attachmentId: entry.slot.attachment_id,
+        size: opened.size,
+        secret: entry.secret,
+        createdAt: entry.slot.created_at,
+        identity: isStream(source) ? `key ${source.key}` : own
       }
-      tell({
-        done: opened.size,
-        total: opened.size,
-        attachment: Option.some({
-          attachmentId: entry.slot.attachment_id,
-          size: opened.size,
-          secret: entry.secret,
-          createdAt: entry.slot.created_at
-        })
-      })
+      tell({ done: total, total, attachment: Option.some(attachment) })
     }).pipe(
       // A slot that takes nothing any more is no slot.
-      Effect.tapError(({ isFinal }) => (isFinal ? slots.forget(key) : Effect.void)),
+      Effect.tapError(({ reason }) => (reason._tag === "FileFailed" ? slots.forget(key) : Effect.void)),
       Effect.provideContext(services)
     )
     // A stream may not give its bytes twice.
@@ -318,6 +402,13 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
 
 const isStream = (source: Source): source is StreamSource =>
   typeof source === "object" && !(source instanceof Uint8Array)
+
+/** Lets go of a body that nobody will read: only one that was begun can be ended. */
+const refusing = (
+  bytes: Stream.Stream<Uint8Array, BlazeError.BlazeError>,
+  error: BlazeError.BlazeError
+): Stream.Stream<Uint8Array, BlazeError.BlazeError> =>
+  Stream.concat(Stream.drain(Stream.ignore(Stream.take(bytes, 1))), Stream.fail(error))
 
 /** Downloads a file, from where it broke off if it does. */
 const makeDownload = Effect.gen(function* () {
@@ -335,11 +426,17 @@ const makeDownload = Effect.gen(function* () {
   const pieces = (attachmentId: string, maximum: number): Stream.Stream<Uint8Array, BlazeError.BlazeError> =>
     Stream.suspend(() => {
       let had = 0
+      let total: number | undefined
       const rest: Stream.Stream<Uint8Array, BlazeError.BlazeError> = Stream.unwrap(
         Effect.map(
           Effect.suspend(() => part(attachmentId, had)),
           ({ bytes, from, size }) => {
-            if (size !== undefined && size > maximum) return Stream.fail(tooLong("download", maximum))
+            const whole = total ?? size
+            if (size !== undefined && size !== whole) {
+              return refusing(bytes, failed("download", "it is another than it was", true))
+            }
+            total = whole
+            if (size !== undefined && size > maximum) return refusing(bytes, tooLong("download", maximum))
             // What a host that gives no parts has given already.
             let passed = had - from
             return bytes.pipe(
@@ -353,6 +450,8 @@ const makeDownload = Effect.gen(function* () {
                 had += piece.length
                 return had > maximum ? Effect.fail(tooLong("download", maximum)) : Effect.void
               }),
+              // What breaks off behind the last byte is whole.
+              Stream.catch((error) => (had === size ? Stream.empty : Stream.fail(error))),
               Stream.concat(
                 Stream.suspend(() =>
                   size === undefined || had >= size
@@ -369,7 +468,7 @@ const makeDownload = Effect.gen(function* () {
 
   const open = Effect.fnUntraced(function* ({ attachmentId, secret }: Attachment) {
     const { digest, key } = secret!
-    const collected = yield* Stream.runCollect(pieces(attachmentId, maximumEncryptedFile))
+    const collected = yield* Stream.runCollect(pieces(attachmentId, maximumEncryptedFile + FileCipher.overhead))
     const size = collected.reduce((sum, piece) => sum + piece.length, 0)
     const bytes = yield* collect(Stream.fromIterable(collected), size)
     return yield* Effect.mapError(Effect.provideContext(FileCipher.open({ bytes, digest, key }), services), (problem) =>
@@ -393,37 +492,8 @@ export const make: Effect.Effect<
   MixinApi.MixinApi | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
 > = Effect.gen(function* () {
   const open = makeOpen(yield* Effect.serviceOption(FileSystem.FileSystem))
-  const upload = yield* makeUpload(open)
-  const { digest } = yield* Digest.Digest
-
-  const hash = (bytes: Stream.Stream<Uint8Array, BlazeError.BlazeError>) =>
-    Effect.suspend(() => {
-      // Blocks of a size of ours, whatever comes in one piece: each is hashed behind the hash of all before it.
-      const block = new Uint8Array(hashLength + blockSize)
-      let end = hashLength
-      const next = Effect.suspend(() =>
-        Effect.map(digest(Digest.sha256, block.subarray(0, end)), (hash) => {
-          block.set(hash)
-          end = hashLength
-        })
-      )
-      const take = (piece: Uint8Array): Effect.Effect<void> => {
-        const taken = piece.subarray(0, block.length - end)
-        block.set(taken, end)
-        end += taken.length
-        return end < block.length
-          ? Effect.void
-          : Effect.andThen(
-              next,
-              Effect.suspend(() => take(piece.subarray(taken.length)))
-            )
-      }
-      return Stream.runForEach(bytes, take).pipe(
-        Effect.andThen(next),
-        Effect.map(() => Hex.encode(block.subarray(0, hashLength)))
-      )
-    })
-
+  const identities = yield* makeIdentities(open)
+  const upload = yield* makeUpload(open, identities)
   return {
     upload: (source, options = {}) =>
       Stream.callback<Progress, BlazeError.BlazeError>(
@@ -437,10 +507,7 @@ export const make: Effect.Effect<
       ),
     download: yield* makeDownload,
     inspect: (source) => Effect.map(open(source), ({ head, name, size }) => ({ head, name, size })),
-    identify: (source) =>
-      isStream(source)
-        ? Effect.succeed(`key ${source.key}`)
-        : Effect.flatMap(open(source), ({ bytes, size }) => Effect.map(hash(bytes), (digest) => `${size} ${digest}`))
+    identify: identities.identify
   }
 })
 
@@ -474,11 +541,9 @@ export const saveTo = Effect.fnUntraced(function* (
   path: string
 ): Effect.fn.Return<void, BlazeError.BlazeError, Attachments | FileSystem.FileSystem> {
   const files = yield* FileSystem.FileSystem
-  const partial = `${path}.${attachment.attachmentId}.part`
-  yield* Stream.run(
-    Stream.mapError(download(attachment), (error) => error),
-    files.sink(partial)
-  ).pipe(
+  // Nobody else's, and nothing that the sender has a say in.
+  const partial = `${path}.${(yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)}.part`
+  yield* Stream.run(download(attachment), files.sink(partial, { flag: "wx" })).pipe(
     Effect.andThen(files.rename(partial, path)),
     Effect.mapError((error) => (BlazeError.isBlazeError(error) ? error : fileError("writing")(error))),
     Effect.onError(() => Effect.ignore(files.remove(partial, { force: true })))

@@ -66,6 +66,7 @@ const refused = ({ id, userId }: Pick<Message, "id" | "userId">, error: BlazeErr
 const isVerdict = (error: BlazeError.BlazeError) =>
   error.isFinal ||
   error.reason._tag === "NotEncrypted" ||
+  (error.reason._tag === "FileFailed" && error.reason.operation === "reading") ||
   (error.reason._tag === "ApiFailure" && !error.isRetryable && !error.isFatal) ||
   (error.reason._tag === "Intermediary" && error.reason.status === 413)
 

@@ -206,8 +206,8 @@ const filePayload = {
   size: Fields.salvaged(Fields.FiniteOrText.check(Schema.isGreaterThanOrEqualTo(0))),
   name: Fields.salvaged(Schema.NonEmptyString),
   created_at: Fields.salvaged(Schema.String),
-  key: Fields.salvaged(Schema.NonEmptyString),
-  digest: Fields.salvaged(Schema.NonEmptyString)
+  key: Fields.salvaged(Schema.String),
+  digest: Fields.salvaged(Schema.String)
 }
 const side = Fields.salvaged(Fields.FiniteOrText.check(Schema.isGreaterThan(0)))
 const FilePayload = Schema.Struct(filePayload)
@@ -400,7 +400,7 @@ const TranscriptPayload = Schema.Array(
     user_id: Fields.salvaged(Ids.UserId),
     user_full_name: Fields.salvaged(Schema.String),
     name: Fields.salvaged(Schema.String),
-    category: Schema.NonEmptyString,
+    category: Fields.salvaged(Schema.String),
     content: Fields.salvaged(Schema.String),
     created_at: Fields.salvaged(Schema.String)
   })
@@ -440,7 +440,7 @@ export class Transcript extends Base {
       messageId: Option.fromUndefinedOr(entry.message_id),
       userId: Option.fromUndefinedOr(entry.user_id),
       name: entry.user_full_name ?? entry.name ?? "",
-      category: entry.category,
+      category: entry.category ?? "",
       content: entry.content ?? "",
       createdAt: entry.created_at ?? ""
     }))

@@ -268,7 +268,7 @@ export const layer: Layer.Layer<
     const inUse = { index: 0 }
     const execute = yield* makeExecute
     const call = makeCall(addresses, inUse, host)
-    const files = yield* FileTransfer.make(new Set(addresses.map((address) => address.host)), userAgent)
+    const files = yield* FileTransfer.make(new Set(addresses.map(({ href }) => new URL(href).origin)), userAgent)
 
     let warned = false
     const warnOfForeign = Effect.suspend(() => {

@@ -362,7 +362,8 @@ export const image = (
 /** Whole milliseconds, as Mixin's apps write them. */
 const millisOf = (input: Duration.Input): number | undefined => {
   const millis = Option.getOrElse(Option.map(Duration.fromInput(input), Duration.toMillis), () => NaN)
-  return Number.isFinite(millis) && millis > 0 ? Math.max(1, Math.round(millis)) : undefined
+  // What is less is read as seconds, as the documentation's sample has them.
+  return Number.isFinite(millis) && millis > 0 ? Math.max(100, Math.round(millis)) : undefined
 }
 
 const noDuration = expected("the duration", 'a time such as "3 seconds", and longer than nothing')
@@ -521,7 +522,7 @@ export const transcript = (texts: ReadonlyArray<TranscriptText>, options?: Optio
     names: "Message",
     problem:
       (texts.length === 0 && expected("the transcript", "at least one text")) ||
-      (texts.some(({ createdAt }) => Number.isNaN(Date.parse(createdAt))) &&
+      (texts.some(({ createdAt }) => !/^\d{4}-\d\d-\d\dT/.test(createdAt) || Number.isNaN(Date.parse(createdAt))) &&
         expected("the time of a text", "a date as 2026-01-01T00:00:00Z"))
   })
 }

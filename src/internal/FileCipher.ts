@@ -22,6 +22,9 @@ const macLength = 32
 /** One half encrypts, the other one authenticates. */
 const keyLength = 64
 
+/** How many bytes encryption adds, at the most. */
+export const overhead = ivLength + 16 + macLength
+
 /**
  * A file as it is stored, with what it takes to read it.
  *

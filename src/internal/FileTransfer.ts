@@ -52,6 +52,8 @@ const maximumRedirects = 5
 
 type Operation = BlazeError.FileFailed["operation"]
 
+const passing = [401, 403, 404, 408, 409, 410, 425, 429]
+
 /**
  * Why a file did not travel, if the status says so; what may be otherwise the next time is tried again.
  *
@@ -63,7 +65,8 @@ export const refused = (operation: Operation, host: string, status: number) =>
     new BlazeError.FileFailed({
       operation,
       problem: `${host} answered with HTTP status ${status}`,
-      isLasting: status < 500 && status !== 408 && status !== 429
+      // A slot may have run out, and the next one will do; of a file that is not there any more there is no other.
+      isLasting: status < 500 && !(operation === "upload" ? passing : [408, 425, 429]).includes(status)
     })
   )
 
@@ -89,8 +92,8 @@ const timedOut = (operation: Operation, host: string) =>
   )
 
 const sizeOf = ({ headers, status }: HttpClientResponse.HttpClientResponse): number | undefined => {
-  const total = status === 206 ? /\/(\d+)$/.exec(headers["content-range"] ?? "")?.[1] : headers["content-length"]
-  return total === undefined || headers["content-encoding"] !== undefined ? undefined : Number(total)
+  const total = status === 200 ? headers["content-length"] : /\/(\d+)$/.exec(headers["content-range"] ?? "")?.[1]
+  return /^\d+$/.test(total ?? "") && headers["content-encoding"] === undefined ? Number(total) : undefined
 }
 
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -148,20 +151,20 @@ const watched =
     )
 
 /**
- * Over HTTP. `apiHosts` are the hosts of the API itself, on whatever network they are.
+ * Over HTTP. `apiOrigins` are those of the API itself, on whatever network they are.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
-  apiHosts: ReadonlySet<string>,
+  apiOrigins: ReadonlySet<string>,
   userAgent: string
 ): Effect.fn.Return<FileTransfer, BlazeError.BlazeError, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
   const { transferTimeout } = yield* Settings.checked
 
   const addressOf = (operation: Operation, address: string, base?: string) => {
-    const url = PublicAddress.parse(address, base, apiHosts)
+    const url = PublicAddress.parse(address, base, apiOrigins)
     return url === undefined ? Effect.fail(forbidden(operation)) : Effect.succeed(url)
   }
 
@@ -203,11 +206,24 @@ export const make = Effect.fnUntraced(function* (
     get: (address, from) =>
       Effect.gen(function* () {
         const [response, { host }] = yield* request(yield* addressOf("download", address), from, maximumRedirects)
-        const { status, stream } = response
+        const { headers, status, stream } = response
+        const size = sizeOf(response)
+        // Nothing stands behind what was had already, which is all of it.
+        if (status === 416 && from > 0 && size === from) return { from, size, bytes: Stream.empty }
         if (status !== 200 && status !== 206) return yield* refused("download", host, status)
+        const begin = status === 206 ? /^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1] : "0"
+        if (status === 206 && Number(begin) !== from) {
+          return yield* BlazeError.make(
+            new BlazeError.FileFailed({
+              operation: "download",
+              problem: `${host} gave another part than it was asked for`,
+              isLasting: false
+            })
+          )
+        }
         return {
-          from: status === 206 ? from : 0,
-          size: sizeOf(response),
+          from: Number(begin),
+          size,
           bytes: stream.pipe(
             Stream.mapError(unreachable(host)),
             watched(transferTimeout, () => timedOut("download", host))

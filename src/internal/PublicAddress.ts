@@ -22,10 +22,10 @@ const isPrivate = (hostname: string): boolean => {
  *
  * @since 0.1.0
  */
-export const parse = (address: string, base: string | undefined, apiHosts: ReadonlySet<string>): URL | undefined => {
+export const parse = (address: string, base: string | undefined, apiOrigins: ReadonlySet<string>): URL | undefined => {
   if (!URL.canParse(address, base)) return undefined
   const url = new URL(address, base)
   if (url.username !== "" || url.password !== "") return undefined
-  if (/^https?:$/.test(url.protocol) && apiHosts.has(url.host)) return url
+  if (apiOrigins.has(url.origin)) return url
   return url.protocol === "https:" && !isPrivate(url.hostname) ? url : undefined
 }

@@ -217,8 +217,9 @@ const makeSendBatch = Effect.fnUntraced(function* (
   return Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
   ): Effect.fn.Return<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError> {
+    if (messages.length > maximumBatch) return yield* tooLarge(maximumBatch)
     const payload = yield* Effect.forEach(messages, paramsOf)
-    if (messages.length > maximumBatch || isTooLarge(payload)) return yield* tooLarge(maximumBatch)
+    if (isTooLarge(payload)) return yield* tooLarge(maximumBatch)
     const isEncrypted = payload.some(({ category }) => encryption.applies(String(category), undefined))
     const attempt = counted(
       messages.length,
@@ -399,7 +400,7 @@ export const make: Effect.Effect<
             )
           )
         return file === undefined || options?.key !== undefined || options?.id !== undefined
-          ? saying(saidIn(outgoing, options?.key))
+          ? saying(saidIn(outgoing, options?.key ?? (file && uploads.keyed(file))))
           : Effect.flatMap(uploads.identify(outgoing, file), saying)
       }),
     hasSent: said.has,

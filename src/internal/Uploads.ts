@@ -14,6 +14,7 @@ import * as Base64 from "../Base64.ts"
 import * as BlazeError from "../BlazeError.ts"
 import type * as Ids from "../Ids.ts"
 import * as Outgoing from "../Outgoing.ts"
+import * as Settings from "../Settings.ts"
 import * as Picture from "./Picture.ts"
 
 /**
@@ -21,6 +22,8 @@ import * as Picture from "./Picture.ts"
  * @since 0.1.0
  */
 export interface Uploads {
+  /** The answer with it has a key. */
+  readonly keyed: (file: Outgoing.File) => undefined
   /** What makes it this answer and no other; its file is read for that, unless it has a key. */
   readonly identify: (
     content: Outgoing.Outgoing,
@@ -38,15 +41,26 @@ export interface Uploads {
 const isUploaded = (source: Outgoing.FileSource): source is Attachments.Attachment =>
   typeof source === "object" && "attachmentId" in source
 
+const isStream = (source: Attachments.Source): source is Attachments.StreamSource =>
+  typeof source === "object" && !(source instanceof Uint8Array)
+
+/** What fits a request, in base64, with the attachment and the envelope. */
+const maximumPayload = 90_000
+
+const typeOf = (name: string | undefined) => {
+  const end = /[^.]\.([^.]+)$/.exec(name ?? "")?.[1]
+  const type: unknown = end === undefined ? undefined : lookup(end)
+  return typeof type === "string" ? type : undefined
+}
+
 const factsOf = Effect.fnUntraced(function* (
   { kind, name: given }: Outgoing.File,
   { head, name = given }: Pick<Attachments.Inspected, "head" | "name">
 ) {
   const picture = kind === "Image" && head.length > 0 ? yield* Picture.read(head) : undefined
-  const type = picture?.type ?? name?.split(".").at(-1)
   return {
     name: given ?? name,
-    mimeType: type === undefined ? undefined : lookup(type),
+    mimeType: picture?.type === undefined ? typeOf(name) : lookup(picture.type),
     width: picture?.width,
     height: picture?.height
   }
@@ -56,34 +70,66 @@ const factsOf = Effect.fnUntraced(function* (
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Uploads, never, Attachments.Attachments> = Effect.gen(function* () {
+export const make: Effect.Effect<Uploads, BlazeError.BlazeError, Attachments.Attachments> = Effect.gen(function* () {
+  const { encryptionRequired } = yield* Settings.checked
   const { identify, inspect, upload } = yield* Attachments.Attachments
 
+  /** Of files whose answers have a key, which spares looking at their bytes for the id. */
+  const keyed = new WeakSet<Outgoing.File>()
+  const identities = new WeakMap<Outgoing.File, string>()
+
   const uploaded = Effect.fnUntraced(function* (
+    file: Outgoing.File,
     source: Attachments.Source,
     messageId: Ids.MessageId,
     encrypted: boolean
   ) {
-    const isStream = typeof source === "object" && !(source instanceof Uint8Array)
-    const identity = isStream ? `message ${messageId}` : yield* identify(source)
+    const identity = isStream(source) || keyed.has(file) ? `message ${messageId}` : identities.get(file)
     const last = yield* Stream.runLast(upload(source, { identity, encrypted }))
     return Option.getOrThrow(Option.flatMap(last, ({ attachment }) => attachment))
   })
 
+  const payloadOf = Effect.fnUntraced(function* (content: Outgoing.Outgoing, file: Outgoing.File) {
+    if (content.problem !== undefined) return yield* BlazeError.make(content.problem)
+    const { source } = file
+    const inspected = isUploaded(source) ? { head: new Uint8Array(0), name: undefined } : yield* inspect(source)
+    const payload = yield* Effect.mapError(
+      Effect.fromResult(file.describe(yield* factsOf(file, inspected))),
+      BlazeError.make
+    )
+    if (JSON.stringify(payload).length > maximumPayload) {
+      return yield* BlazeError.make(
+        new BlazeError.InvalidContent({
+          field: "what is said of the file",
+          expected: `at most ${maximumPayload} characters`
+        })
+      )
+    }
+    return payload
+  })
+
   return {
-    identify: (content, { name = "", source }) =>
-      Effect.map(isUploaded(source) ? Effect.succeed(source.attachmentId) : identify(source), (identity) => [
-        content.category,
-        name,
-        identity
-      ]),
-    fill: Effect.fnUntraced(function* (content, file, messageId, encrypted) {
-      if (content.problem !== undefined) return yield* BlazeError.make(content.problem)
+    keyed: (file) => {
+      keyed.add(file)
+      return undefined
+    },
+    identify: Effect.fnUntraced(function* (content, file) {
       const { source } = file
-      const inspected = isUploaded(source) ? { head: new Uint8Array(0), name: undefined } : yield* inspect(source)
-      const facts = yield* factsOf(file, inspected)
-      const payload = yield* Effect.mapError(Effect.fromResult(file.describe(facts)), BlazeError.make)
-      const attachment = isUploaded(source) ? source : yield* uploaded(source, messageId, encrypted)
+      // Looked at before the bytes are: nothing is read of what cannot be sent.
+      const payload = yield* payloadOf(content, file)
+      const identity = isUploaded(source) ? (source.identity ?? source.attachmentId) : yield* identify(source)
+      if (!isUploaded(source)) identities.set(file, identity)
+      return [content.category, JSON.stringify(payload), identity]
+    }),
+    fill: Effect.fnUntraced(function* (content, file, messageId, encrypted) {
+      const payload = yield* payloadOf(content, file)
+      const { source } = file
+      if (encrypted && encryptionRequired && isUploaded(source) && source.secret === undefined) {
+        return yield* BlazeError.make(
+          new BlazeError.NotEncrypted({ problem: "its file was uploaded in plain, without { encrypted: true }" })
+        )
+      }
+      const attachment = isUploaded(source) ? source : yield* uploaded(file, source, messageId, encrypted)
       return {
         ...content,
         file: undefined,

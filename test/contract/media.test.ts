@@ -8,10 +8,12 @@ import {
   Blaze,
   type BlazeError,
   Bot,
+  Broadcast,
   type Delivery,
   Keyed,
   Message,
   Outgoing,
+  Sender,
   Settings
 } from "effect-blaze"
 import { BlazeServer } from "effect-blaze/testing"
@@ -252,6 +254,127 @@ describe("a file that is sent", () => {
       for (const [index, [, expected]] of cases.entries()) assert.match(reasonOf(results[index]!), expected)
       assert.deepStrictEqual(yield* alice.received, [])
       assert.isAtMost(yield* bot.attachments, 3)
+    })
+  )
+})
+
+describe("an answer with a file", () => {
+  both(
+    "is another one with another name or caption, and the same one in another run",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      const directory = mkdtempSync(join(tmpdir(), "media-"))
+      for (const name of ["a.csv", "b.csv"]) writeFileSync(join(directory, name), "1,2")
+      yield* alice.say("send")
+      let runs = 0
+      yield* running(
+        all,
+        Bot.match({
+          Text: Effect.fnUntraced(function* (it) {
+            for (const name of ["a.csv", "b.csv"]) yield* it.reply(Outgoing.file(join(directory, name)))
+            for (const caption of ["one", "two"]) yield* it.reply(Outgoing.image(png, { caption }))
+            const attachments = yield* Files.Attachments
+            const last = yield* Stream.runLast(attachments.upload(large))
+            const attachment = Option.getOrThrow(Option.flatMap(last, ({ attachment }) => attachment))
+            yield* it.reply(Outgoing.file(attachment, { name: "it.bin" }))
+            if (++runs === 1) return yield* Effect.fail("once")
+          }),
+          orElse: () => Effect.void
+        })
+      )
+      yield* all.reaches(Effect.sync(() => runs === 2))
+      yield* all.quiet
+      assert.deepStrictEqual(
+        (yield* payloads(alice)).map(({ caption, name }) => name ?? caption),
+        ["a.csv", "b.csv", "one", "two", "it.bin"]
+      )
+    })
+  )
+
+  both(
+    "to several people at once is read by each of them, encrypted as it is",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { bot, server } = all
+      yield* server.setEncryption(bot, true)
+      const people = yield* Effect.forEach(["a", "b", "c", "d"], (name) => server.user(bot, name))
+      for (const person of people) yield* person.say("send")
+      yield* running(
+        all,
+        Bot.match({ Text: (it) => it.reply(Outgoing.file(large, { name: "x" })), orElse: () => Effect.void })
+      )
+      for (const person of people) {
+        yield* all.reaches(has(person, 1))
+        const [message] = yield* person.received
+        assert.isTrue(Buffer.from(large).equals(Option.getOrThrow(yield* person.openFile(message!))))
+      }
+      assert.strictEqual(yield* bot.attachments, 1)
+    })
+  )
+
+  both(
+    "that was uploaded in plain is not sent where all is encrypted",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { alice } = all
+      yield* alice.addBot
+      const sent = (encrypted: boolean) =>
+        within(
+          all,
+          Effect.gen(function* () {
+            const attachments = yield* Files.Attachments
+            const last = yield* Stream.runLast(attachments.upload(png, { encrypted }))
+            const { send } = yield* Blaze.Blaze
+            const attachment = Option.getOrThrow(Option.flatMap(last, ({ attachment }) => attachment))
+            return yield* Effect.result(send({ user: alice.userId }, Outgoing.file(attachment)))
+          }),
+          { encryption: "Always" }
+        )
+      assert.match(reasonOf(yield* sent(false)), /^Cannot encrypt this: its file was uploaded in plain/)
+      assert.strictEqual(reasonOf(yield* sent(true)), "done")
+      assert.strictEqual((yield* alice.received).length, 1)
+    })
+  )
+})
+
+describe("many files", () => {
+  both(
+    "of an announcement cost nobody else his, where one cannot be read, and are not uploaded where they are too many",
+    Effect.gen(function* () {
+      const all = yield* scene
+      const { bot, server } = all
+      const people = yield* Effect.forEach(["a", "b", "c"], (name) => server.user(bot, name))
+      for (const person of people) yield* person.addBot
+      const [outcomes, batch] = yield* within(
+        all,
+        Effect.all([
+          Stream.fromIterable(people.map(({ userId }) => userId)).pipe(
+            Broadcast.sendAll((user) => Outgoing.file(user === people[1]!.userId ? "/no/such" : png, { name: "x" }), {
+              key: "k"
+            }),
+            Stream.runCollect
+          ),
+          Effect.flatMap(Sender.Sender, ({ derive, sendBatch }) =>
+            Effect.flatMap(
+              Effect.forEach(Array.from({ length: 101 }), (_, n) =>
+                Effect.map(derive(String(n)), (id) => ({
+                  to: { user: people[0]!.userId },
+                  content: Outgoing.file(Uint8Array.of(n)),
+                  id
+                }))
+              ),
+              (messages) => Effect.result(sendBatch(messages))
+            )
+          )
+        ])
+      )
+      assert.deepStrictEqual(
+        outcomes.filter(({ _tag }) => _tag === "Refused").map(({ userId }) => userId),
+        [people[1]!.userId]
+      )
+      assert.match(reasonOf(batch), /at most 100 messages/)
+      assert.isAtMost(yield* bot.attachments, 2)
     })
   )
 })
