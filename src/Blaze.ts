@@ -296,7 +296,7 @@ const handOut = (
 }
 
 /**
- * What a bot needs of the platform: a way to dial, a codec, HTTP with its signing, hashes and random numbers.
+ * What a bot needs of the platform: a way to dial, a codec, HTTP with its signing, hashes, random numbers and ciphers.
  *
  * @category layers
  * @since 0.1.0
@@ -393,8 +393,8 @@ export const layerSender: Layer.Layer<
 )
 
 /**
- * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig`
- * (`FileSystem.layerNoop` where there are none).
+ * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig` and for
+ * what is sent by its path (`FileSystem.layerNoop` where there are none).
  *
  * @category layers
  * @since 0.1.0
