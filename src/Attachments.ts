@@ -463,7 +463,7 @@ const makeDownload = Effect.gen(function* () {
           }
         )
       )
-      return Retrying.resumed(rest, settings.sendRetry)
+      return Retrying.resumed(rest, settings.sendRetry, () => had)
     })
 
   const open = Effect.fnUntraced(function* ({ attachmentId, secret }: Attachment) {

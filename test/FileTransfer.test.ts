@@ -296,6 +296,20 @@ describe("a download that broke off", () => {
     })
   }
 
+  it.effect("goes on for as long as something comes, however often it breaks off", () => {
+    const seen: Array<HttpClientRequest.HttpClientRequest> = []
+    const crumbs: Answer = ({ headers }) => {
+      const from = Number(/bytes=(\d+)-/.exec(headers["range"] ?? "bytes=0-")![1])
+      const range: Record<string, string> = from > 0 ? { "content-range": `bytes ${from}-99/100` } : whole
+      return ok(hundred.slice(from, from + 5), range, from > 0 ? 206 : 200)
+    }
+    return Effect.gen(function* () {
+      const reading = yield* Effect.forkChild(download)
+      yield* finished(reading)
+      assert.deepStrictEqual([yield* Fiber.join(reading), seen.length], [100, 20])
+    }).pipe(Effect.provide(attachments(crumbs, seen)))
+  })
+
   it.effect("ends when it breaks off again and again, and when the file is larger than is allowed", () =>
     Effect.gen(function* () {
       const seen: Array<HttpClientRequest.HttpClientRequest> = []

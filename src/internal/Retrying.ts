@@ -42,30 +42,29 @@ export const retried = <A>(
   )
 
 /**
- * A stream that goes on by itself when it is run again, run again after each failure that is retryable, while the schedule goes on.
+ * A stream that goes on by itself when it is run again, run again after each failure that is retryable, while the schedule goes on: which
+ * begins anew whenever there was progress.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const resumed = <A>(
   self: Stream.Stream<A, BlazeError.BlazeError>,
-  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
+  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>,
+  progress: () => number
 ): Stream.Stream<A, BlazeError.BlazeError> =>
-  Stream.unwrap(
-    Effect.map(Elapsed.delays(retry), (delay) => {
-      const again: Stream.Stream<A, BlazeError.BlazeError> = Stream.catch(self, (error) =>
-        error.isRetryable
-          ? Stream.unwrap(
-              Effect.flatMap(
-                delay(error),
-                Option.match({
-                  onNone: () => Effect.fail(error),
-                  onSome: (pause) => Effect.as(Effect.sleep(pause), again)
-                })
-              )
-            )
-          : Stream.fail(error)
-      )
-      return again
+  Stream.suspend(() => {
+    let delay: Effect.Success<ReturnType<typeof Elapsed.delays<BlazeError.BlazeError>>> | undefined
+    let before = progress()
+    const pause = Effect.fnUntraced(function* (error: BlazeError.BlazeError) {
+      if (delay === undefined || progress() > before) delay = yield* Elapsed.delays(retry)
+      before = progress()
+      const next = yield* delay(error)
+      if (Option.isNone(next)) return yield* error
+      yield* Effect.sleep(next.value)
     })
-  )
+    const again: Stream.Stream<A, BlazeError.BlazeError> = Stream.catch(self, (error) =>
+      error.isRetryable ? Stream.unwrap(Effect.as(pause(error), again)) : Stream.fail(error)
+    )
+    return again
+  })
