@@ -55,6 +55,15 @@ export interface StreamSource {
 export type Source = string | Uint8Array | StreamSource
 
 /**
+ * Whether it is read once, and not known by its bytes.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isStreamSource = (source: Source): source is StreamSource =>
+  typeof source === "object" && !(source instanceof Uint8Array)
+
+/**
  * A file that was uploaded, by somebody or by the bot.
  *
  * @category models
@@ -142,7 +151,7 @@ export class Attachments extends Context.Service<
 export interface Inspected {
   readonly size: number
   readonly name: string | undefined
-  /** How it begins: up to 64 KiB. Nothing of a stream. */
+  /** How it begins: up to 512 KiB. Nothing of a stream. */
   readonly head: Uint8Array
 }
 
@@ -202,11 +211,8 @@ const makeOpen = (files: Option.Option<FileSystem.FileSystem>) => {
     const fileSystem = files.value
     const { size: bigSize, type } = yield* Effect.mapError(fileSystem.stat(path), fileError("reading"))
     if (type !== "File") return yield* failed("reading", "it is no file", true)
-    const pieces = (chunkSize: number, bytesToRead?: number) =>
-      Stream.mapError(
-        fileSystem.stream(path, { chunkSize, ...(bytesToRead === undefined ? {} : { bytesToRead }) }),
-        fileError("reading")
-      )
+    const pieces = (chunkSize: number, bytesToRead: number) =>
+      Stream.mapError(fileSystem.stream(path, { chunkSize, bytesToRead }), fileError("reading"))
     const size = Number(bigSize)
     const [head = new Uint8Array(0)] = yield* Stream.runCollect(pieces(headSize, headSize))
     // As much as there was: a log may grow meanwhile.
@@ -281,7 +287,7 @@ const makeIdentities = Effect.fnUntraced(function* (open: ReturnType<typeof make
 
   return {
     identify: (source: Source): Effect.Effect<string, BlazeError.BlazeError> =>
-      isStream(source)
+      isStreamSource(source)
         ? Effect.succeed(`key ${source.key}`)
         : Effect.flatMap(open(source), ({ bytes }) => {
             const { identity, take } = makeHash()
@@ -295,8 +301,7 @@ const makeIdentities = Effect.fnUntraced(function* (open: ReturnType<typeof make
           Stream.tap(bytes, take),
           Stream.unwrap(
             Effect.map(identity, (found) =>
-              // An identity of the program's own says nothing of the bytes.
-              found === expected || !isDigest(expected)
+              found === expected
                 ? Stream.empty
                 : Stream.fail(failed("reading", "it was changed while it was read", false))
             )
@@ -307,7 +312,8 @@ const makeIdentities = Effect.fnUntraced(function* (open: ReturnType<typeof make
 })
 type Identities = Effect.Success<ReturnType<typeof makeIdentities>>
 
-const isDigest = (identity: string) => /^\d+ [0-9a-f]{64}$/.test(identity)
+/** Not an identity of the program's own, which says nothing of the bytes. */
+const isDigest = (identity: string | undefined): identity is string => /^\d+ [0-9a-f]{64}$/.test(identity ?? "")
 
 /** A slot that was given, and whether its file is in it. */
 interface Slot {
@@ -337,7 +343,7 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
   const sealed = Effect.fnUntraced(function* ({ bytes, size }: Opened) {
     const { maximumEncryptedFile } = settings
     if (size > maximumEncryptedFile) return yield* tooLong("upload", maximumEncryptedFile)
-    const { bytes: all, digest, key } = yield* Effect.orDie(FileCipher.seal(yield* collect(bytes, size)))
+    const { bytes: all, digest, key } = yield* FileCipher.seal(yield* collect(bytes, size))
     return { size: all.length, bytes: piecesOf(all), secret: { key, digest } }
   })
 
@@ -376,18 +382,18 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
     tell: (progress: Progress) => void
   ): Effect.fn.Return<void, BlazeError.BlazeError> {
     const opened = yield* open(source)
-    const own = isStream(source) ? undefined : (identity ?? (yield* identify(source)))
+    const own = isStreamSource(source) ? undefined : (identity ?? (yield* identify(source)))
     const key = JSON.stringify([identity ?? own ?? (yield* uuidV4()), encrypted])
     const upload = Effect.gen(function* () {
       const entry = Option.getOrThrow(yield* slots.get(key))
-      const unchanged = own === undefined ? opened : { ...opened, bytes: checked(opened.bytes, own) }
+      const unchanged = isDigest(own) ? { ...opened, bytes: checked(opened.bytes, own) } : opened
       const total = yield* entry.lock.withPermits(1)(fill(entry, unchanged, encrypted, tell))
       const attachment = {
         attachmentId: entry.slot.attachment_id,
         size: opened.size,
         secret: entry.secret,
         createdAt: entry.slot.created_at,
-        identity: isStream(source) ? `key ${source.key}` : own
+        identity: isStreamSource(source) ? `key ${source.key}` : own
       }
       tell({ done: total, total, attachment: Option.some(attachment) })
     }).pipe(
@@ -396,12 +402,9 @@ const makeUpload = Effect.fnUntraced(function* (open: ReturnType<typeof makeOpen
       Effect.provideContext(services)
     )
     // A stream may not give its bytes twice.
-    yield* isStream(source) ? upload : Retrying.retried(upload, settings.sendRetry)
+    yield* isStreamSource(source) ? upload : Retrying.retried(upload, settings.sendRetry)
   })
 })
-
-const isStream = (source: Source): source is StreamSource =>
-  typeof source === "object" && !(source instanceof Uint8Array)
 
 /** Lets go of a body that nobody will read: only one that was begun can be ended. */
 const refusing = (

@@ -63,8 +63,6 @@ export const seal = Effect.fnUntraced(function* (
   return { bytes, key: Redacted.make(key), digest: yield* digest.digest(Digest.sha256, bytes) }
 }, Effect.orDie)
 
-const isSame = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((byte, index) => byte === b[index])
-
 /**
  * Reads a file, or fails with why it cannot be read.
  *
@@ -83,7 +81,7 @@ export const open = Effect.fnUntraced(
     const secret = Redacted.value(key)
     if (secret.length !== keyLength) return yield* Effect.fail("its key is none")
     if (bytes.length < ivLength + macLength) return yield* Effect.fail("it is cut short")
-    if (!isSame(expected, yield* digest.digest(Digest.sha256, bytes)))
+    if (!Mac.timingSafeEqual(expected, yield* digest.digest(Digest.sha256, bytes)))
       return yield* Effect.fail("its digest is another")
     const [cipherKey, macKey] = yield* keysOf(secret)
     const end = bytes.length - macLength

@@ -399,9 +399,12 @@ export const make: Effect.Effect<
               )
             )
           )
-        return file === undefined || options?.key !== undefined || options?.id !== undefined
-          ? saying(saidIn(outgoing, options?.key ?? (file && uploads.keyed(file))))
-          : Effect.flatMap(uploads.identify(outgoing, file), saying)
+        if (file === undefined) return saying(saidIn(outgoing, options?.key))
+        if (options?.key === undefined && options?.id === undefined) {
+          return Effect.flatMap(uploads.identify(outgoing, file), saying)
+        }
+        uploads.keyed(file)
+        return saying(saidIn(outgoing, options.key))
       }),
     hasSent: said.has,
     deriveFor: (...parts) => derive(["bot", userId, ...parts]),

@@ -22,8 +22,8 @@ import * as Picture from "./Picture.ts"
  * @since 0.1.0
  */
 export interface Uploads {
-  /** The answer with it has a key. */
-  readonly keyed: (file: Outgoing.File) => undefined
+  /** The answer with it has a key or an id: nothing depends on its bytes. */
+  readonly keyed: (file: Outgoing.File) => void
   /** What makes it this answer and no other; its file is read for that, unless it has a key. */
   readonly identify: (
     content: Outgoing.Outgoing,
@@ -40,9 +40,6 @@ export interface Uploads {
 
 const isUploaded = (source: Outgoing.FileSource): source is Attachments.Attachment =>
   typeof source === "object" && "attachmentId" in source
-
-const isStream = (source: Attachments.Source): source is Attachments.StreamSource =>
-  typeof source === "object" && !(source instanceof Uint8Array)
 
 /** What fits a request, in base64, with the attachment and the envelope. */
 const maximumPayload = 90_000
@@ -84,7 +81,8 @@ export const make: Effect.Effect<Uploads, BlazeError.BlazeError, Attachments.Att
     messageId: Ids.MessageId,
     encrypted: boolean
   ) {
-    const identity = isStream(source) || keyed.has(file) ? `message ${messageId}` : identities.get(file)
+    const identity =
+      Attachments.isStreamSource(source) || keyed.has(file) ? `message ${messageId}` : identities.get(file)
     const last = yield* Stream.runLast(upload(source, { identity, encrypted }))
     return Option.getOrThrow(Option.flatMap(last, ({ attachment }) => attachment))
   })
@@ -109,10 +107,7 @@ export const make: Effect.Effect<Uploads, BlazeError.BlazeError, Attachments.Att
   })
 
   return {
-    keyed: (file) => {
-      keyed.add(file)
-      return undefined
-    },
+    keyed: (file) => void keyed.add(file),
     identify: Effect.fnUntraced(function* (content, file) {
       const { source } = file
       // Looked at before the bytes are: nothing is read of what cannot be sent.

@@ -1,7 +1,7 @@
 // Files between bots and people, in memory and over the network.
 import { assert, describe, it } from "@effect/vitest"
 import { NodeFileSystem } from "@effect/platform-node"
-import { Effect, Layer, Option, Redacted, Result, Stream } from "effect"
+import { Effect, FileSystem, Layer, Option, Redacted, Result, Schema, Stream } from "effect"
 import {
   type Attachments,
   Attachments as Files,
@@ -9,14 +9,15 @@ import {
   type BlazeError,
   Bot,
   Broadcast,
-  type Delivery,
+  Delivery,
+  Ids,
   Keyed,
   Message,
   Outgoing,
   Sender,
   Settings
 } from "effect-blaze"
-import { BlazeServer } from "effect-blaze/testing"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -141,6 +142,49 @@ describe("a file that is sent", () => {
       )
     })
   )
+
+  it.effect("is read once where its answer has a key or an id, and twice where its bytes make the id", () => {
+    const path = join(mkdtempSync(join(tmpdir(), "media-")), "report.pdf")
+    writeFileSync(path, large)
+    let reads = 0
+    const counting = Layer.effect(
+      FileSystem.FileSystem,
+      Effect.map(FileSystem.FileSystem, (files) => ({
+        ...files,
+        stream: (path: string, options: Parameters<typeof files.stream>[1]) =>
+          Stream.suspend(() => {
+            if (options?.bytesToRead === large.length) reads++
+            return files.stream(path, options)
+          })
+      }))
+    ).pipe(Layer.provide(NodeFileSystem.layer))
+    const bot = Blaze.layer.pipe(
+      Layer.provide(BlazeTest.layerTransport),
+      Layer.provide(counting),
+      Layer.provide(BlazeTest.layerPlatform),
+      Layer.provideMerge(BlazeTest.layerServer),
+      Layer.provide(soon)
+    )
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const id = Schema.decodeSync(Ids.MessageId)("7b6a1d0e-2f3c-4c5d-8e9f-0a1b2c3d4e5f")
+      const counts: Array<number> = []
+      for (const options of [{ key: "report" }, { id }, undefined]) {
+        yield* alice.say("send")
+        reads = 0
+        const { deliveries } = yield* Blaze.Blaze
+        yield* deliveries.pipe(
+          Stream.take(1),
+          Stream.mapEffect(Delivery.handle((it) => it.reply(Outgoing.file(path), options))),
+          Stream.runDrain
+        )
+        counts.push(reads)
+        // Another file for the next one: what is known is not uploaded again.
+        writeFileSync(path, bytesOf(large.length))
+      }
+      assert.deepStrictEqual(counts, [1, 1, 2])
+    }).pipe(Effect.provide(bot))
+  })
 
   both(
     "and is cut in the middle is one message with one attachment, after the handler was tried again",

@@ -74,7 +74,7 @@ export const make = Effect.gen(function* () {
       own === undefined ? Option.none() : Result.getSuccess(run(Effect.result(Cipher.open(sealed, own)))),
     /** A file as an app stores it, and what its payload says of that. */
     sealFile: (file: Uint8Array) => {
-      const { bytes, digest, key } = run(Effect.orDie(FileCipher.seal(file)))
+      const { bytes, digest, key } = run(FileCipher.seal(file))
       return { bytes, digest: Base64.encode(digest), key: Base64.encode(Redacted.value(key)) }
     },
     openFile: (bytes: Uint8Array, key: string, digest: string): Option.Option<Uint8Array> =>
