@@ -40,6 +40,7 @@ import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
+import * as Receipts from "./internal/Receipts.ts"
 import * as Sending from "./internal/Sending.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Users from "./Users.ts"
@@ -63,6 +64,22 @@ export { Status } from "./internal/Connection.ts"
 export interface Receipt {
   readonly messageId: Ids.MessageId
   readonly status: "DELIVERED" | "READ"
+}
+
+/**
+ * How something is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SendOptions {
+  /** Makes it the same message however often it is sent. */
+  readonly id?: Ids.MessageId | undefined
+  /**
+   * Waits for a receipt besides: until the message is on somebody's phone, or was read by somebody. It may never come: see
+   * `Effect.timeoutOption`. Fails when the bot stops for good.
+   */
+  readonly until?: "delivered" | "read" | undefined
 }
 
 /**
@@ -100,14 +117,19 @@ export class Blaze extends Context.Service<
     readonly userId: Ids.UserId
     /** The messages, for one consumer: a second one fails with `AlreadyConsumed`. Fails when the server refuses the bot. */
     readonly deliveries: Stream.Stream<Delivery.Delivery, BlazeError.BlazeError>
-    /** What becomes of the bot's own messages; the last 1 024 are kept for a slow consumer. */
+    /**
+     * What becomes of the bot's own messages; the last 1 024 are kept for a slow consumer. After a connection was lost the server is asked
+     * for what has come meanwhile.
+     */
     readonly receipts: Stream.Stream<Receipt>
-    /** Sends, and waits until the server has it. Give an `id` to make it the same message however often it is sent. */
+    /** Sends, and waits until the server has it, or for more. */
     readonly send: (
       to: Delivery.Recipient,
       content: Outgoing.Content,
-      options?: { readonly id?: Ids.MessageId | undefined }
+      options?: SendOptions
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** Takes back a message that the bot sent there or, where it runs a group, anybody's. */
+    readonly recall: (to: Delivery.Recipient, id: Ids.MessageId) => Effect.Effect<void, BlazeError.BlazeError>
     /** The conversation that a message to somebody goes to: with a person, the one that only the two are in. */
     readonly conversationOf: (to: Delivery.Recipient) => Effect.Effect<Ids.ConversationId>
     /**
@@ -208,6 +230,7 @@ const make = Effect.gen(function* () {
     botId: userId,
     later: Effect.runForkWith(yield* Effect.context<never>()),
     observe: observer?.around,
+    skips: ledger.skips,
     hold: ledger.hold,
     release: ledger.release,
     ack: ledger.ack,
@@ -230,13 +253,19 @@ const make = Effect.gen(function* () {
   return Blaze.of({
     userId,
     deliveries,
-    receipts: connection.receipts.pipe(
+    receipts: connection.receipts.stream.pipe(
       Stream.map((view) => ({
         messageId: Branded.messageId(Ids.toLowerCase(view.message_id)),
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),
-    send: (to, content, options) => sender.send(to, content, options?.id),
+    send: (to, content, { id, until } = {}) =>
+      until === undefined
+        ? sender.send(to, content, id)
+        : Receipts.awaited(connection.receipts.expect, until === "read" ? "READ" : "DELIVERED", (begin) =>
+            sender.send(to, content, id, begin)
+          ),
+    recall: (to, id) => Effect.asVoid(sender.send(to, Outgoing.recall(id), undefined)),
     derive: sender.deriveFor,
     conversationOf: sender.conversationOf,
     request: (action, params) =>

@@ -180,7 +180,7 @@ const advice: Readonly<Record<number, string>> = {
  * **Details**
  *
  * `code` is the one to switch on; `status` is 202 for errors of the API and 500 for errors of the server. `field` names the
- * invalid field of a 10002 when the server told it. `retryAfter` is what the answer asked to wait, in milliseconds.
+ * invalid field of a 10002 when the server told it, `permission` the one that a request refused with 403 needs of somebody. `retryAfter` is what the answer asked to wait, in milliseconds.
  *
  * @category reasons
  * @since 0.1.0
@@ -190,12 +190,15 @@ export class ApiFailure extends Schema.TaggedError<ApiFailure>("effect-blaze/Api
   status: Schema.optionalKey(Schema.Int),
   description: Schema.optionalKey(Schema.String),
   field: Schema.optionalKey(Schema.String),
+  permission: Schema.optionalKey(Schema.String),
   retryAfter: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
     return `Mixin answered with error ${this.code}${this.description ? ` (${this.description})` : ""}${
       this.field ? `, field ${this.field}` : ""
-    }.${advice[this.code] ?? ""}`
+    }.${advice[this.code] ?? ""}${
+      this.permission ? ` What was sent needs the permission ${this.permission} of the person in whose name it is.` : ""
+    }`
   }
 }
 
@@ -494,6 +497,17 @@ export const fromApi = (error: {
 export const ofRequest = (error: BlazeError): BlazeError =>
   error.reason._tag === "Unauthorized" && error.reason.code === authorizationExpiredCode
     ? make(new ApiFailure({ code: authorizationExpiredCode, description: "the authorization has expired" }))
+    : error
+
+/**
+ * What an answer says to a request that needs a permission of somebody: a 403 names it.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const needing = (error: BlazeError, permission: string): BlazeError =>
+  error.reason._tag === "ApiFailure" && error.reason.code === 403
+    ? make(new ApiFailure({ ...error.reason, permission }))
     : error
 
 /**

@@ -329,6 +329,10 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
 
   const begin = (handling: Handling<E>): Settling<E, R | R2> => {
     Delivery.hold(handling.delivery)
+    if (Handling.skips(handling.delivery)) {
+      handling.stage = "settling"
+      return Handling.settleUnsafe(handling.delivery, Exit.void)
+    }
     running.begin(handling)
     return tries.first(handling)
   }

@@ -32,6 +32,8 @@ export interface Outgoing {
   readonly dataBase64: string
   readonly quotedMessageId: Ids.MessageId | undefined
   readonly silent: boolean
+  /** In whose name it is sent, where that is not the bot's. */
+  readonly representativeId: Ids.UserId | undefined
   /** After how many seconds the message disappears; 0 is never. */
   readonly expireIn: number
   /** Which part of a longer whole it is, see `split`; 0 is no part. */
@@ -90,6 +92,11 @@ export interface Options {
   readonly silent?: boolean | undefined
   /** Disappear after this time, counted in whole seconds. */
   readonly expireIn?: Duration.Input | undefined
+  /**
+   * Speak in the name of somebody who has given the bot the permission `MESSAGES:REPRESENT`. Without it the send fails with an `ApiFailure`
+   * of code 403 that names the permission. Source: the official bot guide.
+   */
+  readonly representative?: Ids.UserId | undefined
 }
 
 /** The largest request, in bytes of JSON: 128 KiB. Source: the official documentation. */
@@ -151,6 +158,8 @@ interface Parts {
   readonly problem?: BlazeError.InvalidContent | false | undefined
 }
 
+const isUserId = Schema.is(Ids.UserId)
+
 const make = (category: string, payload: string, options: Options | undefined, parts: Parts = {}): Outgoing =>
   encoded(category, Base64.encode(payload), options, parts)
 
@@ -166,6 +175,7 @@ const encoded = (
     dataBase64,
     quotedMessageId: options?.quote,
     silent: options?.silent ?? false,
+    representativeId: options?.representative,
     expireIn: expireIn ?? 0,
     part,
     names,
@@ -173,7 +183,10 @@ const encoded = (
     lengths,
     problem:
       problem ||
-      (expireIn === undefined ? expected("expireIn", 'a time such as "1 hour", zero or more and finite') : undefined)
+      (expireIn === undefined ? expected("expireIn", 'a time such as "1 hour", zero or more and finite') : undefined) ||
+      (options?.representative === undefined || isUserId(options.representative)
+        ? undefined
+        : expected("the representative", "a user's id"))
   }
 }
 
@@ -208,8 +221,6 @@ export const text = (content: string, options?: Options): Outgoing =>
  */
 export const post = (markdown: string, options?: Options): Outgoing =>
   make("PLAIN_POST", markdown, options, ofText(markdown))
-
-const isUserId = Schema.is(Ids.UserId)
 
 const withId = (
   category: string,
@@ -624,6 +635,46 @@ export const card = (content: Card, options?: Options): Outgoing => {
   })
 }
 
+const isMessageId = Schema.is(Ids.MessageId)
+
+/**
+ * Takes back a message: one of the bot's own or, where it runs a group, anybody's there. To be sent where the message is.
+ *
+ * **When to use**
+ *
+ * Use with what takes content, `Broadcast.run` say. For one message there are `delivery.recall` and `blaze.recall`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const recall = (messageId: Ids.MessageId): Outgoing =>
+  make("MESSAGE_RECALL", JSON.stringify({ message_id: messageId }), undefined, {
+    problem: !isMessageId(messageId) && expected("what is recalled", "a message's id")
+  })
+
+const pinning = (action: "PIN" | "UNPIN", messageIds: ReadonlyArray<Ids.MessageId>): Outgoing =>
+  make("MESSAGE_PIN", JSON.stringify({ action, message_ids: messageIds }), undefined, {
+    problem:
+      (messageIds.length === 0 || !messageIds.every((id) => isMessageId(id))) &&
+      expected("what is pinned", "the ids of one message or several")
+  })
+
+/**
+ * Pins messages of anybody's where they are, above the conversation. To be sent there.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pinning("PIN", messageIds)
+
+/**
+ * Takes that back.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const unpin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pinning("UNPIN", messageIds)
+
 // What bots may send; protocol section 5.
 const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
 
@@ -754,6 +805,7 @@ export const fromContent = (content: Content): Outgoing => (typeof content === "
 
 const optional = (outgoing: Outgoing) => ({
   ...(outgoing.quotedMessageId === undefined ? {} : { quote_message_id: outgoing.quotedMessageId }),
+  ...(outgoing.representativeId === undefined ? {} : { representative_id: outgoing.representativeId }),
   ...(outgoing.silent ? { silent: true } : {}),
   ...(outgoing.expireIn > 0 ? { expire_in: outgoing.expireIn } : {})
 })

@@ -65,6 +65,11 @@ export interface Settings {
    * so. What is taken in one go, `inboxMessages` at the most, may go beyond it.
    */
   readonly maximumOpen: number
+  /**
+   * Whether a handler is told of a recall that took its message back before one had begun with it: `true`. With `false` it is acknowledged
+   * as well, and nobody hears of either. A recall of what was handled always reaches the handler.
+   */
+  readonly tellOfRecalls: boolean
   /** How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so. */
   readonly maximumGivenUp: number
   /** How many ids of handled messages are remembered: 100 000, or those of `rememberedFor`, whichever are fewer. */
@@ -153,6 +158,7 @@ export const defaults: Settings = {
   inboxBytes: 8 * mebibyte,
   overflowBytes: 64 * mebibyte,
   maximumOpen: 50_000,
+  tellOfRecalls: true,
   maximumGivenUp: 1000,
   rememberedMessages: 100_000,
   rememberedFor: "7 days",
@@ -255,6 +261,7 @@ const configs = {
   inboxBytes: Config.Number,
   overflowBytes: Config.Number,
   maximumOpen: Config.Number,
+  tellOfRecalls: Config.Boolean,
   maximumGivenUp: Config.Number,
   rememberedMessages: Config.Number,
   rememberedFor: Config.Duration,

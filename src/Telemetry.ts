@@ -49,6 +49,10 @@ export const metrics = {
     "The bot's own messages that were pushed to it, acknowledged and passed to nobody"
   ),
   unread: counter("blaze_unread_messages_total", "Messages for which the program has no case, by category"),
+  takenBack: counter(
+    "blaze_taken_back_messages_total",
+    "Messages that their sender took back before they were handled, acknowledged and passed to nobody"
+  ),
   givenUp: gauge("blaze_given_up_messages", "Messages that this process has given up; they stay on the server"),
   deferred: gauge("blaze_deferred_messages", "Messages that are put aside to be offered again"),
   handlerTime: histogram("blaze_handler_seconds", "Time of a handler with its retries, by outcome", seconds),

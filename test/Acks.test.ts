@@ -415,6 +415,7 @@ describe("Acks", () => {
       const { answer, close, offer } = yield* scene({
         states: Layer.succeed(States.States, {
           admit: () => Effect.succeed([]),
+          of: () => undefined,
           become: () => {},
           commit: (ids) => Effect.as(step("commit")(ids), ids),
           confirm: step("confirm")
@@ -444,6 +445,7 @@ describe("Acks", () => {
       const { calls, close, logs, offer } = yield* scene({
         states: Layer.succeed(States.States, {
           admit: () => Effect.succeed([]),
+          of: () => undefined,
           become: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
           commit: (ids) => Effect.succeed(ids.filter((each) => each !== id(2))),
           confirm: (ids) =>

@@ -714,8 +714,8 @@ describe("the inbox", () => {
       yield* alice.say("hi")
       for (let operations = 2015; operations < 2050; operations++) {
         const { close, connection } = yield* scene()
-        const first = yield* after(operations, Stream.runHead(connection.receipts))
-        const second = yield* Effect.forkChild(Stream.runHead(connection.receipts), { startImmediately: true })
+        const first = yield* after(operations, Stream.runHead(connection.receipts.stream))
+        const second = yield* Effect.forkChild(Stream.runHead(connection.receipts.stream), { startImmediately: true })
         yield* BlazeTest.settle
         yield* request(connection)("CREATE_MESSAGE", {
           message_id: crypto.randomUUID(),
@@ -737,7 +737,7 @@ describe("the inbox", () => {
       const alice = yield* BlazeTest.user("alice")
       const { connection } = yield* scene()
       yield* alice.say("hi")
-      const reader = yield* connection.receipts.pipe(
+      const reader = yield* connection.receipts.stream.pipe(
         Stream.take(2),
         Stream.runCollect,
         Effect.forkChild({ startImmediately: true })

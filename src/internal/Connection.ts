@@ -16,18 +16,17 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Elapsed from "./Elapsed.ts"
-import type * as Envelope from "../Envelope.ts"
 import * as Inbox from "./Inbox.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Answer from "./Answer.ts"
 import * as MixinApi from "../MixinApi.ts"
+import * as Receipts from "./Receipts.ts"
 import * as Session from "./Session.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
@@ -84,8 +83,8 @@ export class Connection extends Context.Service<
     /** The session of now: fails at once when there is none. */
     readonly sessionNow: Effect.Effect<Session.Session, BlazeError.BlazeError>
     readonly inbox: Inbox.Inbox
-    /** What becomes of the bot's own messages; the last 1 024 are kept for a slow subscriber. */
-    readonly receipts: Stream.Stream<Envelope.MessageView>
+    /** What becomes of the bot's own messages. */
+    readonly receipts: Pick<Receipts.Receipts, "stream" | "expect">
     readonly status: SubscriptionRef.SubscriptionRef<Status>
     /** Makes a fact part of the status. */
     readonly tell: (fact: { readonly givenUp: number }) => Effect.Effect<void>
@@ -108,7 +107,6 @@ const clockPeriod = Duration.minutes(1)
 /** How often one and the same trouble is told, in milliseconds. */
 const warningPeriod = 60_000
 
-const receiptsKept = 1024
 /** How many times the usual time the first listing has at the most. */
 const maximumPatience = 12
 const passedOverKept = 16
@@ -129,30 +127,6 @@ const makeCurrent = (timeout: Duration.Duration) => {
         : Effect.timeoutOrElse(awaited, { duration: timeout, orElse: () => Effect.fail(noConnection) })
     }),
     now: Effect.suspend(() => (Deferred.isDoneUnsafe(session) ? Deferred.await(session) : Effect.fail(notConnected)))
-  }
-}
-
-/** What becomes of the bot's own messages, for whoever wants to know. */
-const makeReceipts = (inbox: Inbox.Inbox) => {
-  // Made for the first subscriber: most bots have none.
-  let receipts: PubSub.PubSub<Envelope.MessageView> | undefined
-  const subscribed = Effect.suspend(() =>
-    receipts === undefined
-      ? Effect.map(PubSub.sliding<Envelope.MessageView>(receiptsKept), (made) => (receipts ??= made))
-      : Effect.succeed(receipts)
-  )
-  return {
-    publish: (views: ReadonlyArray<Envelope.MessageView>) => {
-      if (receipts !== undefined) for (const view of views) PubSub.publishUnsafe(receipts, view)
-    },
-    // A receipt stands behind the messages, and whoever waits for it may be a handler.
-    stream: Stream.unwrap(
-      Effect.gen(function* () {
-        const made = yield* subscribed
-        yield* inbox.urgent
-        return Stream.fromPubSub(made)
-      })
-    )
   }
 }
 
@@ -201,7 +175,8 @@ const makeSession = Effect.fnUntraced(function* (
   status: CurrentStatus,
   current: ReturnType<typeof makeCurrent>,
   fruitless: ReturnType<typeof makeFruitless>,
-  rest: Pick<Session.Options, "onReceipts" | "whyClosed">
+  receipts: Receipts.Receipts,
+  whyClosed: Session.Options["whyClosed"]
 ) {
   const socket = yield* BlazeSocket.BlazeSocket
   const api = yield* MixinApi.MixinApi
@@ -224,12 +199,14 @@ const makeSession = Effect.fnUntraced(function* (
     })
 
   return Effect.gen(function* () {
+    const missedReceipts = yield* receipts.begin
     const wire = yield* Meter.withSpan(socket.open, Telemetry.span.connect).pipe(
       Effect.onExit((exit) => Effect.sync(() => meter.measure(Telemetry.metrics.connects, 1, exit._tag)))
     )
     const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
     const session = yield* Session.make({
-      ...rest,
+      whyClosed,
+      onReceipts: receipts.publish,
       wire,
       userId,
       random,
@@ -257,6 +234,7 @@ const makeSession = Effect.fnUntraced(function* (
       session.watchListing((listed) => status.whenConnected((status) => ({ ...status, listed })))
     )
     yield* current.begin(session)
+    yield* Effect.forkScoped(missedReceipts)
     const reason = yield* Effect.flip(session.ended)
     return { reason, accepted: true, stable: meter.now() - began >= stableAfter }
   }).pipe(
@@ -362,15 +340,12 @@ export const layer: Layer.Layer<
     const status = yield* makeStatus
     const current = makeCurrent((yield* Settings.checked).requestTimeout)
     const inbox = yield* Inbox.make
-    const receipts = makeReceipts(inbox)
+    const receipts = yield* Receipts.make(inbox)
     const fruitless = makeFruitless(inbox.progress)
     const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
     let endReason = closed
 
-    const runSession = yield* makeSession(inbox, status, current, fruitless, {
-      onReceipts: receipts.publish,
-      whyClosed: () => endReason
-    })
+    const runSession = yield* makeSession(inbox, status, current, fruitless, receipts, () => endReason)
     const sessions = yield* makeSessions(runSession, status, fruitless)
 
     yield* SubscriptionRef.changes(api.host).pipe(
@@ -382,6 +357,7 @@ export const layer: Layer.Layer<
     const stopped = (reason: BlazeError.BlazeError) =>
       Effect.suspend(() => {
         inbox.stop(reason)
+        receipts.stop(reason)
         // It answers none of the requests that there will be.
         const unanswered = reason.reason._tag === "ApiFailure" ? closed : reason
         return Effect.andThen(current.fail(unanswered), status.set(Status.Stopped({ reason })))
@@ -401,7 +377,7 @@ export const layer: Layer.Layer<
       session: current.awaited,
       sessionNow: current.now,
       inbox,
-      receipts: receipts.stream,
+      receipts,
       status: status.ref,
       stop: (reason) => {
         endReason = reason

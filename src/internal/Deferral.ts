@@ -64,6 +64,8 @@ export interface Deferral {
   readonly resume: (message: Message.Message, since: number, stored: Store.Deferred) => Effect.Effect<Verdict>
   /** This process does nothing more for it: the next one has all its tries. */
   readonly giveUp: (id: Ids.MessageId) => Effect.Effect<void>
+  /** The message of an id that waits here for its time. */
+  readonly waiting: (id: Ids.MessageId) => Message.Message | undefined
   /** The message is done with. */
   readonly forget: (id: Ids.MessageId) => void
   /** It was put aside before, and is not done with. */
@@ -105,13 +107,19 @@ const makeAside = Effect.fnUntraced(function* (
   let count = 0
   let bytes = 0
 
+  const take = (entry: Entry): Message.Message | undefined => {
+    const { message } = entry
+    if (message === undefined) return undefined
+    entry.message = undefined
+    count--
+    bytes -= message.size
+    return message
+  }
+
   const wakeUp = (entry: Entry) =>
     Effect.suspend(() => {
-      const { message } = entry
+      const message = take(entry)
       if (message === undefined) return Effect.void
-      entry.message = undefined
-      count--
-      bytes -= message.size
       if (now() >= entry.dropped) return on.drop(message)
       states.become(message.id, "Due")
       return Effect.sync(() => on.offer(message))
@@ -119,6 +127,7 @@ const makeAside = Effect.fnUntraced(function* (
 
   return {
     count: () => count,
+    take,
     hasRoom: (message: Message.Message) =>
       count < bounds.deferredMessages && bytes + message.size <= bounds.deferredBytes,
     put: (entry: Entry, message: Message.Message) =>
@@ -206,7 +215,13 @@ export const make = Effect.fnUntraced(function* (on: {
         const until = clock.currentTimeMillisUnsafe()
         return entries.delete(id) ? states.commit([id], { _tag: "Deferred", tries: 0, until }) : Effect.void
       }),
-    forget: (id) => void entries.delete(id),
+    waiting: (id) => entries.get(id)?.message,
+    forget: (id) => {
+      const entry = entries.get(id)
+      if (entry === undefined) return
+      aside.take(entry)
+      entries.delete(id)
+    },
     knows: (id) => entries.has(id),
     size: aside.count
   }

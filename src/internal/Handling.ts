@@ -22,7 +22,7 @@ import type * as Ledger from "./Ledger.ts"
 import type * as Conversations from "../Conversations.ts"
 import type * as Users from "../Users.ts"
 import type * as Message from "../Message.ts"
-import type * as Outgoing from "../Outgoing.ts"
+import * as Outgoing from "../Outgoing.ts"
 
 /**
  * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
@@ -110,6 +110,8 @@ export interface Actions {
   readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
   readonly giveUp: (open: Ledger.Open, reason: string) => Effect.Effect<void>
+  /** Whether a handler that is about to begin with it shall not. */
+  readonly skips: (open: Ledger.Open) => boolean
   /** Somebody works on it, and will settle it. */
   readonly hold: (open: Ledger.Open) => void
   /** Who worked on it does not any more. */
@@ -165,6 +167,14 @@ export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>,
  * @since 0.1.0
  */
 export let observe: <A, E, R>(delivery: Delivery, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Whether it was taken back since it was handed out: who is about to begin with it acknowledges it instead.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let skips: (delivery: Delivery) => boolean
 
 /**
  * Whether nobody has settled it yet.
@@ -271,6 +281,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     hold = (delivery) => delivery.#actions.hold(delivery.#open)
     observe = (delivery, handled) =>
       delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
+    skips = (delivery) => delivery.#actions.skips(delivery.#open)
     isOpen = (delivery) => delivery.#open.value !== undefined
     unread = (delivery) => delivery.#actions.unread(delivery.message)
     split = <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => {
@@ -336,6 +347,21 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     options?: AnswerOptions
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
     return this.#actions.answer(this.message, to, content, options)
+  }
+
+  /** Takes back, in the same conversation, a message that the bot sent there or, where it runs the group, anybody's. */
+  recall(id: Ids.MessageId): Effect.Effect<void, BlazeError.BlazeError> {
+    return Effect.asVoid(this.reply(Outgoing.recall(id)))
+  }
+
+  /** Pins messages above the same conversation. */
+  pin(...ids: ReadonlyArray<Ids.MessageId>): Effect.Effect<void, BlazeError.BlazeError> {
+    return Effect.asVoid(this.reply(Outgoing.pin(...ids)))
+  }
+
+  /** Takes that back. */
+  unpin(...ids: ReadonlyArray<Ids.MessageId>): Effect.Effect<void, BlazeError.BlazeError> {
+    return Effect.asVoid(this.reply(Outgoing.unpin(...ids)))
   }
 
   /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, the id of a message to somebody. */

@@ -20,6 +20,7 @@ import * as Dropped from "./Dropped.ts"
 import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "../Message.ts"
+import * as Recalls from "./Recalls.ts"
 import * as Signal from "./Signal.ts"
 import * as States from "./States.ts"
 import * as Settings from "../Settings.ts"
@@ -55,6 +56,8 @@ export interface Ledger {
   readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
   readonly giveUp: (entry: Open, reason: string) => Effect.Effect<void>
+  /** Whether a handler that is about to begin with it shall not: it was taken back, or is a recall that nobody is told of. */
+  readonly skips: (entry: Open) => boolean
   /** Somebody works on it, and will settle it. */
   readonly hold: (entry: Open) => void
   /** Who worked on it does not any more. */
@@ -126,6 +129,7 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
   return {
     giveUp,
     forget: deferral.forget,
+    waiting: deferral.waiting,
     knows: deferral.knows,
     size: deferral.size,
     defer: (message: Message.Message, since: number, after: Duration.Duration | undefined) =>
@@ -153,6 +157,7 @@ const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   open: ReturnType<typeof makeOpen>,
   aside: Pick<PutAside, "knows" | "resume">,
+  takenBack: TakenBack,
   read: (message: Message.Message) => Effect.Effect<Message.Message>
 ) {
   const acks = yield* Acknowledgements.Acknowledgements
@@ -167,6 +172,7 @@ const makeAdmit = Effect.fnUntraced(function* (
     const since = meter.now()
     let backlogged = 0
     let progressed = false
+    takenBack.note(messages, verdicts)
     for (let index = 0; index < messages.length; index++) {
       const message = messages[index]!
       const verdict = verdicts[index]!
@@ -174,6 +180,7 @@ const makeAdmit = Effect.fnUntraced(function* (
         if (message.fromBacklog) backlogged++
         // What was put aside and is offered again says nothing about the connection.
         progressed ||= !aside.knows(message.id)
+        if (takenBack.settles(message)) continue
         entries.push(open.begin(message, since))
         continue
       }
@@ -183,7 +190,8 @@ const makeAdmit = Effect.fnUntraced(function* (
       }
       const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
       if (returned !== undefined) {
-        entries.push(returned)
+        if (takenBack.settles(message)) open.end(returned)
+        else entries.push(returned)
         continue
       }
       meter.measure(metrics.duplicates, 1, verdict)
@@ -225,6 +233,52 @@ const makeAdmit = Effect.fnUntraced(function* (
     )
   }).pipe(Effect.uninterruptible)
 })
+
+/** What becomes of messages that are taken back, and of their recalls. */
+const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside) {
+  const acks = yield* Acknowledgements.Acknowledgements
+  const states = yield* States.States
+  const meter = yield* Meter.Meter
+  const { tellOfRecalls } = yield* Settings.checked
+  const recalls = Recalls.make(() => meter.measure(Telemetry.metrics.takenBack, 1))
+
+  const conclude = (message: Message.Message) => {
+    const { id } = message
+    aside.forget(id)
+    recalls.forget(message)
+    states.become(id, "Handled")
+    acks.offer(id)
+  }
+  const skips = (message: Message.Message) => recalls.takes(message) || (!tellOfRecalls && recalls.hasTaken(message))
+
+  return {
+    conclude,
+    skips,
+    giveUp: (message: Message.Message, reason: string) => {
+      recalls.forget(message)
+      return aside.giveUp(message, reason)
+    },
+    /** Looks for recalls among what has come, whose messages may have come with them. */
+    note: (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
+      for (let index = 0; index < messages.length; index++) {
+        const message = messages[index]!
+        if (message._tag !== "Recall" || verdicts[index] !== "New") continue
+        const state = states.of(message.messageId)
+        const waiting = aside.waiting(message.messageId)
+        if (waiting !== undefined) {
+          if (recalls.takesFor(message, waiting)) conclude(waiting)
+        } else if (state === "Open" || state === "Due") recalls.note(message)
+      }
+    },
+    /** Whether nobody gets it, which settles it. */
+    settles: (message: Message.Message): boolean => {
+      const isSkipped = skips(message)
+      if (isSkipped) conclude(message)
+      return isSkipped
+    }
+  }
+})
+type TakenBack = Effect.Success<ReturnType<typeof makeTakenBack>>
 
 /** More is open than may be, which is told once until it is half as much. */
 const makeTooMany = (maximum: number, open: () => number) => {
@@ -282,12 +336,12 @@ export const make = Effect.fnUntraced(function* (
 > {
   const { inbox } = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
-  const states = yield* States.States
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const aside = yield* makePutAside(inbox)
-  const admit = yield* makeAdmit(inbox, open, aside, read)
+  const takenBack = yield* makeTakenBack(aside)
+  const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
 
   const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
     Effect.suspend(() => {
@@ -331,14 +385,12 @@ export const make = Effect.fnUntraced(function* (
     ack: (entry) => {
       const message = open.end(entry)
       if (message === undefined) return
-      const { id } = message
-      aside.forget(id)
-      states.become(id, "Handled")
-      acks.offer(id)
+      takenBack.conclude(message)
       signal.notify()
     },
     defer: (entry, after) => settled(entry, (message) => aside.defer(message, entry.since, after)),
-    giveUp: (entry, reason) => settled(entry, (message) => aside.giveUp(message, reason)),
+    giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
+    skips: ({ value }) => value !== undefined && takenBack.skips(value),
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,

@@ -102,11 +102,12 @@ interface BatchMessage {
 export class Sending extends Context.Service<
   Sending,
   {
-    /** Sends, and waits until the server has it. */
+    /** Sends, and waits until the server has it; tells the id that it has before. */
     readonly send: (
       to: Delivery.Recipient,
       content: Outgoing.Content,
-      id: Ids.MessageId | undefined
+      id: Ids.MessageId | undefined,
+      begin?: (id: Ids.MessageId) => void
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
     /** Sends with an id that is derived from the message, the recipient and the content or key. */
     readonly answer: (
@@ -227,16 +228,29 @@ const makeSendBatch = Effect.fnUntraced(function* (
         isEncrypted ? encryption.send(payload, further("announcement")) : api.request(Endpoint.messages, { payload })
       )
     )
-    yield* Retrying.retried(attempt, settings.sendRetry)
+    const isRepresented = payload.some(({ representative_id }) => representative_id !== undefined)
+    yield* permitted(isRepresented, Retrying.retried(attempt, settings.sendRetry))
     return payload.map(({ message_id }) => Branded.messageId(String(message_id)))
   })
 })
 
-/** What makes one answer to a message another than the next. */
-const saidIn = ({ category, dataBase64, part }: Outgoing.Outgoing, key: string | undefined): ReadonlyArray<string> => [
-  ...(key === undefined ? [category, dataBase64] : ["key", key]),
+/** What makes one answer to a message another than the next: its key, or what is in it and in whose name. */
+const saidIn = (
+  { category, dataBase64, part, representativeId }: Outgoing.Outgoing,
+  key: string | undefined,
+  content: ReadonlyArray<string> = [category, dataBase64]
+): ReadonlyArray<string> => [
+  ...(key === undefined ? content : ["key", key]),
+  ...(key === undefined && representativeId !== undefined ? [`for ${representativeId}`] : []),
   ...(part > 0 ? [`part ${part}`] : [])
 ]
+
+/** Names the permission that a refusal may be for the want of. */
+const permitted = <A>(
+  isRepresented: boolean,
+  sent: Effect.Effect<A, BlazeError.BlazeError>
+): Effect.Effect<A, BlazeError.BlazeError> =>
+  isRepresented ? Effect.mapError(sent, (error) => BlazeError.needing(error, "MESSAGES:REPRESENT")) : sent
 
 /** An id of the program's own is that of the first part; the others follow from it. */
 const partId = (
@@ -323,7 +337,10 @@ const makeSendTo = Effect.fnUntraced(function* (
           metered.withinQuota(kind, 1, () => encryption.send([params.success], metered.further(kind)))
         )
       : post(kind, params.success)
-    const persistent = Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
+    const persistent = permitted(
+      content.representativeId !== undefined,
+      Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
+    )
     // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
     const isThere = "conversation" in to || answeredHere !== undefined || hasMet(conversationId)
     const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
@@ -375,13 +392,14 @@ export const make: Effect.Effect<
     conversationOf,
     sendBatch: yield* makeSendBatch(conversationOf, derive, parts),
     maximumBatch: metered.maximumBatch,
-    send: (to, content, id) => {
+    send: (to, content, id, begin) => {
       const outgoing = Outgoing.fromContent(content)
-      return Effect.flatMap(id === undefined ? newId : partId(id, outgoing.part, derive), (id) =>
-        Effect.flatMap(conversationOf(to), (conversationId) =>
+      return Effect.flatMap(id === undefined ? newId : partId(id, outgoing.part, derive), (id) => {
+        begin?.(id)
+        return Effect.flatMap(conversationOf(to), (conversationId) =>
           sendTo("announcement", to, conversationId, userOf(to), outgoing, id)
         )
-      )
+      })
     },
     answer: (message, to, content, options) =>
       Effect.suspend(() => {
@@ -401,7 +419,9 @@ export const make: Effect.Effect<
           )
         if (file === undefined) return saying(saidIn(outgoing, options?.key))
         if (options?.key === undefined && options?.id === undefined) {
-          return Effect.flatMap(uploads.identify(outgoing, file), saying)
+          return Effect.flatMap(uploads.identify(outgoing, file), (identity) =>
+            saying(saidIn(outgoing, undefined, identity))
+          )
         }
         uploads.keyed(file)
         return saying(saidIn(outgoing, options.key))

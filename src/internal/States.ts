@@ -38,6 +38,8 @@ export class States extends Context.Service<
   {
     /** Judges ids in the order of their arrival; the new ones are open from here on. */
     readonly admit: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Verdict>>
+    /** What is known of an id, as far as this process has made something of it. */
+    readonly of: (id: Ids.MessageId) => State | undefined
     /** What became of an open id; one that is forgotten is new again when it comes back. */
     readonly become: (id: Ids.MessageId, state: Exclude<State, "Open"> | "Forgotten") => void
     /** Stores what became of ids; gives those that are this process's to acknowledge. */
@@ -88,6 +90,7 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
             })
           })
         }),
+      of: (id) => states.get(id),
       become: (id, state) => {
         if (!states.has(id)) return
         if (state === "Forgotten") states.delete(id)

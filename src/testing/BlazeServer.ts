@@ -31,6 +31,7 @@ import * as Endpoint from "../Endpoint.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Decoding from "../internal/Decoding.ts"
 import * as Gzip from "../Gzip.ts"
+import * as Nanoseconds from "../internal/Nanoseconds.ts"
 import * as Utf8 from "../internal/Utf8.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "../internal/Branded.ts"
@@ -45,6 +46,7 @@ import * as Phones from "./internal/Phones.ts"
 import * as Profiles from "./internal/Profiles.ts"
 import * as RestApi from "./internal/RestApi.ts"
 import * as RestRules from "./internal/RestRules.ts"
+import * as Screen from "./internal/Screen.ts"
 
 /**
  * Something that goes wrong once, or as often as `inject` is told.
@@ -120,9 +122,11 @@ export interface Sent {
   /** The payload as text. */
   readonly text: string
   readonly quotedMessageId: Option.Option<string>
+  /** In whose name it is, where that is not the bot's. */
+  readonly representativeId: Option.Option<Ids.UserId>
   /** Whether it arrives without a notification. */
   readonly silent: boolean
-  /** After how many seconds it disappears; 0 is never. */
+  /** How many seconds after it was read it disappears, its own or those of its conversation; 0 is never. */
   readonly expireIn: number
   /** How often a request with this id arrived. */
   readonly attempts: number
@@ -214,11 +218,15 @@ export interface Person {
   readonly reads: Effect.Effect<ReadonlyArray<string>>
   /** What the bot has written to this person and was not read before, which is read thereby: nothing, when nothing more was said. */
   readonly unread: Effect.Effect<ReadonlyArray<string>>
+  /** What the bot has pinned, in the conversation with it or in a group. */
+  readonly pinned: (conversation?: Ids.ConversationId) => Effect.Effect<ReadonlyArray<Ids.MessageId>>
   /** The labels of the buttons that the bot has shown last. */
   readonly buttons: Effect.Effect<ReadonlyArray<string>>
   /** By which others find and mention this person. */
   readonly identityNumber: string
-  /** Everything the bot has sent to this person, of whatever kind. */
+  /**
+   * Everything the bot has sent to this person, of whatever kind: as the phone shows it, without what was taken back or has disappeared.
+   */
   readonly received: Effect.Effect<ReadonlyArray<Received>>
   /** Writes text that quotes a message. */
   readonly quote: (
@@ -246,6 +254,16 @@ export interface Person {
   /** Who is in a group takes the bot into it that is not in it any more, or puts it out of one, which is the last that it is told of the group. */
   readonly invite: (group: Ids.ConversationId) => Effect.Effect<void>
   readonly expel: (group: Ids.ConversationId) => Effect.Effect<void>
+  /** The owner of a group makes somebody in it an admin, or a member again: a person, or the bot, which is told so. */
+  readonly appoint: (
+    group: Ids.ConversationId,
+    who: { readonly userId: Ids.UserId },
+    role: "Admin" | "Member"
+  ) => Effect.Effect<void>
+  /** Lets the bot speak in this person's name: the permission `MESSAGES:REPRESENT`. */
+  readonly authorize: Effect.Effect<void>
+  /** Takes that back. */
+  readonly revoke: Effect.Effect<void>
   /** Blocks the bot: what it writes is refused with 403 from then on. */
   readonly block: Effect.Effect<void>
   readonly unblock: Effect.Effect<void>
@@ -364,6 +382,7 @@ const CreateMessage = Schema.Struct({
   message_id: Ids.MessageId,
   category: Schema.NonEmptyString,
   recipient_id: idOrNothing,
+  representative_id: Schema.optional(Schema.NullOr(Schema.Union([Schema.Literal(""), Ids.UserId]))),
   data: Schema.optional(Schema.NullOr(Schema.String)),
   data_base64: Schema.optional(Schema.NullOr(Schema.String)),
   quote_message_id: idOrNothing,
@@ -451,8 +470,8 @@ interface BotState {
   handshakes: number
   /** How many notices of Mixin's own. */
   notices: number
-  /** What it was told of its own messages, and when. */
-  readonly receipts: Array<{ readonly at: number; readonly view: View }>
+  /** What it was told of its own messages. */
+  readonly receipts: Array<View>
   /** The slots for files that it was given. */
   readonly attachments: Map<string, { readonly at: number; readonly attachment: Endpoint.Attachment }>
   /** How many of them it asked for itself. */
@@ -482,9 +501,11 @@ interface PersonState {
   said: number
   /** Has blocked the bot. */
   blocks: boolean
+  /** The bot may speak in this person's name. */
+  represented: boolean
   /** What waits until the phone is on again. */
   off: Array<Arriving> | undefined
-  readonly received: Array<Received>
+  readonly screen: Screen.Screen<Received>
 }
 
 interface Session {
@@ -697,7 +718,7 @@ type PushView = ReturnType<typeof makePushView>
 interface Incoming {
   readonly by: string
   readonly from: Pick<View, "conversation_id" | "user_id" | "session_id" | "category"> &
-    Partial<Pick<View, "quote_message_id">>
+    Partial<Pick<View, "quote_message_id" | "expire_in">>
   readonly payload: string | Uint8Array
   /** The payload as it travels, where that is encrypted. */
   readonly sealed?: Uint8Array | undefined
@@ -725,12 +746,12 @@ const makeEnqueue =
 type Enqueue = ReturnType<typeof makeEnqueue>
 
 /** Tells a bot how far its messages have come. */
-const makeReceipts = ({ now, timestamp }: Time, publish: Publish, pushView: PushView) => {
+const makeReceipts = ({ timestamp }: Time, publish: Publish, pushView: PushView) => {
   const receipt = (bot: BotState, messageId: Ids.MessageId, status: "DELIVERED" | "READ") => {
     publish({ _tag: "Receipt", messageId, status })
     const source = Envelope.Action.acknowledgeReceipt
     const view: View = { ...emptyView, message_id: messageId, status, source, updated_at: timestamp() }
-    bot.receipts.push({ at: now(), view })
+    bot.receipts.push(view)
     if (bot.receipts.length > maximumReceipts) bot.receipts.shift()
     for (const session of bot.sessions) if (session.listed) pushView(session, view, source)
   }
@@ -780,38 +801,56 @@ interface Sendable {
   readonly request: typeof CreateMessage.Type
   readonly bytes: Uint8Array
   readonly recipients: ReadonlyArray<PersonState>
+  /** How many seconds messages last there. */
+  readonly lasting: number
 }
 
-const checkMessage = (
-  conversations: Conversations,
-  bot: BotState,
-  params: unknown
-): Result.Result<Sendable, Envelope.ErrorBody> => {
-  const decoded = decodeCreateMessage(params)
-  if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
-  const request = decoded.success
-  const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
-  if (bytes === undefined) return Result.fail(invalid("data"))
-  const problem = Payloads.problem(request.category, bytes)
-  if (problem !== undefined) return Result.fail(invalid(problem))
-  return Result.map(recipientsOf(conversations, bot, request.conversation_id), ({ recipients }) => ({
-    request,
-    bytes,
-    recipients
-  }))
-}
+type CheckPlace = ReturnType<typeof makeCheckPlace>
 
-/** Who reads what a bot says in a conversation, if it may speak there. */
-const recipientsOf = (conversations: Conversations, bot: BotState, id: Ids.ConversationId) => {
-  const conversation = conversations.get(id)
-  if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
-    return Result.fail(Face.failure(403))
+const makeCheckMessage =
+  (checkPlace: CheckPlace) =>
+  (bot: BotState, params: unknown): Result.Result<Sendable, Envelope.ErrorBody> => {
+    const decoded = decodeCreateMessage(params)
+    if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
+    const request = decoded.success
+    const bytes = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
+    if (bytes === undefined) return Result.fail(invalid("data"))
+    const problem = Payloads.problem(request.category, bytes)
+    if (problem !== undefined) return Result.fail(invalid(problem))
+    return Result.flatMap(checkPlace(bot, request), ({ lasting, mayRecall, recipients }) =>
+      request.category === "MESSAGE_RECALL" && !mayRecall(text(bytes))
+        ? Result.fail(Face.failure(403))
+        : Result.succeed({ request, bytes, recipients, lasting })
+    )
   }
-  const isGroup = conversation.category === "GROUP"
-  const recipients = [...conversation.members.keys()]
-  if (!isGroup && recipients.some(({ blocks }) => blocks)) return Result.fail(Face.failure(403))
-  return Result.succeed({ isGroup, recipients })
-}
+
+/** Who reads what a bot says in a conversation, if it may speak there, and in whose name it does. */
+const makeCheckPlace =
+  (conversations: Conversations, { users }: Registry) =>
+  (bot: BotState, { conversation_id, representative_id }: typeof CreateMessage.Type) => {
+    const conversation = conversations.get(conversation_id)
+    if (conversation === undefined || conversation.bot !== bot || conversation.botRole === undefined) {
+      return Result.fail(Face.failure(403))
+    }
+    const isGroup = conversation.category === "GROUP"
+    const recipients = [...conversation.members.keys()]
+    if (!isGroup && recipients.some(({ blocks }) => blocks)) return Result.fail(Face.failure(403))
+    if (representative_id) {
+      const represented = users.get(representative_id)
+      if (represented?.bot !== bot || !represented.represented) return Result.fail(Face.failure(403))
+    }
+    // Its own messages, where it has sent them; who runs a group takes back anybody's, as in the apps.
+    const mayRecall = (payload: string) => {
+      const { message_id } = decodeRecall(payload)
+      const own = bot.sent.get(message_id)
+      return own === undefined
+        ? isGroup && Directory.isManager(conversation)
+        : own.sent.conversationId === conversation_id
+    }
+    return Result.succeed({ isGroup, recipients, lasting: conversation.expireIn, mayRecall })
+  }
+
+const decodeRecall = Schema.decodeUnknownSync(Schema.fromJsonString(Screen.Recall))
 
 /** A message for other sessions than those that its recipient has now. */
 interface Outdated {
@@ -824,16 +863,16 @@ interface Outdated {
  * show.
  */
 const makeCheckEncrypted =
-  (conversations: Conversations, phones: Phones.Phones) =>
+  (checkPlace: CheckPlace, phones: Phones.Phones) =>
   (bot: BotState, params: unknown): Result.Result<Sendable | Outdated, Envelope.ErrorBody> => {
     const decoded = decodeEncryptedMessage(params)
     if (Result.isFailure(decoded)) return Result.fail(invalid(RestRules.fieldOf(decoded.failure.message)))
     const request = decoded.success
     const sealed = Option.getOrUndefined(Base64.decode(request.data_base64 || request.data || ""))
     if (sealed === undefined) return Result.fail(invalid("data"))
-    const place = recipientsOf(conversations, bot, request.conversation_id)
+    const place = checkPlace(bot, request)
     if (Result.isFailure(place)) return Result.fail(place.failure)
-    const { isGroup, recipients } = place.success
+    const { isGroup, lasting, recipients } = place.success
     if (request.checksum !== phones.checksum(request.recipient_sessions)) return Result.fail(invalid("checksum"))
     if (request.checksum !== phones.checksum(recipients.map(({ phone }) => phone.session))) {
       const [recipient] = recipients
@@ -846,7 +885,7 @@ const makeCheckEncrypted =
     if (bytes === undefined) return Result.fail(invalid("data"))
     const problem = Payloads.problem(request.category.replace(encryptedPrefix, "PLAIN_"), bytes)
     if (problem !== undefined) return Result.fail(invalid(problem))
-    return Result.succeed({ request, bytes, recipients })
+    return Result.succeed({ request, bytes, recipients, lasting })
   }
 
 /** Several that are encrypted; those for sessions that somebody has no more are not sent, and said to be so. */
@@ -877,13 +916,15 @@ const makeSendEncrypted =
 
 /** What a bot sends: over the socket one message, over REST several, all of them or none. */
 const makeSending = (
-  conversations: Conversations,
+  checkPlace: CheckPlace,
   phones: Phones.Phones,
   { now, timestamp }: Time,
   publish: Publish,
   { answered }: Receipts
 ) => {
-  const accept = (bot: BotState, { bytes, recipients, request }: Sendable): Outgoing => {
+  const checkMessage = makeCheckMessage(checkPlace)
+
+  const accept = (bot: BotState, { bytes, lasting, recipients, request }: Sendable): Outgoing => {
     const known = bot.sent.get(request.message_id)
     if (known !== undefined) {
       known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
@@ -895,8 +936,9 @@ const makeSending = (
       category: request.category,
       text: text(bytes),
       quotedMessageId: request.quote_message_id ? Option.some(request.quote_message_id) : Option.none(),
+      representativeId: request.representative_id ? Option.some(request.representative_id) : Option.none(),
       silent: request.silent ?? false,
-      expireIn: request.expire_in ?? 0
+      expireIn: request.expire_in || lasting
     }
     const time = timestamp()
     const { category, conversationId, messageId, text: said } = received
@@ -915,7 +957,7 @@ const makeSending = (
     }
     bot.sent.set(messageId, outgoing)
     for (const person of recipients) {
-      if (person.off === undefined) person.received.push(received)
+      if (person.off === undefined) person.screen.arrive(received)
       else person.off.push({ message: received, delivered: () => {} })
       publish({ _tag: "Replied", to: person.name, conversationId, category, text: said, messageId })
     }
@@ -923,12 +965,12 @@ const makeSending = (
   }
 
   const take = (bot: BotState, params: unknown): Result.Result<Outgoing, Envelope.ErrorBody> =>
-    Result.flatMap(checkMessage(conversations, bot, params), (sendable) =>
+    Result.flatMap(checkMessage(bot, params), (sendable) =>
       maySend(bot, now(), 1) ? Result.succeed(accept(bot, sendable)) : Result.fail(Face.failure(429))
     )
 
   return {
-    encrypted: makeSendEncrypted(makeCheckEncrypted(conversations, phones), now, (bot, sendable) =>
+    encrypted: makeSendEncrypted(makeCheckEncrypted(checkPlace, phones), now, (bot, sendable) =>
       answered(bot, accept(bot, sendable))
     ),
     one: (bot: BotState, params: unknown): Answer =>
@@ -943,7 +985,7 @@ const makeSending = (
         return outgoing.answer
       }),
     all: (bot: BotState, messages: ReadonlyArray<unknown>): Result.Result<void, Envelope.ErrorBody> => {
-      const checked = Result.all(messages.map((params) => checkMessage(conversations, bot, params)))
+      const checked = Result.all(messages.map((params) => checkMessage(bot, params)))
       if (Result.isFailure(checked)) return Result.fail(checked.failure)
       if (!maySend(bot, now(), messages.length)) return Result.fail(Face.failure(429))
       for (const sendable of checked.success) answered(bot, accept(bot, sendable))
@@ -1243,8 +1285,8 @@ const ownGroup = (conversations: Conversations, person: PersonState, id: Ids.Con
 const makeMoves = (
   person: PersonState,
   conversations: Conversations
-): Pick<Person, "join" | "leave" | "invite" | "expel"> => {
-  const { userId } = person
+): Pick<Person, "join" | "leave" | "invite" | "expel" | "appoint"> => {
+  const { bot, name, userId } = person
   const inOwn = (id: Ids.ConversationId, act: (group: NonNullable<ReturnType<Conversations["get"]>>) => void) =>
     Effect.map(ownGroup(conversations, person, id), act)
   return {
@@ -1253,7 +1295,17 @@ const makeMoves = (
     leave: (id) =>
       Effect.map(groupFor(conversations, person, id), (group) => conversations.leave(group, person, "EXIT", userId)),
     invite: (id) => inOwn(id, (group) => conversations.enterBot(group, "ADD", userId)),
-    expel: (id) => inOwn(id, (group) => conversations.leaveBot(group, "REMOVE", userId))
+    expel: (id) => inOwn(id, (group) => conversations.leaveBot(group, "REMOVE", userId)),
+    appoint: (id, who, role) =>
+      Effect.flatMap(ownGroup(conversations, person, id), (group) => {
+        const wire = role === "Admin" ? "ADMIN" : ""
+        if (group.members.get(person)?.role !== "OWNER") return wrong(`${name} is not the owner of the group ${id}.`)
+        const member = [...group.members.keys()].find(({ userId }) => userId === who.userId)
+        if (member !== undefined) return Effect.sync(() => conversations.appoint(group, member, userId, wire))
+        return group.botRole === undefined || who.userId !== bot.account.userId
+          ? wrong(`${who.userId} is not in the group ${id}.`)
+          : Effect.sync(() => conversations.appointBot(group, userId, wire))
+      })
   }
 }
 
@@ -1265,12 +1317,13 @@ const makeDoings = (
   conversations: Conversations,
   notify: BlazeServer["Service"]["notify"],
   derive: NewIds["derive"]
-): Pick<Person, "tap" | "pay" | "join" | "leave" | "invite" | "expel" | "block" | "unblock" | "turnOff" | "turnOn"> => {
+): ReturnType<typeof makeMoves> &
+  Pick<Person, "tap" | "pay" | "authorize" | "revoke" | "block" | "unblock" | "turnOff" | "turnOn"> => {
   const { contact } = person
   return {
     ...makeMoves(person, conversations),
     tap: Effect.fnUntraced(function* (label) {
-      const button = findButton(person.received, label)
+      const button = findButton(person.screen.shown(), label)
       if (button === undefined) return yield* wrong(`${person.name} sees no button "${label}".`)
       const { action, conversationId } = button
       if (action.startsWith("input:")) yield* say(action.slice("input:".length), conversationId)
@@ -1301,6 +1354,8 @@ const makeDoings = (
         payload: JSON.stringify(payload)
       })
     }),
+    authorize: Effect.sync(() => void (person.represented = true)),
+    revoke: Effect.sync(() => void (person.represented = false)),
     block: Effect.sync(() => void (person.blocks = true)),
     unblock: Effect.sync(() => void (person.blocks = false)),
     turnOff: Effect.sync(() => void (person.off ??= [])),
@@ -1308,7 +1363,7 @@ const makeDoings = (
       const arriving = person.off ?? []
       person.off = undefined
       for (const { delivered, message } of arriving) {
-        person.received.push(message)
+        person.screen.arrive(message)
         delivered()
       }
     })
@@ -1365,6 +1420,7 @@ const makeSpeak = (
           user_id: userId,
           session_id: person.phone.session.session_id,
           category: sealed === undefined ? category : category.replace("PLAIN_", encryptedPrefix),
+          expire_in: conversations.get(conversation)?.expireIn ?? 0,
           ...(quoted === "" ? {} : { quote_message_id: quoted })
         }
         enqueue(bot, { by: name, from, payload, sealed, messageId })
@@ -1421,7 +1477,8 @@ const makeUser = (
   files: ReturnType<typeof makeFiles>,
   enqueue: Enqueue,
   { isRead, read }: Receipts,
-  reaches: ReturnType<typeof makeReaches>
+  reaches: ReturnType<typeof makeReaches>,
+  now: () => number
 ) => {
   const { people, users } = registry
   const notify = makeNotify(registry, conversations, ids, enqueue)
@@ -1443,13 +1500,23 @@ const makeUser = (
       contact,
       said: 0,
       blocks: false,
+      represented: false,
       off: undefined,
-      received: []
+      screen: Screen.make(now)
     }
     people.set(key, person)
     users.set(person.userId, person)
     const speak = makeSpeak(person, key, conversations, ids, phones, enqueue, reaches)
     const say: Person["say"] = (content, conversation) => speak("PLAIN_TEXT", content, conversation)
+    const reading = (isMeant: (message: Received) => boolean) =>
+      Effect.sync(() => {
+        const messages = person.screen.shown().filter(isMeant)
+        for (const message of messages) {
+          person.screen.read(message)
+          read(person, message.messageId)
+        }
+        return messages.map(({ text }) => text)
+      })
     const result: Person = {
       name,
       userId: person.userId,
@@ -1463,17 +1530,11 @@ const makeUser = (
       quote: (messageId, content, conversation) => speak("PLAIN_TEXT", content, conversation, messageId),
       recall: (message_id, conversation) => speak("MESSAGE_RECALL", JSON.stringify({ message_id }), conversation),
       addBot: Effect.suspend(() => say("你好")),
-      received: Effect.sync(() => person.received.slice()),
-      reads: Effect.sync(() => {
-        for (const { messageId } of person.received) read(person, messageId)
-        return person.received.map(({ text }) => text)
-      }),
-      unread: Effect.sync(() => {
-        const unread = person.received.filter(({ messageId }) => !isRead(person, messageId))
-        for (const { messageId } of unread) read(person, messageId)
-        return unread.map(({ text }) => text)
-      }),
-      buttons: Effect.sync(() => shownButtons(person.received).map(({ label }) => label)),
+      received: Effect.sync(() => person.screen.shown().slice()),
+      reads: reading(() => true),
+      unread: reading(({ messageId }) => !isRead(person, messageId)),
+      pinned: (conversation = contact) => Effect.sync(() => person.screen.pins(conversation)),
+      buttons: Effect.sync(() => shownButtons(person.screen.shown()).map(({ label }) => label)),
       changePhone: ({ hasKey = true } = {}) =>
         Effect.suspend(() =>
           Effect.map(nextPhone(++person.phones, hasKey), (phone) => {
@@ -1698,8 +1759,11 @@ const makeAttachmentRules = (
   }
 })
 
+/** How many receipts are given at once. A guess: apps ask until nothing newer comes. */
+const receiptsPerRequest = 500
+
 const receiptsSince = ({ receipts }: BotState, nanos: bigint) =>
-  receipts.filter(({ at }) => BigInt(Math.floor(at)) * BigInt(nanosPerMilli) >= nanos).map(({ view }) => view)
+  receipts.filter(({ updated_at }) => (Nanoseconds.fromText(updated_at) ?? 0n) >= nanos).slice(0, receiptsPerRequest)
 
 const makeConversations = (
   { now, timestamp }: Time,
@@ -1791,7 +1855,7 @@ const make = Effect.gen(function* () {
   const code = (...parts: ReadonlyArray<unknown>) => Effect.runSync(ids.derive("code", ...parts.map(String)))
   const profiles = Profiles.make(code)
   const conversations = makeConversations(time, code, makeTell(ids, enqueue))
-  const sending = makeSending(conversations, phones, time, publish, receipts)
+  const sending = makeSending(makeCheckPlace(conversations, registry), phones, time, publish, receipts)
   const giveAnswer = makeGiveAnswer(makeListPending(time, fork, pushView), sending, acknowledge)
   const connect = makeConnect(codec, faults, publish, makeReceive(codec, faults, fork, giveAnswer))
 
@@ -1826,7 +1890,8 @@ const make = Effect.gen(function* () {
         makeFiles(phones, () => files.store, attachments.createAttachment),
         enqueue,
         receipts,
-        makeReaches(conversations, isBlocked, () => groupRule)
+        makeReaches(conversations, isBlocked, () => groupRule),
+        time.now
       ),
       group: makeGroup(registry, conversations, ids),
       notify: makeNotify(registry, conversations, ids, enqueue),

@@ -77,6 +77,7 @@ describe("people", () => {
       const { alice, got, gets } = yield* listening(silent)
       const asset = "4d8c508b-91c5-375b-92b0-ee702ed2dac5"
       const first = yield* alice.say("one")
+      yield* gets(1)
       yield* alice.pay({ asset, amount: "0.5", memo: "order 7", trace: asset })
       yield* alice.quote(first, "that")
       yield* alice.recall(first)

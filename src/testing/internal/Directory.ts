@@ -103,14 +103,26 @@ const tooLong = ({ announcement = "", name = "" }: Names): string | undefined =>
   return announcement.length > maximumAnnouncement ? "announcement" : undefined
 }
 
+/** Whether the bot of a conversation runs it, as its owner or as an admin. */
+export const isManager = ({ botRole }: { readonly botRole: string | undefined }): boolean =>
+  botRole === "OWNER" || botRole === "ADMIN"
+
 /** What a bot changes in a group that it may change. */
 const makeChanges = <B extends Bot, P extends Somebody>(
   { newCode, tell, timeIn }: Server<B, P>,
   enter: (conversation: Conversation<B, P>, person: P, action: "ADD", actor: Ids.UserId, role: string) => void,
   leave: (conversation: Conversation<B, P>, person: P, action: "REMOVE", actor: Ids.UserId) => void
 ) => {
-  const isManager = ({ botRole }: Conversation<B, P>) => botRole === "OWNER" || botRole === "ADMIN"
+  const appoint = (conversation: Conversation<B, P>, person: P, actor: Ids.UserId, role: string) => {
+    conversation.members.get(person)!.role = role
+    tell(conversation, { action: "ROLE", participant_id: person.userId, user_id: actor, role })
+  }
+  /** Whom an admin may not put out, and nobody makes something else: who has as much to say. */
+  const isAbove = ({ botRole }: Conversation<B, P>, role: string | undefined) =>
+    role === "OWNER" || (role === "ADMIN" && botRole !== "OWNER")
+
   return {
+    appoint,
     update: (conversation: Conversation<B, P>, changes: Names) => {
       if (!isManager(conversation)) return refuse(403)
       const problem = tooLong(changes)
@@ -143,16 +155,15 @@ const makeChanges = <B extends Bot, P extends Somebody>(
     ): Result.Result<Conversation<B, P>, Refused> => {
       if (conversation.category !== "GROUP" || !isManager(conversation)) return refuse(403)
       if (action === "ADD" && conversation.members.size + asked.length >= maximumMembers) return refuse(20116)
+      const roles = asked.map(({ person }) => conversation.members.get(person)?.role)
+      if (action !== "ADD" && roles.some((role) => isAbove(conversation, role))) return refuse(403)
+      if (action === "ROLE" && conversation.botRole !== "OWNER") return refuse(403)
+      if (action === "ROLE" && roles.includes(undefined)) return refuse(10002, "user_id")
       const actor = conversation.bot.account.userId
       for (const { person, role } of asked) {
         if (action === "ADD") enter(conversation, person, "ADD", actor, role)
         else if (action === "REMOVE") leave(conversation, person, "REMOVE", actor)
-        else {
-          const member = conversation.members.get(person)
-          if (member === undefined) return refuse(10002, "user_id")
-          member.role = role
-          tell(conversation, { action: "ROLE", participant_id: person.userId, user_id: actor, role })
-        }
+        else appoint(conversation, person, actor, role)
       }
       return Result.succeed(conversation)
     }
@@ -166,6 +177,11 @@ const makeBotMoves = <B extends Bot, P extends Somebody>({ tell }: Server<B, P>)
     if (conversation.botRole !== undefined) return
     conversation.botRole = ""
     tell(conversation, { action, participant_id: conversation.bot.account.userId, user_id: actor, role: "" })
+  },
+  /** The owner makes it an admin, or a member again. */
+  appointBot: (conversation: Conversation<B, P>, actor: Ids.UserId, role: string) => {
+    conversation.botRole = role
+    tell(conversation, { action: "ROLE", participant_id: conversation.bot.account.userId, user_id: actor, role })
   },
   /** It leaves, or is put out by somebody; it is told that, as the last thing. */
   leaveBot: (conversation: Conversation<B, P>, action: "REMOVE" | "EXIT", actor: Ids.UserId) => {

@@ -181,6 +181,7 @@ export const replayViews = Effect.fnUntraced(function* (
     botId,
     later,
     observe: undefined,
+    skips: () => false,
     hold: () => {},
     release: () => {},
     leave: () => {},

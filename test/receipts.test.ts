@@ -1,0 +1,285 @@
+// Receipts: waited for, and asked for again after a connection was lost.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Blaze, Bot, Ids, MixinApi, Outgoing, Settings } from "effect-blaze"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
+import { lines } from "./support.ts"
+import * as Nanoseconds from "../src/internal/Nanoseconds.ts"
+import * as Receipts from "../src/internal/Receipts.ts"
+
+const layer = BlazeTest.layer.pipe(
+  Layer.provide(Settings.layer({ reconnect: Schedule.spaced("10 seconds"), stableAfter: "1 minute" }))
+)
+
+const scene = Effect.gen(function* () {
+  const alice = yield* BlazeTest.user("alice")
+  yield* alice.addBot
+  return {
+    alice,
+    bot: yield* BlazeTest.Account,
+    blaze: yield* Blaze.Blaze,
+    server: yield* BlazeServer.BlazeServer,
+    to: { user: alice.userId }
+  }
+})
+
+const isDone = (fiber: Fiber.Fiber<unknown, unknown>) =>
+  Effect.andThen(
+    BlazeTest.pass("1 second"),
+    Effect.sync(() => fiber.pollUnsafe() !== undefined)
+  )
+
+describe("a send that waits for a receipt", () => {
+  it.effect("waits until the message is on the phone, or was read, and gives its id", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, to } = yield* scene
+      yield* alice.turnOff
+      const delivered = yield* Effect.forkChild(blaze.send(to, "one", { until: "delivered" }))
+      const read = yield* Effect.forkChild(blaze.send(to, "two", { until: "read" }))
+      assert.deepStrictEqual([yield* isDone(delivered), yield* isDone(read)], [false, false])
+      yield* alice.turnOn
+      assert.deepStrictEqual([yield* isDone(delivered), yield* isDone(read)], [true, false])
+      yield* alice.reads
+      assert.isTrue(yield* isDone(read))
+      const ids = (yield* alice.received).map(({ messageId }) => messageId)
+      assert.deepStrictEqual(ids, [yield* Fiber.join(delivered), yield* Fiber.join(read)])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("is not kept waiting by a receipt that comes before the answer", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, server, to } = yield* scene
+      yield* BlazeTest.settle
+      yield* server.inject({ _tag: "DelayAnswer", by: "3 seconds" })
+      const sending = yield* Effect.forkChild(blaze.send(to, "one", { until: "read" }))
+      yield* BlazeTest.pass("1 second")
+      yield* alice.reads
+      yield* BlazeTest.pass("3 seconds")
+      assert.isTrue(yield* isDone(sending))
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("takes what was read for delivered, and the parts of a text each for itself", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, to } = yield* scene
+      const id = yield* blaze.derive("long")
+      const parts = Outgoing.split("one two", { maximumLength: 4 })
+      yield* Effect.forEach(parts, (part) => blaze.send(to, part, { id, until: "delivered" }))
+      assert.deepStrictEqual(yield* alice.reads, ["one", "two"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("fails when the bot stops, and when it cannot be sent", () =>
+    Effect.gen(function* () {
+      const { blaze, bot, server, to } = yield* scene
+      const sending = yield* Effect.forkChild(Effect.flip(blaze.send(to, "one", { until: "read" })))
+      yield* BlazeTest.pass("1 second")
+      assert.match(String(yield* Effect.flip(blaze.send(to, "", { until: "read" }))), /the text must be/)
+      yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, 3)
+      yield* bot.cut
+      yield* BlazeTest.pass("1 minute")
+      const failure = yield* Fiber.join(sending)
+      assert.strictEqual(failure.reason._tag, "Unauthorized")
+    }).pipe(Effect.provide(layer))
+  )
+
+  const counting = Effect.gen(function* () {
+    let waiting = 0
+    const receipts = yield* Effect.provideService(
+      Receipts.make({ urgent: Effect.void, waitBehind: (more) => void (waiting += more) }),
+      MixinApi.MixinApi,
+      MixinApi.MixinApi.of({ request: () => Effect.die("no request") } as never)
+    )
+    return { receipts, waiting: () => waiting }
+  })
+  const id = Ids.MessageId.make("7b6a1d0e-2f3c-4c5d-8e9f-0a1b2c3d4e5f")
+
+  it.effect("hears of a receipt that comes in one read with the answer", () =>
+    Effect.gen(function* () {
+      const { receipts, waiting } = yield* counting
+      const sent = Receipts.awaited(receipts.expect, "READ", (begin) =>
+        Effect.sync(() => {
+          begin(id)
+          receipts.publish([{ message_id: id.toUpperCase(), status: "READ" }])
+          return id
+        })
+      )
+      assert.strictEqual(yield* sent, id)
+      assert.strictEqual(waiting(), 0)
+    })
+  )
+
+  it.effect("that nobody waits for any more keeps nothing, and waits behind no message", () =>
+    Effect.gen(function* () {
+      const { receipts, waiting } = yield* counting
+      const sent = Receipts.awaited(receipts.expect, "READ", (begin) =>
+        Effect.sync(() => {
+          begin(id)
+          return id
+        })
+      )
+      const sending = yield* Effect.forkChild(sent, { startImmediately: true })
+      const both = [receipts.expect(id, "READ"), receipts.expect(id, "DELIVERED")] as const
+      assert.strictEqual(waiting(), 3)
+      yield* Fiber.interrupt(sending)
+      assert.strictEqual(waiting(), 2)
+      receipts.publish([{ message_id: id, status: "READ" }])
+      // What was read has been delivered.
+      for (const { arrived } of both) yield* arrived
+      for (const { end } of both) end()
+      assert.strictEqual(waiting(), 0)
+    })
+  )
+
+  it.effect("is answered by a receipt of the time without a connection", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, bot, server, to } = yield* scene
+      const sending = yield* Effect.forkChild(blaze.send(to, "one", { until: "read" }))
+      yield* BlazeTest.pass("1 second")
+      yield* bot.cut
+      yield* alice.reads
+      assert.isFalse(yield* isDone(sending))
+      // Asked for until there is an answer.
+      yield* server.inject({ _tag: "FailRest", status: 500, body: "" }, 2)
+      yield* BlazeTest.pass("20 seconds")
+      assert.isTrue(yield* isDone(sending))
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("of a handler is answered though the inbox is full", () =>
+    Effect.gen(function* () {
+      const { alice, to } = yield* scene
+      const done: Array<string> = []
+      yield* Effect.forkChild(
+        Bot.run(
+          (it) =>
+            Effect.gen(function* () {
+              const blaze = yield* Blaze.Blaze
+              yield* blaze.send(to, it.message.id, { until: "read" })
+              done.push(it.message.id)
+            }),
+          { concurrency: 1, inFlight: { messages: 1, bytes: 1_000_000 } }
+        )
+      )
+      yield* BlazeTest.pass("1 second")
+      for (let n = 0; n < 20; n++) yield* alice.say("more")
+      for (let n = 0; n < 21; n++) {
+        yield* BlazeTest.pass("1 second")
+        yield* alice.reads
+      }
+      yield* BlazeTest.pass("1 second")
+      assert.strictEqual(done.length, 21)
+    }).pipe(Effect.provide(Layer.provide(layer, Settings.layer({ inboxMessages: 2 }))))
+  )
+})
+
+describe("the receipts", () => {
+  const collected = Effect.gen(function* () {
+    const all: Array<string> = []
+    const { receipts } = yield* Blaze.Blaze
+    yield* receipts.pipe(
+      Stream.runForEach(({ messageId, status }) => Effect.sync(() => all.push(`${messageId} ${status}`))),
+      Effect.forkChild({ startImmediately: true })
+    )
+    return all
+  })
+
+  it.effect("of the time without a connection come once, after those that had come, however many they are", () =>
+    Effect.gen(function* () {
+      const { blaze, bot, server } = yield* scene
+      const all = yield* collected
+      const people = yield* Effect.forEach(Array.from({ length: 12 }), (_, n) => BlazeTest.user(`person ${n}`))
+      const ids: Array<string> = []
+      for (const { addBot, userId } of people) {
+        yield* addBot
+        for (let n = 0; n < 100; n++) {
+          ids.push(yield* blaze.send({ user: userId }, String(n)))
+          yield* TestClock.adjust(1)
+        }
+      }
+      assert.deepStrictEqual(all.toSorted(), ids.map((id) => `${id} DELIVERED`).toSorted())
+      yield* bot.cut
+      yield* server.inject({ _tag: "DropConnection" }, 3)
+      for (const { reads } of people) {
+        yield* reads
+        yield* TestClock.adjust(1)
+      }
+      yield* BlazeTest.pass("1 minute")
+      const expected = ids.flatMap((id) => [`${id} DELIVERED`, `${id} READ`])
+      assert.deepStrictEqual(all.toSorted(), expected.toSorted())
+      yield* bot.cut
+      yield* BlazeTest.pass("20 seconds")
+      assert.strictEqual(all.length, expected.length)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("are asked for only where somebody waits for them, and not by a bot that has just begun", () =>
+    Effect.gen(function* () {
+      const asked: Array<string> = []
+      const counting = (name: string) =>
+        Effect.gen(function* () {
+          const receipts = yield* Receipts.make({ urgent: Effect.void, waitBehind: () => {} })
+          const first = yield* receipts.begin
+          yield* first
+          const second = yield* receipts.begin
+          yield* second
+          yield* Effect.forkChild(Stream.runDrain(receipts.stream), { startImmediately: true })
+          const third = yield* receipts.begin
+          yield* third
+          asked.push(name)
+        }).pipe(
+          Effect.provideService(
+            MixinApi.MixinApi,
+            MixinApi.MixinApi.of({
+              request: (endpoint: { readonly path: string }) =>
+                Effect.sync(() => {
+                  asked.push(endpoint.path)
+                  return []
+                })
+            } as never)
+          )
+        )
+      yield* counting("done")
+      assert.deepStrictEqual(asked, ["/messages/status/:since", "done"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("that cannot be had are told to be missing, and the bot goes on", () => {
+    const { all: logged, layer: logger } = lines()
+    return Effect.gen(function* () {
+      const { alice, blaze, bot, server, to } = yield* scene
+      const all = yield* collected
+      yield* blaze.send(to, "one")
+      yield* bot.cut
+      yield* alice.reads
+      yield* server.inject({ _tag: "FailRest", status: 202, body: JSON.stringify({ error: { code: 10002 } }) })
+      yield* BlazeTest.pass("20 seconds")
+      yield* blaze.send(to, "two")
+      yield* alice.reads
+      yield* BlazeTest.pass("1 second")
+      assert.strictEqual(all.length, 3)
+      assert.lengthOf(
+        logged.filter((line) => line.includes("Receipts of the time without a connection may be missing.")),
+        1
+      )
+    }).pipe(Effect.provide(Layer.provideMerge(layer, logger)))
+  })
+})
+
+describe("a time of Mixin's", () => {
+  it("is read to the nanosecond, and what is none is none", () => {
+    const seconds = BigInt(Date.parse("2026-01-02T03:04:05Z") / 1000)
+    for (const [fraction, nanos] of [
+      ["", 0n],
+      [".1", 100_000_000n],
+      [".33654", 336_540_000n],
+      [".123456789", 123_456_789n]
+    ] as const) {
+      assert.strictEqual(Nanoseconds.fromText(`2026-01-02T03:04:05${fraction}Z`), seconds * 1_000_000_000n + nanos)
+    }
+    for (const text of [undefined, "", "yesterday", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05.1234567890Z"]) {
+      assert.strictEqual(Nanoseconds.fromText(text), undefined)
+    }
+  })
+})
