@@ -1,9 +1,9 @@
 /**
- * Conversations: what they are, and those that are made.
+ * Conversations: what they are, those that are made, and groups that a bot runs.
  *
  * Guarantee: the conversation of two has one id, whoever makes it, and is made once; a group that is made with the same key, name and
- * members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and never more members
- * are remembered than so many.
+ * members is the same group however often it is made; what is known of a conversation is at most ten minutes old, and what the bot has
+ * changed is known from then on; never more members are remembered than so many; nothing is asked that breaks a limit.
  *
  * @since 0.1.0
  */
@@ -12,9 +12,11 @@ import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as BlazeError from "./BlazeError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Ids from "./Ids.ts"
@@ -24,6 +26,7 @@ import * as Recent from "./internal/Recent.ts"
 import * as Role from "./internal/Role.ts"
 import * as Retrying from "./internal/Retrying.ts"
 import * as Uuid from "./internal/Uuid.ts"
+import * as WholeSeconds from "./internal/WholeSeconds.ts"
 import * as MixinApi from "./MixinApi.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
@@ -53,6 +56,11 @@ export interface Conversation {
   readonly announcement: string
   /** Everybody in it, the bot too. */
   readonly members: ReadonlyArray<Member>
+  /** By which people join a group, and where it is shown to them; empty for a contact. */
+  readonly code: string
+  readonly codeUrl: string
+  /** After how many seconds messages disappear once they were read; 0 is never. */
+  readonly expireIn: number
 }
 
 /**
@@ -67,7 +75,10 @@ export const fromApi = (conversation: Endpoint.Conversation): Conversation => ({
   members: (conversation.participants ?? []).map(({ role = "", user_id }) => ({
     userId: user_id,
     role: Role.fromWire(role) ?? "Member"
-  }))
+  })),
+  code: conversation.code_id ?? "",
+  codeUrl: conversation.code_url ?? "",
+  expireIn: conversation.expire_in ?? 0
 })
 
 /**
@@ -91,7 +102,13 @@ export interface Group {
 }
 
 /**
- * Reads and makes conversations.
+ * Reads and makes conversations, and runs groups.
+ *
+ * **Details**
+ *
+ * What changes a group gives it as it is then. The bot has to be its owner or, for all but roles, an admin; else it fails with 403. What
+ * passes is tried again as `Settings.sendRetry` says. Which limits there are, and what admins may do, is from Mixin's documentation and
+ * apps; a group that is full fails with 20116.
  *
  * **Example** (A group for each order)
  *
@@ -117,6 +134,40 @@ export class Conversations extends Context.Service<
     readonly get: (id: Ids.ConversationId) => Effect.Effect<Option.Option<Conversation>, BlazeError.BlazeError>
     /** Makes a group. */
     readonly createGroup: (group: Group) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Gives a group another name, of 1 to 512 characters, or another announcement, of up to 1 024, which everybody is shown. */
+    readonly update: (
+      id: Ids.ConversationId,
+      changes: Pick<Partial<Group>, "name" | "announcement">
+    ) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Takes people into a group; who is in it already stays what he is. */
+    readonly add: (
+      id: Ids.ConversationId,
+      users: ReadonlyArray<Ids.UserId>
+    ) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Puts people out of a group. */
+    readonly remove: (
+      id: Ids.ConversationId,
+      users: ReadonlyArray<Ids.UserId>
+    ) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Makes somebody in a group an admin, or a member again. */
+    readonly setRole: (
+      id: Ids.ConversationId,
+      user: Ids.UserId,
+      role: "Admin" | "Member"
+    ) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Gives a group a new code to join it by; the old one is worth nothing from then on. */
+    readonly rotate: (id: Ids.ConversationId) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Enters a group by its code. */
+    readonly join: (code: string) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Leaves a group. */
+    readonly exit: (id: Ids.ConversationId) => Effect.Effect<void, BlazeError.BlazeError>
+    /** Has a conversation give no notice for so long, in whole seconds; zero ends it. */
+    readonly mute: (id: Ids.ConversationId, time: Duration.Input) => Effect.Effect<Conversation, BlazeError.BlazeError>
+    /** Has messages of a conversation disappear so long after they were read, in whole seconds, 12 weeks at the most; zero ends it. */
+    readonly disappear: (
+      id: Ids.ConversationId,
+      after: Duration.Input
+    ) => Effect.Effect<Conversation, BlazeError.BlazeError>
     /** Makes the conversation with a person, unless it was made or has been met; what passes is tried again as `Settings.sendRetry` says. */
     readonly createContact: (userId: Ids.UserId) => Effect.Effect<Ids.ConversationId, BlazeError.BlazeError>
     /** Whether it was made or has been met: whether it is there, as far as is known. */
@@ -135,17 +186,89 @@ const maximumMembers = 100_000
 const maximumMet = 100_000
 
 /** Source: protocol section 10. */
-const maximum = { name: 512, announcement: 1024, members: 255 }
+const maximum = { name: 512, announcement: 1024, members: 255, mute: 100 * 365 * 86_400 }
 
 const invalid = (field: string, expected: string) => BlazeError.make(new BlazeError.InvalidContent({ field, expected }))
 
-const checkGroup = ({ announcement = "", name }: Group, members: ReadonlyArray<Ids.UserId>) => {
-  if (name === "" || name.length > maximum.name)
+const checkNames = ({ announcement = "", name }: Pick<Partial<Group>, "announcement" | "name">) => {
+  if (name !== undefined && (name === "" || name.length > maximum.name)) {
     return invalid("the group's name", `1 to ${maximum.name} characters long`)
-  if (announcement.length > maximum.announcement) {
-    return invalid("the announcement", `at most ${maximum.announcement} characters long`)
   }
-  return members.length > maximum.members ? invalid("the members", `at most ${maximum.members}`) : undefined
+  return announcement.length > maximum.announcement
+    ? invalid("the announcement", `at most ${maximum.announcement} characters long`)
+    : undefined
+}
+
+/** Each once, in the case that Mixin writes ids in. */
+const usersOf = (users: ReadonlyArray<Ids.UserId>) => Arr.dedupe(users.map((id) => Branded.userId(Ids.toLowerCase(id))))
+
+const checkUsers = (users: ReadonlyArray<Ids.UserId>, least: number, most: number) => {
+  if (!users.every((id) => isUserId(id))) return invalid("the members", "users' ids")
+  return users.length < least || users.length > most
+    ? invalid("the members", least === 0 ? `at most ${most}` : `${least} to ${most}`)
+    : undefined
+}
+
+const isUserId = Schema.is(Ids.UserId)
+
+const secondsOf = (
+  field: string,
+  input: Duration.Input,
+  most: number
+): Effect.Effect<number, BlazeError.BlazeError> => {
+  const seconds = WholeSeconds.from(input)
+  return seconds !== undefined && seconds <= most
+    ? Effect.succeed(seconds)
+    : invalid(field, `a time such as "1 hour", zero or more and at most ${Duration.format(Duration.seconds(most))}`)
+}
+
+/** What a bot does to a conversation that is there. */
+const makeRunning = (
+  request: MixinApi.MixinApi["Service"]["request"],
+  keep: (
+    asked: Effect.Effect<Endpoint.Conversation, BlazeError.BlazeError>
+  ) => Effect.Effect<Conversation, BlazeError.BlazeError>,
+  forget: (id: Ids.ConversationId) => Effect.Effect<void>,
+  retried: <A>(asked: Effect.Effect<A, BlazeError.BlazeError>) => Effect.Effect<A, BlazeError.BlazeError>
+) => {
+  const participants = (
+    id: Ids.ConversationId,
+    action: "ADD" | "REMOVE" | "ROLE",
+    given: ReadonlyArray<Ids.UserId>,
+    role?: "ADMIN" | ""
+  ) =>
+    Effect.suspend(() => {
+      const users = usersOf(given)
+      const payload = users.map((user_id) => ({ user_id, ...(role === undefined ? {} : { role }) }))
+      return (
+        checkUsers(users, 1, maximum.members) ?? keep(request(Endpoint.participants, { path: { id, action }, payload }))
+      )
+    })
+  return {
+    update: (id, changes) =>
+      Effect.suspend(() => {
+        const { announcement, name } = changes
+        const payload = {
+          ...(name === undefined ? {} : { name }),
+          ...(announcement === undefined ? {} : { announcement })
+        }
+        return checkNames(changes) ?? keep(request(Endpoint.updateConversation, { path: { id }, payload }))
+      }),
+    add: (id, users) => participants(id, "ADD", users),
+    remove: (id, users) => participants(id, "REMOVE", users),
+    setRole: (id, user, role) => participants(id, "ROLE", [user], role === "Admin" ? "ADMIN" : ""),
+    rotate: (id) => keep(request(Endpoint.rotateConversation, { path: { id } })),
+    join: (code) => keep(request(Endpoint.joinConversation, { path: { code } })),
+    exit: (id) => Effect.andThen(retried(request(Endpoint.exitConversation, { path: { id } })), forget(id)),
+    mute: (id, time) =>
+      Effect.flatMap(secondsOf("the time to mute", time, maximum.mute), (duration) =>
+        keep(request(Endpoint.muteConversation, { path: { id }, payload: { duration } }))
+      ),
+    disappear: (id, after) =>
+      Effect.flatMap(secondsOf("the time to disappear", after, Endpoint.maximumDisappear), (duration) =>
+        keep(request(Endpoint.disappear, { path: { id }, payload: { duration } }))
+      )
+  } satisfies Partial<Conversations["Service"]>
 }
 
 /**
@@ -172,19 +295,23 @@ export const make: Effect.Effect<
     sizeOf: ({ members }) => 1 + members.length
   })
 
-  const create = Effect.fnUntraced(function* (payload: typeof Endpoint.ConversationRequest.Type) {
-    const made = fromApi(yield* api.request(Endpoint.createConversation, { payload }))
-    met.add(made.conversationId)
-    if (made.category === "Group") yield* known.set(made.conversationId, made)
-    return made
+  const retried = <A>(asked: Effect.Effect<A, BlazeError.BlazeError>) => Retrying.retried(asked, sendRetry)
+  const keep = Effect.fnUntraced(function* (asked: Effect.Effect<Endpoint.Conversation, BlazeError.BlazeError>) {
+    const conversation = fromApi(yield* retried(asked))
+    met.add(conversation.conversationId)
+    const { category, conversationId: id } = conversation
+    // Of the many contacts that an announcement makes nobody asks who is in them.
+    yield* category === "Group" ? known.set(id, conversation) : known.forget(id)
+    return conversation
   })
+  const create = (payload: typeof Endpoint.ConversationRequest.Type) =>
+    keep(api.request(Endpoint.createConversation, { payload }))
 
   const contacts = yield* Lookup.together(
     Effect.fnUntraced(function* (userId: Ids.UserId) {
       const id = yield* Effect.provideService(Ids.contactConversation(botId, userId), Digest.Digest, digest)
       if (!met.has(id)) {
-        const creation = create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
-        yield* Retrying.retried(creation, sendRetry)
+        yield* create({ category: "CONTACT", conversation_id: id, participants: [{ user_id: userId }] })
       }
       return id
     })
@@ -193,10 +320,8 @@ export const make: Effect.Effect<
   return {
     get: known.get,
     createGroup: Effect.fnUntraced(function* (group: Group) {
-      const members = Arr.dedupe(group.members.map((id) => Branded.userId(Ids.toLowerCase(id)))).filter(
-        (id) => id !== botId
-      )
-      const problem = checkGroup(group, members)
+      const members = usersOf(group.members).filter((id) => id !== botId)
+      const problem = checkNames(group) ?? checkUsers(members, 0, maximum.members)
       if (problem !== undefined) return yield* problem
       const { announcement, key, name } = group
       const randomId = key === undefined ? yield* random.uuidV4() : yield* Uuid.derive(digest, ["group", botId, key])
@@ -212,6 +337,7 @@ export const make: Effect.Effect<
         participants: members.map((user_id) => ({ user_id }))
       })
     }),
+    ...makeRunning(api.request, keep, known.forget, retried),
     createContact: (user) => Cache.get(contacts, Branded.userId(Ids.toLowerCase(user))),
     hasMet: met.has,
     meet: met.add,

@@ -330,8 +330,8 @@ const anyFields = Schema.declare(
 const duration = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const seconds = Schema.Struct({ duration })
 
-/** 12 weeks in seconds. Source: the official documentation. */
-const maximumDisappear = 12 * 7 * 86_400
+/** How long messages may last at the most: 12 weeks, in seconds. Source: the official documentation. */
+export const maximumDisappear = 12 * 7 * 86_400
 
 /** How many messages one request may acknowledge. Source: the official documentation. */
 export const maximumAcknowledgements = 100

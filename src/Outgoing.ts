@@ -18,6 +18,7 @@ import type * as Button from "./Button.ts"
 import * as Ids from "./Ids.ts"
 import * as Link from "./Link.ts"
 import type * as Message from "./Message.ts"
+import * as WholeSeconds from "./internal/WholeSeconds.ts"
 import * as Settings from "./Settings.ts"
 
 /**
@@ -104,16 +105,6 @@ export const maximumRequestSize = 128 * 1024
 
 const expected = (field: string, what: string) => new BlazeError.InvalidContent({ field, expected: what })
 
-/** Whole seconds, or nothing for what is no time. */
-const secondsOf = (input: Duration.Input | undefined): number | undefined => {
-  if (input === undefined) return 0
-  const seconds = Duration.fromInput(input).pipe(
-    Option.map(Duration.toSeconds),
-    Option.getOrElse(() => NaN)
-  )
-  return Number.isFinite(seconds) && seconds >= 0 && !Number.isNaN(input) ? Math.ceil(seconds) : undefined
-}
-
 /**
  * Where the file of a message comes from: a path, its bytes, a stream of them, or a file that was uploaded before.
  *
@@ -169,7 +160,7 @@ const encoded = (
   options: Options | undefined,
   { file, lengths = [], names, part = 0, problem }: Parts
 ): Outgoing => {
-  const expireIn = secondsOf(options?.expireIn)
+  const expireIn = WholeSeconds.from(options?.expireIn ?? 0)
   return {
     category,
     dataBase64,

@@ -78,6 +78,7 @@ const order = [
   "Telemetry",
   "PathTemplate",
   "Nanoseconds",
+  "WholeSeconds",
   "Role",
   "Digits",
   "Underway",

@@ -1,7 +1,7 @@
 // Users, conversations and messages over REST, as the built-in server plays them: in memory and over the network.
 import { assert, describe, it } from "@effect/vitest"
 import { NodeCrypto } from "@effect/platform-node"
-import { Duration, Effect, Layer, Option, Result } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Result } from "effect"
 import { BlazeError, Conversations, Endpoint, Ids, MixinApi, Signer, Users } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -133,6 +133,190 @@ describe("people over REST", () => {
       const theirs = yield* server.group(bot, [alice])
       const refused = rest.request(Endpoint.updateConversation, { path: { id: theirs }, payload: { name: "mine" } })
       assert.strictEqual(codeOf(yield* Effect.flip(refused)), 403)
+    })
+  )
+
+  both(
+    "runs a group: who is in it and what they are, its name, its code, how long its messages last",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, server } = yield* people
+      const bob = yield* server.user(bot, "bob")
+      const carol = yield* server.user(bot, "carol")
+      const { code, conversationId: id } = yield* conversations.createGroup({ name: "team", members: [alice.userId] })
+      const rolesOf = ({ members }: Conversations.Conversation) => members.map(({ role }) => role)
+      const both = [bob.userId.toUpperCase() as Ids.UserId, bob.userId, carol.userId]
+      assert.deepStrictEqual(rolesOf(yield* conversations.add(id, both)), ["Owner", "Member", "Member", "Member"])
+      const promoted = yield* conversations.setRole(id, bob.userId, "Admin")
+      assert.deepStrictEqual(rolesOf(promoted), ["Owner", "Member", "Admin", "Member"])
+      const demoted = yield* conversations.setRole(id, bob.userId, "Member")
+      assert.deepStrictEqual(rolesOf(demoted), ["Owner", "Member", "Member", "Member"])
+      assert.strictEqual((yield* conversations.remove(id, [alice.userId, carol.userId])).members.length, 2)
+      const renamed = yield* conversations.update(id, { name: "crew" })
+      assert.deepInclude(yield* conversations.update(id, { announcement: "hello" }), {
+        name: "crew",
+        announcement: "hello"
+      })
+      assert.notStrictEqual((yield* conversations.rotate(id)).code, code)
+      assert.match(renamed.codeUrl, new RegExp(code))
+      assert.strictEqual((yield* conversations.disappear(id, "1 minute")).expireIn, 60)
+      assert.strictEqual((yield* conversations.disappear(id, 1500)).expireIn, 2)
+      assert.strictEqual((yield* conversations.disappear(id, 0)).expireIn, 0)
+      yield* conversations.mute(id, "1 day")
+      yield* conversations.mute(id, 0)
+      // What it has done it knows: nothing is asked.
+      yield* server.inject({ _tag: "FailRest", status: 404, body: "" }, Infinity)
+      const known = Option.getOrThrow(yield* conversations.get(id))
+      assert.deepInclude(known, { name: "crew", announcement: "hello", expireIn: 0 })
+      assert.deepStrictEqual(
+        known.members.map(({ userId }) => userId),
+        [bot.userId, bob.userId]
+      )
+      yield* server.heal
+      yield* conversations.exit(id)
+      assert.deepStrictEqual(yield* conversations.get(id), Option.none())
+      const again = yield* conversations.join(known.code)
+      assert.deepStrictEqual(rolesOf(again), ["Member", "Member"])
+      assert.strictEqual(codeOf(yield* Effect.flip(conversations.join("no such code"))), 404)
+    })
+  )
+
+  both(
+    "may do in a group what its owner has made it, and no more",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, server } = yield* people
+      const bob = yield* server.user(bot, "bob")
+      const carol = yield* server.user(bot, "carol")
+      const id = yield* server.group(bot, [alice, bob])
+      const refused = <A>(asked: Effect.Effect<A, BlazeError.BlazeError>) => Effect.map(Effect.flip(asked), codeOf)
+      for (const asked of [
+        conversations.add(id, [carol.userId]),
+        conversations.remove(id, [bob.userId]),
+        conversations.setRole(id, bob.userId, "Admin"),
+        conversations.update(id, { name: "mine" }),
+        conversations.rotate(id),
+        conversations.disappear(id, "1 minute")
+      ] as const) {
+        assert.strictEqual(yield* refused<unknown>(asked), 403)
+      }
+      yield* alice.appoint(id, bot, "Admin")
+      yield* alice.appoint(id, bob, "Admin")
+      assert.strictEqual((yield* conversations.add(id, [carol.userId])).members.length, 4)
+      // As in the apps: an admin has no say over owners and other admins, and appoints none.
+      assert.strictEqual(yield* refused(conversations.remove(id, [alice.userId])), 403)
+      assert.strictEqual(yield* refused(conversations.remove(id, [carol.userId, bob.userId])), 403)
+      assert.strictEqual(yield* refused(conversations.setRole(id, carol.userId, "Admin")), 403)
+      yield* alice.appoint(id, bob, "Member")
+      assert.strictEqual((yield* conversations.remove(id, [bob.userId])).members.length, 3)
+      yield* alice.appoint(id, bot, "Member")
+      assert.strictEqual(yield* refused(conversations.rotate(id)), 403)
+      for (const wrong of [bob.appoint(id, bot, "Admin"), alice.appoint(id, bob, "Admin")]) {
+        assert.match(String(yield* Effect.exit(wrong)), /is not in the group/)
+      }
+      assert.match(String(yield* Effect.exit(carol.appoint(id, bot, "Admin"))), /carol is not the owner/)
+    })
+  )
+
+  both(
+    "asks nothing of a group that breaks a limit",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, server } = yield* people
+      const id = yield* server.group(bot, [alice])
+      const many = Array.from({ length: 256 }, (_, n) =>
+        Ids.UserId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
+      )
+      for (const [asked, field] of [
+        [conversations.add(id, []), "the members"],
+        [conversations.add(id, many), "the members"],
+        [conversations.remove(id, ["alice" as Ids.UserId]), "the members"],
+        [conversations.setRole(id, "" as Ids.UserId, "Admin"), "the members"],
+        [conversations.createGroup({ name: "x", members: ["alice" as Ids.UserId] }), "the members"],
+        [conversations.update(id, { name: "" }), "the group's name"],
+        [conversations.update(id, { name: "x".repeat(513) }), "the group's name"],
+        [conversations.update(id, { announcement: "x".repeat(1025) }), "the announcement"],
+        [conversations.mute(id, -1), "the time to mute"],
+        [conversations.mute(id, Number.NaN), "the time to mute"],
+        [conversations.mute(id, "40000 days"), "the time to mute"],
+        [conversations.mute(id, "soon" as never), "the time to mute"],
+        [conversations.disappear(id, "85 days"), "the time to disappear"],
+        [conversations.disappear(id, Infinity), "the time to disappear"]
+      ] as const) {
+        const { reason } = yield* Effect.flip(Effect.asVoid<unknown, BlazeError.BlazeError, never>(asked))
+        assert.strictEqual(reason._tag === "InvalidContent" ? reason.field : reason._tag, field)
+      }
+    })
+  )
+
+  both(
+    "has contacts, names them and blocks people",
+    Effect.gen(function* () {
+      const { alice, bot, server, users } = yield* people
+      const bob = yield* server.user(bot, "bob")
+      const names = (all: ReadonlyArray<Users.User>) => all.map(({ fullName }) => fullName).toSorted()
+      assert.deepStrictEqual(names(yield* users.contacts), ["alice", "bob"])
+      assert.strictEqual((yield* users.removeContact(bob.userId)).relationship, "Stranger")
+      assert.deepStrictEqual(names(yield* users.contacts), ["alice"])
+      const upperCase = bob.userId.toUpperCase() as Ids.UserId
+      assert.strictEqual((yield* users.addContact(upperCase)).relationship, "Contact")
+      assert.strictEqual((yield* users.rename(bob.userId, "Robert")).fullName, "Robert")
+      assert.deepStrictEqual(names(yield* users.contacts), ["Robert", "alice"])
+      // What it has said of somebody it knows.
+      assert.strictEqual(Option.getOrThrow(yield* users.get(bob.userId)).fullName, "Robert")
+      assert.strictEqual((yield* users.block(alice.userId)).relationship, "Blocked")
+      assert.deepStrictEqual(names(yield* users.blocked), ["alice"])
+      yield* users.unblock(alice.userId)
+      assert.deepStrictEqual(yield* users.blocked, [])
+      assert.strictEqual(codeOf(yield* Effect.flip(users.block(stranger))), 404)
+      for (const [asked, field] of [
+        [users.block("alice" as Ids.UserId), "the user"],
+        [users.rename(bob.userId, ""), "the name"],
+        [users.updateMe({ fullName: "" }), "the bot's name"]
+      ] as const) {
+        const { reason } = yield* Effect.flip(asked)
+        assert.strictEqual(reason._tag === "InvalidContent" ? reason.field : reason._tag, field)
+      }
+    })
+  )
+
+  both(
+    "tries again what passes, of groups, of people and of the bot itself",
+    Effect.gen(function* () {
+      const { alice, bot, conversations, reaches, server, users } = yield* people
+      const id = yield* server.group(bot, [alice])
+      for (const asked of [
+        conversations.mute(id, "1 day"),
+        conversations.createGroup({ name: "x", members: [] }),
+        conversations.exit(id),
+        users.block(alice.userId),
+        users.updateMe({ biography: "" }),
+        users.prefer({})
+      ] as const) {
+        yield* server.inject({ _tag: "FailRest", status: 500, body: "" }, 2)
+        const fiber = yield* Effect.forkChild(Effect.asVoid<unknown, BlazeError.BlazeError, never>(asked))
+        yield* reaches(Effect.sync(() => fiber.pollUnsafe() !== undefined))
+        yield* Fiber.join(fiber)
+      }
+    })
+  )
+
+  both(
+    "changes what people see of the bot, and says who may come to it",
+    Effect.gen(function* () {
+      const { bot, rest, users } = yield* people
+      assert.strictEqual((yield* users.me).fullName, "bot")
+      const avatar = new Uint8Array([1, 2, 3])
+      const updated = yield* users.updateMe({ fullName: "Shop", biography: "We sell things.", avatar })
+      assert.deepInclude(updated, { fullName: "Shop", biography: "We sell things.", relationship: "Me" })
+      assert.match(Option.getOrThrow(updated.avatarUrl), /AQID$/)
+      assert.deepStrictEqual(yield* users.me, updated)
+      assert.strictEqual((yield* users.updateMe({ biography: "" })).fullName, "Shop")
+      assert.strictEqual(Option.getOrThrow(yield* users.get(bot.userId)).biography, "")
+      yield* users.prefer({ messagesFrom: "Contacts", foundBy: "Contacts" })
+      yield* users.prefer({ foundBy: "Everybody" })
+      assert.deepInclude(yield* rest.request(Endpoint.me, {}), {
+        receive_message_source: "CONTACTS",
+        accept_conversation_source: "EVERYBODY",
+        accept_search_source: "EVERYBODY"
+      })
     })
   )
 

@@ -65,10 +65,21 @@ const textOf = (content: Outgoing.Outgoing) =>
     Option.getOrElse(Base64.decode(content.dataBase64), () => new Uint8Array())
   )
 
+const runsNone = () => Effect.die(new Error("A replay makes and runs no groups."))
+
 /** Every conversation is there, and nothing is known of any. */
 const everywhere: Conversations.Conversations["Service"] = {
   get: () => Effect.succeedNone,
-  createGroup: () => Effect.die(new Error("A replay makes no groups.")),
+  createGroup: runsNone,
+  update: runsNone,
+  add: runsNone,
+  remove: runsNone,
+  setRole: runsNone,
+  rotate: runsNone,
+  join: runsNone,
+  exit: runsNone,
+  mute: runsNone,
+  disappear: runsNone,
   createContact: () => Effect.succeed(Branded.conversationId("")),
   hasMet: () => true,
   meet: () => {},
