@@ -185,7 +185,7 @@ const maximumMembers = 100_000
 /** How many conversations are remembered to be there. */
 const maximumMet = 100_000
 
-/** Source: protocol section 10. */
+/** Source: docs/protocol.md section 10; for muting a hundred years, after which nobody waits. */
 const maximum = { name: 512, announcement: 1024, members: 255, mute: 100 * 365 * 86_400 }
 
 const invalid = (field: string, expected: string) => BlazeError.make(new BlazeError.InvalidContent({ field, expected }))

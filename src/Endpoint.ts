@@ -244,7 +244,7 @@ export const Session = Schema.Struct({
 export type Session = typeof Session.Type
 
 /**
- * A conversation as the API shows it; protocol section 10.
+ * A conversation as the API shows it; `docs/protocol.md` section 10.
  *
  * @category models
  * @since 0.1.0
@@ -536,6 +536,62 @@ export const disappear = post(
   "/conversations/:id/disappear",
   Schema.Struct({ duration: duration.check(Schema.isLessThanOrEqualTo(maximumDisappear)) }),
   Conversation
+)
+
+/**
+ * `GET /codes/:id`: what a code leads to: the last part of `https://mixin.one/codes/...`. `type` is `user`, `conversation`, or something of
+ * the wallet's.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const code = get(
+  "/codes/:id",
+  Schema.Struct({
+    type: Schema.String,
+    user_id: Fields.salvaged(Ids.UserId),
+    conversation_id: Fields.salvaged(Ids.ConversationId),
+    name: text,
+    full_name: text
+  })
+)
+
+/**
+ * `GET /users/:id/apps/favorite`: the bots that somebody shows on the profile.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const favoriteApps = get(
+  "/users/:id/apps/favorite",
+  Schema.Array(Schema.Struct({ user_id: Ids.UserId, app_id: Ids.UserId, created_at: text }))
+)
+
+/**
+ * `GET /circles`: the circles that conversations are in. A bot has none but those that it has made.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const circles = get(
+  "/circles",
+  Schema.Array(Schema.Struct({ circle_id: Schema.NonEmptyString, name: text, created_at: text }))
+)
+
+/**
+ * `POST /safe/snapshots/notifications`: has Mixin tell somebody of a transfer that was sent to them.
+ *
+ * @category endpoints
+ * @since 0.1.0
+ */
+export const notifyTransfer = post(
+  "/safe/snapshots/notifications",
+  Schema.Struct({
+    transaction_hash: Schema.NonEmptyString,
+    output_index: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+    receiver_id: Ids.UserId
+  }),
+  Envelope.MessageView
 )
 
 /**

@@ -55,7 +55,7 @@ export const Request = Schema.Struct({
 export type Request = typeof Request.Type
 
 /**
- * A message as the server shows it; protocol section 4. What some source leaves out, or has as `null` or of another type, may be absent.
+ * A message as the server shows it; `docs/protocol.md` section 4. What some source leaves out, or has as `null` or of another type, may be absent.
  *
  * @category models
  * @since 0.1.0

@@ -39,7 +39,7 @@ const overhead = 1024
 
 const encrypted = "ENCRYPTED_"
 
-// protocol.md section 5. A category that is empty is that of an echo or of a view without content.
+// docs/protocol.md section 5. A category that is empty is that of an echo or of a view without content.
 const unsaid = /^(?:SYSTEM_|MESSAGE_|SIGNAL_|WEBRTC_|KRAKEN_|(?:PLAIN|ENCRYPTED)_JSON$|$)/
 
 /**
@@ -74,7 +74,7 @@ abstract class Base {
     return Branded.userId(this.view.representative_id || this.view.user_id || "")
   }
 
-  /** `PLAIN_TEXT` and so on, as it was sent; protocol section 5. */
+  /** `PLAIN_TEXT` and so on, as it was sent; `docs/protocol.md` section 5. */
   get category(): string {
     return this.view.category ?? ""
   }

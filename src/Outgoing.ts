@@ -666,7 +666,7 @@ export const pin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pi
  */
 export const unpin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pinning("UNPIN", messageIds)
 
-// What bots may send; protocol section 5.
+// What bots may send; docs/protocol.md section 5.
 const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/
 
 /**

@@ -53,6 +53,39 @@ describe("the page of what is covered of the protocol", () => {
     for (const [, path] of page.matchAll(/\]\(([^)]+)\)/g)) assert.isTrue(existsSync(`${root}/docs/${path}`), path)
   })
 
+  it("leaves nothing undone but what is for people's apps only", () => {
+    const undone = page.split("\n").filter((line) => line.startsWith("|") && line.includes("**not"))
+    assert.isAbove(undone.length, 5)
+    for (const line of undone) {
+      assert.match(
+        line,
+        /\*\*not\*\*(?: answered)?: (?:people's apps only|the same|for pages on which people authorise)/
+      )
+    }
+  })
+
+  it("says of every action, category, endpoint and code what docs/protocol.md knows of it", () => {
+    const protocol = read("docs/protocol.md")
+    const endpoints = byName("Endpoints").map(([name]) => name.split(" ").at(-1)!.replace(/:\w+$/, ":"))
+    const named = ["Actions", "Categories"].flatMap((title) => byName(title).map(([name]) => name.replace("*", "")))
+    for (const name of [...named, ...endpoints]) {
+      const inTable = name.startsWith("/conversations/:id/") ? `/${name.split("/")[3]}` : name
+      assert.include(protocol, inTable, name)
+    }
+    for (const [code] of byName("Codes")) assert.include(protocol, code)
+  })
+
+  it("has the sections of docs/protocol.md that the sources cite", () => {
+    const sections = new Set(Array.from(read("docs/protocol.md").matchAll(/^## (\d+)\./gm), ([, number]) => number!))
+    const sources = globSync("src/**/*.ts", { cwd: root }).map(read).join("\n")
+    const cited = Array.from(sources.matchAll(/protocol(?:\.md)?`? section (\d+)/g), ([all, number]) => [all, number!])
+    assert.isAbove(cited.length, 5)
+    for (const [all, number] of cited) {
+      assert.include(all!, "protocol.md")
+      assert.isTrue(sections.has(number!), all)
+    }
+  })
+
   it.effect("has every action, and what the built-in server does not know is told so", () =>
     Effect.gen(function* () {
       const rows = byName("Actions")

@@ -278,6 +278,7 @@ describe("a time of Mixin's", () => {
     ] as const) {
       assert.strictEqual(Nanoseconds.fromText(`2026-01-02T03:04:05${fraction}Z`), seconds * 1_000_000_000n + nanos)
     }
+    assert.strictEqual(Nanoseconds.fromText("2026-01-02T05:04:05.1+02:00"), seconds * 1_000_000_000n + 100_000_000n)
     for (const text of [undefined, "", "yesterday", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05.1234567890Z"]) {
       assert.strictEqual(Nanoseconds.fromText(text), undefined)
     }

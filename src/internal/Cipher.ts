@@ -4,7 +4,7 @@
  * Guarantee: what was changed, cut short or sealed for others is not read, and nothing of it is given; looking at it costs no more than its
  * length. Whom it is not sealed for cannot read it.
  *
- * Source: protocol section 9, and the vectors of two published clients.
+ * Source: docs/protocol.md section 9, and the vectors of two published clients.
  *
  * @since 0.1.0
  */

@@ -662,6 +662,7 @@ const makeNewIds = Effect.gen(function* () {
   return {
     uuid,
     derive,
+    deriveUnsafe: (...parts: ReadonlyArray<string>) => Effect.runSync(derive(...parts)),
     contact,
     contactUnsafe: (bot: BotAccount, person: PersonState) => Effect.runSync(contact(bot, person)),
     nextGroup: (account: BotAccount, members: ReadonlyArray<Person>) =>
@@ -914,17 +915,10 @@ const makeSendEncrypted =
     )
   }
 
-/** What a bot sends: over the socket one message, over REST several, all of them or none. */
-const makeSending = (
-  checkPlace: CheckPlace,
-  phones: Phones.Phones,
-  { now, timestamp }: Time,
-  publish: Publish,
-  { answered }: Receipts
-) => {
-  const checkMessage = makeCheckMessage(checkPlace)
-
-  const accept = (bot: BotState, { bytes, lasting, recipients, request }: Sendable): Outgoing => {
+/** Takes a message of a bot, once, and brings it to whom it is for. */
+const makeAccept =
+  (timestamp: () => string, publish: Publish) =>
+  (bot: BotState, { bytes, lasting, recipients, request }: Sendable): Outgoing => {
     const known = bot.sent.get(request.message_id)
     if (known !== undefined) {
       known.sent = { ...known.sent, attempts: known.sent.attempts + 1 }
@@ -964,6 +958,18 @@ const makeSending = (
     return outgoing
   }
 
+/** What a bot sends: over the socket one message, over REST several, all of them or none. */
+const makeSending = (
+  checkPlace: CheckPlace,
+  phones: Phones.Phones,
+  { now, timestamp }: Time,
+  publish: Publish,
+  { answered }: Receipts
+) => {
+  const checkMessage = makeCheckMessage(checkPlace)
+
+  const accept = makeAccept(timestamp, publish)
+
   const take = (bot: BotState, params: unknown): Result.Result<Outgoing, Envelope.ErrorBody> =>
     Result.flatMap(checkMessage(bot, params), (sendable) =>
       maySend(bot, now(), 1) ? Result.succeed(accept(bot, sendable)) : Result.fail(Face.failure(429))
@@ -978,6 +984,20 @@ const makeSending = (
         data: outgoing.answer,
         afterwards: () => answered(bot, outgoing)
       })),
+    /** What Mixin tells somebody of a bot's doing. */
+    tell: (
+      bot: BotState,
+      person: PersonState,
+      {
+        payload,
+        ...notice
+      }: { readonly message_id: Ids.MessageId; readonly category: string; readonly payload: string }
+    ): View => {
+      const request = { ...notice, conversation_id: person.contact }
+      const outgoing = accept(bot, { request, bytes: encoder.encode(payload), recipients: [person], lasting: 0 })
+      answered(bot, outgoing)
+      return { ...outgoing.answer, conversation_id: person.contact, category: notice.category }
+    },
     /** The same over REST, where nothing comes after the answer. */
     alone: (bot: BotState, params: unknown): Result.Result<View, Envelope.ErrorBody> =>
       Result.map(take(bot, params), (outgoing) => {
@@ -1702,13 +1722,40 @@ const makeConversationRules = (
   }
 }
 
+/** Mixin tells somebody of a transfer of a bot's, in the conversation of the two. */
+const makeNotifyTransfer =
+  (
+    { users }: Registry,
+    conversations: Conversations,
+    { deriveUnsafe }: NewIds,
+    sending: Sending
+  ): RestApi.Server<BotState>["notifyTransfer"] =>
+  (bot, { output_index, receiver_id, transaction_hash }) => {
+    const person = users.get(receiver_id)
+    if (person === undefined || person.bot !== bot) return Result.fail(Face.failure(404))
+    conversations.open(person.contact, bot, "CONTACT", person.userId, [person])
+    return Result.succeed(
+      sending.tell(bot, person, {
+        message_id: Branded.messageId(deriveUnsafe("transfer", transaction_hash, String(output_index))),
+        category: "SYSTEM_SAFE_SNAPSHOT",
+        payload: JSON.stringify({
+          type: "snapshot",
+          transaction_hash,
+          user_id: receiver_id,
+          opponent_id: bot.account.userId
+        })
+      })
+    )
+  }
+
 /** What the REST API tells of people, and of the bot itself. */
 const makePeopleRules = (
   { bots, users }: Registry,
-  profiles: Profiles.Profiles
+  profiles: Profiles.Profiles,
+  conversations: Conversations
 ): Pick<
   RestApi.Server<BotState>,
-  "me" | "updateMe" | "prefer" | "rotateMyCode" | "user" | "search" | "friends" | "blocked" | "relate"
+  "me" | "updateMe" | "prefer" | "rotateMyCode" | "user" | "search" | "friends" | "blocked" | "relate" | "code"
 > => {
   const shown = (bot: BotState, id: string): Option.Option<Endpoint.User> => {
     const person = users.get(id)
@@ -1721,7 +1768,19 @@ const makePeopleRules = (
     [...users.values()]
       .filter((person) => person.bot === bot && profiles.relationship(bot.account, person) === relationship)
       .map((person) => profiles.person(bot.account, person))
+  const botOf = (code: string) => [...bots.values()].find(({ account }) => profiles.me(account).code_id === code)
   return {
+    code: (bot, code) =>
+      Option.orElse(
+        Option.map(conversations.byCode(bot, code), (group) => ({
+          type: "conversation" as const,
+          ...conversations.view(group)
+        })),
+        () =>
+          Option.flatMap(Option.fromUndefinedOr(botOf(code)), ({ account }) =>
+            Option.map(shown(bot, account.userId), (user) => ({ type: "user" as const, ...user }))
+          )
+      ),
     me: ({ account }) => profiles.me(account),
     updateMe: ({ account }, changes) => profiles.update(account, changes),
     prefer: ({ account }, preferences) => profiles.prefer(account, preferences),
@@ -1789,7 +1848,8 @@ const makeRules = (
 ) =>
   RestApi.makeRules<BotState>({
     ...makeConversationRules(registry, conversations, ids.contactUnsafe),
-    ...makePeopleRules(registry, profiles),
+    ...makePeopleRules(registry, profiles, conversations),
+    notifyTransfer: makeNotifyTransfer(registry, conversations, ids, sending),
     ...attachments,
     createAttachment: (bot) => {
       bot.slots++
@@ -1852,7 +1912,7 @@ const make = Effect.gen(function* () {
   const receipts = makeReceipts(time, publish, pushView)
   const acknowledge = makeAcknowledge(publish)
   const enqueue = makeEnqueue(time, publish, pushView)
-  const code = (...parts: ReadonlyArray<unknown>) => Effect.runSync(ids.derive("code", ...parts.map(String)))
+  const code = (...parts: ReadonlyArray<unknown>) => ids.deriveUnsafe("code", ...parts.map(String))
   const profiles = Profiles.make(code)
   const conversations = makeConversations(time, code, makeTell(ids, enqueue))
   const sending = makeSending(makeCheckPlace(conversations, registry), phones, time, publish, receipts)

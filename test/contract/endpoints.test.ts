@@ -443,6 +443,48 @@ describe("messages over REST", () => {
   )
 })
 
+describe("what is seldom asked for", () => {
+  both(
+    "tells what a code leads to, what bots somebody shows, and which circles there are",
+    Effect.gen(function* () {
+      const { alice, bot, request } = yield* rest
+      const made = yield* request(Endpoint.createConversation, { payload: groupOf(alice) })
+      const me = yield* request(Endpoint.me, {})
+      const codeAt = (id = "") => request(Endpoint.code, { path: { id } })
+      assert.deepInclude(yield* codeAt(made.code_id), {
+        type: "conversation",
+        conversation_id: made.conversation_id,
+        name: "a group"
+      })
+      assert.deepInclude(yield* codeAt(me.code_id), { type: "user", user_id: bot.userId })
+      assert.strictEqual(codeOf(yield* Effect.flip(codeAt("nothing"))), 404)
+      assert.deepStrictEqual(yield* request(Endpoint.favoriteApps, { path: { id: alice.userId } }), [])
+      assert.strictEqual(codeOf(yield* Effect.flip(request(Endpoint.favoriteApps, { path: { id: stranger } }))), 404)
+      assert.deepStrictEqual(yield* request(Endpoint.circles, {}), [])
+    })
+  )
+
+  both(
+    "has Mixin tell somebody of a transfer, once however often it is asked",
+    Effect.gen(function* () {
+      const { alice, request } = yield* rest
+      const transfer = { transaction_hash: "ab12", output_index: 0, receiver_id: alice.userId }
+      const ask = (payload: typeof transfer) => request(Endpoint.notifyTransfer, { payload })
+      const first = yield* ask(transfer)
+      assert.strictEqual(first.category, "SYSTEM_SAFE_SNAPSHOT")
+      assert.strictEqual((yield* ask(transfer)).message_id, first.message_id)
+      assert.notStrictEqual((yield* ask({ ...transfer, output_index: 1 })).message_id, first.message_id)
+      const shown = yield* alice.received
+      assert.deepStrictEqual(
+        shown.map(({ text }) => JSON.parse(text).transaction_hash),
+        ["ab12", "ab12"]
+      )
+      assert.strictEqual(codeOf(yield* Effect.flip(ask({ ...transfer, receiver_id: stranger }))), 404)
+      assert.match(String(yield* Effect.flip(ask({ ...transfer, output_index: -1 }))), /of the form of its endpoint/)
+    })
+  )
+})
+
 describe("messages that Mixin would not take", () => {
   const id = "4d8c508b-91c5-375b-92b0-ee702ed2dac5"
   const taken: Readonly<Record<string, unknown>> = {

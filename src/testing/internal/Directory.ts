@@ -86,7 +86,7 @@ const refuse = (code: number, field?: string): Result.Result<never, Refused> =>
 /** Source: the official Flutter app. */
 const maximumMembers = 1024
 
-/** How long a name and an announcement may be. Source: protocol.md section 10. */
+/** How long a name and an announcement may be. Source: docs/protocol.md section 10. */
 const maximumName = 512
 const maximumAnnouncement = 1024
 

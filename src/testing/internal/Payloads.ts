@@ -15,7 +15,7 @@ const file = Schema.Struct({ attachment_id: filled })
 const button = Schema.Struct({ label: Schema.String, action: Schema.String })
 const optional = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
 
-// Source: protocol.md section 5. Where old clients write it differently, both.
+// Source: docs/protocol.md section 5. Where old clients write it differently, both.
 const payloads = {
   PLAIN_STICKER: Schema.Union([
     Schema.Struct({ sticker_id: filled }),

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Endpoint from "../../Endpoint.ts"
 import type * as Envelope from "../../Envelope.ts"
 import type * as Ids from "../../Ids.ts"
+import * as Nanoseconds from "../../internal/Nanoseconds.ts"
 import * as Face from "./Face.ts"
 import * as RestRules from "./RestRules.ts"
 
@@ -22,14 +23,6 @@ const maximumPage = 500
 
 const invalid = (field: string) => Face.failure(10002, field)
 
-/** A time in nanoseconds, or nothing for what is none. */
-const nanosOf = (time: string): bigint | undefined => {
-  const millis = Date.parse(time)
-  if (Number.isNaN(millis)) return undefined
-  const fraction = /\.(\d{1,9})/.exec(time)?.[1] ?? ""
-  return BigInt(Math.floor(millis / 1000)) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"))
-}
-
 /**
  * What was asked for: from a time on, that time included, the newest first unless `order` is `ASC`. Whether the real server includes the
  * time itself is not known; a client that expects it to loses nothing.
@@ -41,12 +34,12 @@ const page = (
   const asked = (name: string) => query.get(name) ?? ""
   const limit = Number(asked("limit") || maximumPage)
   if (!Number.isInteger(limit) || limit < 1) return Result.fail(invalid("limit"))
-  const offset = asked("offset") === "" ? undefined : nanosOf(asked("offset"))
+  const offset = asked("offset") === "" ? undefined : Nanoseconds.fromText(asked("offset"))
   if (offset === undefined && asked("offset") !== "") return Result.fail(invalid("offset"))
   const isAscending = asked("order") === "ASC"
   const isIn = ({ created_at }: Endpoint.SafeSnapshot) => {
     if (offset === undefined) return true
-    const at = nanosOf(created_at)!
+    const at = Nanoseconds.fromText(created_at)!
     return isAscending ? at >= offset : at <= offset
   }
   const isOf = (name: string, value: string | undefined) => asked(name) === "" || asked(name) === value

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Endpoint from "../../Endpoint.ts"
 import * as Envelope from "../../Envelope.ts"
+import type * as Ids from "../../Ids.ts"
 import * as RestRules from "./RestRules.ts"
 
 type Served<A> = Result.Result<A, Envelope.ErrorBody>
@@ -55,6 +56,13 @@ export interface Server<Bot> {
   readonly join: (bot: Bot, code: string) => Served<Endpoint.Conversation>
   readonly exit: (bot: Bot, id: string) => Served<void>
   readonly createAttachment: (bot: Bot) => Endpoint.Attachment
+  /** What a code leads to. */
+  readonly code: (bot: Bot, code: string) => Option.Option<{ readonly type: "user" | "conversation" }>
+  /** Tells somebody of a transfer. */
+  readonly notifyTransfer: (
+    bot: Bot,
+    transfer: { readonly transaction_hash: string; readonly output_index: number; readonly receiver_id: Ids.UserId }
+  ) => Served<object>
   readonly attachment: (bot: Bot, id: string) => Option.Option<Endpoint.Attachment>
   /** The receipts since a time, in nanoseconds. */
   readonly receiptsSince: (bot: Bot, nanos: bigint) => ReadonlyArray<object>
@@ -91,6 +99,10 @@ const receiptsAsPushed: Endpoint.Endpoint<"/messages/status/:since", never, Read
   ...Endpoint.receipts,
   data: undefined
 }
+
+/** The same. */
+const codeAsWhole: Endpoint.Endpoint<"/codes/:id", never, object> = { ...Endpoint.code, data: undefined }
+const transferAsPushed = { ...Endpoint.notifyTransfer, data: undefined }
 
 interface Refusals {
   readonly invalid: (field: string) => Envelope.ErrorBody
@@ -144,6 +156,11 @@ const peopleRules = <Bot>(server: Server<Bot>, { invalid, notFound }: Refusals):
         ? Result.fail(invalid("full_name"))
         : found(server.relate(bot, payload))
     ),
+    RestRules.make(codeAsWhole, invalid, (bot, { path }) => found(server.code(bot, path.id))),
+    RestRules.make(Endpoint.favoriteApps, invalid, (bot, { path }) => found(Option.as(server.user(bot, path.id), []))),
+    // Nobody has made one.
+    RestRules.make(Endpoint.circles, invalid, () => Result.succeed([])),
+    RestRules.make(transferAsPushed, invalid, (bot, { payload }) => server.notifyTransfer(bot, payload)),
     RestRules.make(Endpoint.attachment, invalid, (bot, { path }) => found(server.attachment(bot, path.id)))
   ]
 }
