@@ -51,4 +51,14 @@ export const Decoder = Context.Reference<(text: string) => Option.Option<Uint8Ar
  *
  * @since 0.1.0
  */
-export const encode = (bytes: Uint8Array | string): string => Base64Url.encode(bytes)
+export const encode = (bytes: Uint8Array | string): string =>
+  // What a platform has for it takes a tenth of the time, and takes no other characters.
+  typeof bytes === "string" && ascii.test(bytes) ? toUrl(btoa(bytes)) : Base64Url.encode(bytes)
+
+const ascii = /^[\0-\x7f]*$/
+
+const toUrl = (standard: string): string => {
+  const end = standard.indexOf("=")
+  const digits = end < 0 ? standard : standard.slice(0, end)
+  return digits.replace(/\+/g, "-").replace(/\//g, "_")
+}

@@ -144,7 +144,7 @@ export const sendAll =
         yield* Setting.count("the announcement's concurrency", concurrency)
 
         const messageTo = (userId: Ids.UserId) =>
-          Effect.map(derive("broadcast", key, userId), (id): Result.Result<Message, Outcome> => {
+          Effect.mapEager(derive("broadcast", key, userId), (id): Result.Result<Message, Outcome> => {
             try {
               return Result.succeed({ userId, to: { user: userId }, content: content(userId), id })
             } catch (error) {

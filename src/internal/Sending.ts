@@ -142,7 +142,7 @@ const maximumSent = 10_000
 /** Where messages of a bot go. */
 const makeAddresses = (userId: Ids.UserId, digest: Digest.Digest["Service"]) => {
   const contactOf = (user: Ids.UserId) =>
-    Effect.map(Uuid.fold(digest, userId, Ids.toLowerCase(user)), Branded.conversationId)
+    Effect.mapEager(Uuid.fold(digest, userId, Ids.toLowerCase(user)), Branded.conversationId)
   return {
     conversationOf: (to: Delivery.Recipient): Effect.Effect<Ids.ConversationId> =>
       "conversation" in to
@@ -204,16 +204,23 @@ const makeSendBatch = Effect.fnUntraced(function* (
   const api = yield* MixinApi.MixinApi
   const { userId: botId } = yield* Signer.Signer
 
-  const paramsOf = Effect.fnUntraced(function* ({ content, id, to }: BatchMessage) {
+  // A hundred at a time: where nothing has to be waited for, nothing is.
+  const paramsOf = ({ content, id, to }: BatchMessage) => {
     const outgoing = Outgoing.fromContent(content)
-    const conversationId = yield* conversationOf(to)
-    const messageId = yield* partId(id, outgoing.part, derive)
-    const isEncrypted = encryption.applies(outgoing.category, undefined)
-    const filled =
-      outgoing.file === undefined ? outgoing : yield* uploads.fill(outgoing, outgoing.file, messageId, isEncrypted)
-    const address = { botId, conversationId, messageId, recipientId: userOf(to) }
-    return yield* doubted(outgoing, Effect.fromResult(Outgoing.toParams(filled, address, settings)))
-  })
+    const { category, file, part } = outgoing
+    return Effect.flatMapEager(conversationOf(to), (conversationId) =>
+      Effect.flatMapEager(partId(id, part, derive), (messageId) => {
+        const address = { botId, conversationId, messageId, recipientId: userOf(to) }
+        const params = (filled: Outgoing.Outgoing) => Effect.fromResult(Outgoing.toParams(filled, address, settings))
+        return doubted(
+          outgoing,
+          file === undefined
+            ? params(outgoing)
+            : Effect.flatMap(uploads.fill(outgoing, file, messageId, encryption.applies(category, undefined)), params)
+        )
+      })
+    )
+  }
 
   return Effect.fnUntraced(function* (
     messages: ReadonlyArray<BatchMessage>
@@ -373,7 +380,7 @@ export const make: Effect.Effect<
   const parts = yield* makeParts
   const newId = Effect.map(yield* Uuid.makeRandom, Branded.messageId)
   const digest = yield* Digest.Digest
-  const derive = (parts: ReadonlyArray<string>) => Effect.map(Uuid.derive(digest, parts), Branded.messageId)
+  const derive = (parts: ReadonlyArray<string>) => Effect.mapEager(Uuid.derive(digest, parts), Branded.messageId)
   const { metered, uploads } = parts
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
   const said = Recent.make<Ids.MessageId>(maximumSent)

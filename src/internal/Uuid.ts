@@ -89,7 +89,7 @@ export const derive = (digest: Digest.Digest["Service"], parts: ReadonlyArray<st
   bytes.set(namespace)
   const { written } = encoder.encodeInto(name, bytes.subarray(namespace.length))
   const hashed = digest.digest(Digest.sha1, bytes.subarray(0, namespace.length + written))
-  return Effect.map(hashed, (hash) => fromBytes(hash, 5))
+  return Effect.mapEager(hashed, (hash) => fromBytes(hash, 5))
 }
 
 /**
@@ -100,7 +100,7 @@ export const derive = (digest: Digest.Digest["Service"], parts: ReadonlyArray<st
  * @since 0.1.0
  */
 export const fold = (digest: Digest.Digest["Service"], a: string, b: string): Effect.Effect<string> =>
-  Effect.map(digest.digest(Digest.md5, encoder.encode(a < b ? a + b : b + a)), (hash) => fromBytes(hash, 3))
+  Effect.mapEager(digest.digest(Digest.md5, encoder.encode(a < b ? a + b : b + a)), (hash) => fromBytes(hash, 3))
 
 /**
  * The 16 bytes of a UUID, or of whatever has its form.

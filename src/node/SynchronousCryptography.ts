@@ -59,9 +59,9 @@ const hashNames = {
 
 // An id is a hash, and in one call it takes half of what an object that is fed and asked for it takes.
 const layerDigest = Layer.succeed(Digest.Digest, {
-  digest: (algorithm, data) =>
-    Effect.sync(() => new Uint8Array(Crypto.hash(hashNames[algorithm.name], data, "buffer"))),
-  digestHex: (algorithm, data) => Effect.sync(() => Crypto.hash(hashNames[algorithm.name], data, "hex"))
+  // At once: what follows from it is made without a turn of the interpreter.
+  digest: (algorithm, data) => Effect.succeed(new Uint8Array(Crypto.hash(hashNames[algorithm.name], data, "buffer"))),
+  digestHex: (algorithm, data) => Effect.succeed(Crypto.hash(hashNames[algorithm.name], data, "hex"))
 })
 
 const layerSignature = Layer.effect(
