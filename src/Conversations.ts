@@ -139,12 +139,12 @@ export class Conversations extends Context.Service<
       id: Ids.ConversationId,
       changes: Pick<Partial<Group>, "name" | "announcement">
     ) => Effect.Effect<Conversation, BlazeError.BlazeError>
-    /** Takes people into a group; who is in it already stays what he is. */
+    /** Takes people into a group, 1 to 255 at once; who is in it already stays what they are. */
     readonly add: (
       id: Ids.ConversationId,
       users: ReadonlyArray<Ids.UserId>
     ) => Effect.Effect<Conversation, BlazeError.BlazeError>
-    /** Puts people out of a group. */
+    /** Puts people out of a group, 1 to 255 at once. */
     readonly remove: (
       id: Ids.ConversationId,
       users: ReadonlyArray<Ids.UserId>
@@ -161,7 +161,7 @@ export class Conversations extends Context.Service<
     readonly join: (code: string) => Effect.Effect<Conversation, BlazeError.BlazeError>
     /** Leaves a group. */
     readonly exit: (id: Ids.ConversationId) => Effect.Effect<void, BlazeError.BlazeError>
-    /** Has a conversation give no notice for so long, in whole seconds; zero ends it. */
+    /** Has a conversation give no notice for so long, in whole seconds and a hundred years at the most; zero ends it. */
     readonly mute: (id: Ids.ConversationId, time: Duration.Input) => Effect.Effect<Conversation, BlazeError.BlazeError>
     /** Has messages of a conversation disappear so long after they were read, in whole seconds, 12 weeks at the most; zero ends it. */
     readonly disappear: (
@@ -222,6 +222,9 @@ const secondsOf = (
     : invalid(field, `a time such as "1 hour", zero or more and at most ${Duration.format(Duration.seconds(most))}`)
 }
 
+const isGone = ({ reason }: BlazeError.BlazeError) =>
+  reason._tag === "ApiFailure" && (reason.code === 403 || reason.code === 404)
+
 /** What a bot does to a conversation that is there. */
 const makeRunning = (
   request: MixinApi.MixinApi["Service"]["request"],
@@ -259,7 +262,21 @@ const makeRunning = (
     setRole: (id, user, role) => participants(id, "ROLE", [user], role === "Admin" ? "ADMIN" : ""),
     rotate: (id) => keep(request(Endpoint.rotateConversation, { path: { id } })),
     join: (code) => keep(request(Endpoint.joinConversation, { path: { code } })),
-    exit: (id) => Effect.andThen(retried(request(Endpoint.exitConversation, { path: { id } })), forget(id)),
+    exit: (id) =>
+      Effect.suspend(() => {
+        let tries = 0
+        // An answer was lost: a bot that is not in the group has left it.
+        const asked = Effect.suspend(() => {
+          tries++
+          return request(Endpoint.exitConversation, { path: { id } })
+        }).pipe(
+          Effect.catchIf(
+            (error) => tries > 1 && isGone(error),
+            () => Effect.void
+          )
+        )
+        return Effect.ensuring(retried(asked), forget(id))
+      }),
     mute: (id, time) =>
       Effect.flatMap(secondsOf("the time to mute", time, maximum.mute), (duration) =>
         keep(request(Endpoint.muteConversation, { path: { id }, payload: { duration } }))

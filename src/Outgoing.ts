@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as StandardBase64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
@@ -643,12 +644,14 @@ export const recall = (messageId: Ids.MessageId): Outgoing =>
     problem: !isMessageId(messageId) && expected("what is recalled", "a message's id")
   })
 
-const pinning = (action: "PIN" | "UNPIN", messageIds: ReadonlyArray<Ids.MessageId>): Outgoing =>
-  make("MESSAGE_PIN", JSON.stringify({ action, message_ids: messageIds }), undefined, {
+const pinning = (action: "PIN" | "UNPIN", given: Ids.MessageId | ReadonlyArray<Ids.MessageId>): Outgoing => {
+  const messageIds = Arr.ensure(given)
+  return make("MESSAGE_PIN", JSON.stringify({ action, message_ids: messageIds }), undefined, {
     problem:
       (messageIds.length === 0 || !messageIds.every((id) => isMessageId(id))) &&
       expected("what is pinned", "the ids of one message or several")
   })
+}
 
 /**
  * Pins messages of anybody's where they are, above the conversation. To be sent there.
@@ -656,7 +659,7 @@ const pinning = (action: "PIN" | "UNPIN", messageIds: ReadonlyArray<Ids.MessageI
  * @category constructors
  * @since 0.1.0
  */
-export const pin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pinning("PIN", messageIds)
+export const pin = (messageIds: Ids.MessageId | ReadonlyArray<Ids.MessageId>): Outgoing => pinning("PIN", messageIds)
 
 /**
  * Takes that back.
@@ -664,7 +667,8 @@ export const pin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pi
  * @category constructors
  * @since 0.1.0
  */
-export const unpin = (...messageIds: ReadonlyArray<Ids.MessageId>): Outgoing => pinning("UNPIN", messageIds)
+export const unpin = (messageIds: Ids.MessageId | ReadonlyArray<Ids.MessageId>): Outgoing =>
+  pinning("UNPIN", messageIds)
 
 // What bots may send; docs/protocol.md section 5.
 const sendable = /^(?:PLAIN_(?!JSON$)|APP_)/

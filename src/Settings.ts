@@ -66,8 +66,8 @@ export interface Settings {
    */
   readonly maximumOpen: number
   /**
-   * Whether a handler is told of a recall that took its message back before one had begun with it: `true`. With `false` it is acknowledged
-   * as well, and nobody hears of either. A recall of what was handled always reaches the handler.
+   * Whether a handler is told of a recall that took its message back, because that waited or was put aside: `true`. With `false` the
+   * recall is acknowledged with it. A recall of what was handled always reaches the handler.
    */
   readonly tellOfRecalls: boolean
   /** How many messages are remembered as given up: 1 000. Beyond it the oldest is acknowledged, and an error in the log says so. */

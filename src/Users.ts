@@ -60,7 +60,7 @@ const relationships: { readonly [wire: string]: User["relationship"] } = {
 export interface Profile {
   readonly fullName?: string | undefined
   readonly biography?: string | undefined
-  /** A PNG, JPEG or GIF. */
+  /** A PNG, JPEG or GIF. Source: the official documentation, which names no size; nor does it say how long the texts may be. */
   readonly avatar?: Uint8Array | undefined
 }
 
@@ -127,7 +127,7 @@ export class Users extends Context.Service<
     readonly getAll: (ids: Iterable<Ids.UserId>) => Effect.Effect<ReadonlyArray<User>, BlazeError.BlazeError>
     /** A user by identity number or telephone number. Mixin limits it strictly; nothing is remembered. */
     readonly search: (query: string) => Effect.Effect<Option.Option<User>, BlazeError.BlazeError>
-    /** The bot's contacts: who has added it, and whom it has added. */
+    /** The bot's contacts. */
     readonly contacts: Effect.Effect<ReadonlyArray<User>, BlazeError.BlazeError>
     readonly addContact: (id: Ids.UserId) => Effect.Effect<User, BlazeError.BlazeError>
     readonly removeContact: (id: Ids.UserId) => Effect.Effect<User, BlazeError.BlazeError>
@@ -208,6 +208,7 @@ const makeOwn = (request: Request, retry: Retry, keep: Keep) =>
     updateMe: ({ avatar, biography, fullName }) =>
       Effect.suspend(() => {
         if (fullName === "") return invalid("the bot's name", "at least one character long")
+        if (avatar?.length === 0) return invalid("the bot's picture", "a PNG, JPEG or GIF")
         const payload = {
           ...(fullName === undefined ? {} : { full_name: fullName }),
           ...(biography === undefined ? {} : { biography }),

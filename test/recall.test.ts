@@ -1,8 +1,10 @@
 // Somebody takes back what he has said.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Stream } from "effect"
-import { Blaze, Bot, Delivery, Message, Settings } from "effect-blaze"
+import { Deferred, Effect, Layer, Metric, Stream, SubscriptionRef } from "effect"
+import { Blaze, Bot, Delivery, Keyed, Message, PersistentStore, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { Persistence } from "effect/persistence"
+import * as Recalls from "../src/internal/Recalls.ts"
 
 /** What a bot is told, as words. */
 const hearing = (heard: Array<string>, handle: (text: string) => Effect.Effect<unknown> = () => Effect.void) =>
@@ -19,6 +21,15 @@ const hearing = (heard: Array<string>, handle: (text: string) => Effect.Effect<u
 
 const settings = (tellOfRecalls: boolean, deferredMessages = 10) =>
   BlazeTest.layer.pipe(Layer.provide(Settings.layer({ tellOfRecalls, deferredMessages })))
+
+/** One with a store that outlives it. */
+const bot = (tellOfRecalls: boolean) =>
+  Blaze.layerWith({ store: PersistentStore.layer({ storeId: "recalls" }) }).pipe(
+    Layer.provide(BlazeTest.layerTransport),
+    Layer.provide(BlazeTest.layerPlatform),
+    Layer.provide(Settings.layer({ tellOfRecalls, flushTimeout: 0 })),
+    Layer.provide(Layer.succeed(Keyed.Grace, 0))
+  )
 
 const nothingPending = Effect.gen(function* () {
   const { pending } = yield* BlazeTest.Account
@@ -108,9 +119,11 @@ for (const isTold of [true, false]) {
         yield* alice.recall(id)
         yield* BlazeTest.pass("1 second")
         yield* Deferred.succeed(gate, undefined)
+        // At once, and not when it were due again.
+        yield* BlazeTest.pass("2 seconds")
+        yield* nothingPending
         yield* BlazeTest.pass("3 hours")
-        // It had begun, and is told of in any case.
-        assert.deepStrictEqual(heard, ["one", "a recall"])
+        assert.deepStrictEqual(heard, ["one", ...recall])
         yield* nothingPending
       }).pipe(Effect.provide(settings(isTold)))
     )
@@ -162,6 +175,101 @@ for (const isTold of [true, false]) {
       }).pipe(Effect.provide(settings(isTold, 1)))
     )
 
+    it.effect("takes back what is given up, and what would be", () =>
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const [alice, eve] = [yield* BlazeTest.user("alice"), yield* BlazeTest.user("eve")]
+        const gate = yield* Deferred.make<void>()
+        yield* Effect.forkChild(
+          hearing(heard, (text) => Effect.as(text === "two" ? Deferred.await(gate) : Effect.void, Delivery.GiveUp))
+        )
+        const first = yield* alice.say("one")
+        yield* BlazeTest.pass("2 seconds")
+        yield* eve.recall(first)
+        yield* BlazeTest.pass("2 seconds")
+        const { pending } = yield* BlazeTest.Account
+        const { status } = yield* Blaze.Blaze
+        const givenUp = Effect.map(SubscriptionRef.get(status), (now) => now._tag === "Connected" && now.givenUp)
+        assert.deepStrictEqual(yield* pending, [first])
+        assert.strictEqual(yield* givenUp, 1)
+        yield* alice.recall(first)
+        yield* BlazeTest.pass("2 seconds")
+        yield* nothingPending
+        assert.strictEqual(yield* givenUp, 0)
+        const second = yield* alice.say("two")
+        yield* BlazeTest.settle
+        yield* alice.recall(second)
+        yield* BlazeTest.settle
+        yield* Deferred.succeed(gate, undefined)
+        yield* BlazeTest.pass("2 seconds")
+        yield* nothingPending
+        assert.strictEqual(yield* givenUp, 0)
+        assert.deepStrictEqual(heard, ["one", "a recall", ...recall, "two", ...recall])
+      }).pipe(Effect.provide(settings(isTold)))
+    )
+
+    it.effect("takes back what found no room to be put aside, when it is listed again", () =>
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const [alice, bob] = [yield* BlazeTest.user("alice"), yield* BlazeTest.user("bob")]
+        yield* Effect.forkChild(hearing(heard, () => Effect.succeed(Delivery.deferFor("1 hour"))))
+        yield* bob.say("two")
+        yield* BlazeTest.pass("1 second")
+        const id = yield* alice.say("one")
+        yield* BlazeTest.pass("1 second")
+        yield* alice.recall(id)
+        yield* BlazeTest.pass("30 minutes")
+        assert.deepStrictEqual(
+          heard.filter((text) => text === "one"),
+          ["one"]
+        )
+        const { pending } = yield* BlazeTest.Account
+        assert.notInclude(yield* pending, id)
+      }).pipe(Effect.provide(settings(isTold, 1)))
+    )
+
+    it.effect("takes back what an earlier process has put aside", () =>
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const alice = yield* BlazeTest.user("alice")
+        const process = <A, E>(effect: Effect.Effect<A, E, Blaze.Services>) => Effect.provide(effect, bot(isTold))
+        const id = yield* alice.say("one")
+        yield* process(
+          Effect.gen(function* () {
+            yield* Effect.forkChild(hearing(heard, () => Effect.succeed(Delivery.Defer)))
+            yield* BlazeTest.pass("2 seconds")
+          })
+        )
+        yield* alice.recall(id)
+        yield* process(
+          Effect.gen(function* () {
+            yield* Effect.forkChild(hearing(heard))
+            yield* BlazeTest.pass("3 hours")
+          })
+        )
+        assert.deepStrictEqual(heard, ["one", ...recall])
+        yield* nothingPending
+      }).pipe(Effect.provide(Layer.merge(BlazeTest.layerServer, Persistence.layerMemory)))
+    )
+
+    it.effect("takes back no notice of the system's, in whosever name", () =>
+      Effect.gen(function* () {
+        const got: Array<string> = []
+        const alice = yield* BlazeTest.user("alice")
+        const server = yield* BlazeServer.BlazeServer
+        const id = yield* server.notify(yield* BlazeTest.Account, {
+          category: "SYSTEM_ACCOUNT_SNAPSHOT",
+          conversationId: alice.conversationId,
+          userId: alice.userId,
+          payload: "{}"
+        })
+        yield* alice.recall(id)
+        yield* Effect.forkChild(Bot.run(({ message }) => Effect.sync(() => got.push(message.category))))
+        yield* BlazeTest.pass("2 seconds")
+        assert.deepStrictEqual(got, ["SYSTEM_ACCOUNT_SNAPSHOT", "MESSAGE_RECALL"])
+      }).pipe(Effect.provide(settings(isTold)))
+    )
+
     it.effect("of what was handled reaches the handler", () =>
       Effect.gen(function* () {
         const heard: Array<string> = []
@@ -195,3 +303,75 @@ for (const isTold of [true, false]) {
     )
   })
 }
+
+describe("what is remembered of recalls", () => {
+  const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`
+  const from = (user: string, message: string, category: string, payload: string) =>
+    Message.fromView({
+      message_id: message,
+      user_id: user,
+      conversation_id: id(1),
+      category,
+      data_base64: Buffer.from(payload).toString("base64url")
+    })
+  const recallOf = (user: string, message: string, recalled: string) => {
+    const recall = from(user, message, "MESSAGE_RECALL", JSON.stringify({ message_id: recalled }))
+    assert(Message.isRecall(recall))
+    return recall
+  }
+
+  it("is nothing once their messages are done with, whoever has recalled what", () => {
+    let taken = 0
+    const recalls = Recalls.make(
+      () => true,
+      () => void taken++
+    )
+    for (let n = 10; n < 30_000; n++) {
+      recalls.note(recallOf("eve", id(100_000 + n), id(n)))
+      recalls.forget(from("alice", id(n), "PLAIN_TEXT", "hi").id)
+    }
+    const message = from("alice", id(5), "PLAIN_TEXT", "hi")
+    const recall = recallOf("alice", id(6), id(5))
+    recalls.note(recall)
+    assert.isTrue(recalls.takes(message))
+    assert.isTrue(recalls.hasTaken(recall))
+    assert.strictEqual(taken, 1)
+    recalls.forget(message.id)
+    assert.isFalse(recalls.takes(message))
+    recalls.forget(recall.id)
+    assert.isFalse(recalls.hasTaken(recall))
+  })
+
+  it("is nothing of one that was done with before it took something", () => {
+    const recalls = Recalls.make(
+      () => false,
+      () => {}
+    )
+    const recall = recallOf("alice", id(6), id(5))
+    recalls.note(recall)
+    assert.isTrue(recalls.takes(from("alice", id(5), "PLAIN_TEXT", "hi")))
+    assert.isFalse(recalls.hasTaken(recall))
+  })
+
+  it("is bounded", () => {
+    const recalls = Recalls.make(
+      () => true,
+      () => {}
+    )
+    for (let n = 0; n < 10_001; n++) recalls.note(recallOf("alice", id(100_000 + n), id(n)))
+    const takes = (n: number) => recalls.takes(from("alice", id(n), "PLAIN_TEXT", "hi"))
+    assert.deepStrictEqual([takes(9999), takes(10_000)], [true, false])
+  })
+
+  it.effect("is counted", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.recall(yield* alice.say("one"))
+      yield* Effect.forkChild(hearing([]))
+      yield* BlazeTest.pass("2 seconds")
+      const all = yield* Metric.snapshot
+      const counts = all.filter(({ id }) => id === "blaze_taken_back_messages_total").map(({ state }) => state)
+      assert.deepInclude(counts[0], { count: 1 })
+    }).pipe(Effect.provide(BlazeTest.layer), Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+})

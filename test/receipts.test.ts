@@ -1,6 +1,6 @@
 // Receipts: waited for, and asked for again after a connection was lost.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream } from "effect"
 import { Blaze, Bot, Ids, MixinApi, Outgoing, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -23,6 +23,8 @@ const scene = Effect.gen(function* () {
     to: { user: alice.userId }
   }
 })
+
+const id = Ids.MessageId.make("7b6a1d0e-2f3c-4c5d-8e9f-0a1b2c3d4e5f")
 
 const isDone = (fiber: Fiber.Fiber<unknown, unknown>) =>
   Effect.andThen(
@@ -60,6 +62,21 @@ describe("a send that waits for a receipt", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("is at its end at once for a message that has had it before", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, to } = yield* scene
+      const id = yield* blaze.derive("once")
+      const read = yield* Effect.forkChild(blaze.send(to, "one", { id, until: "read" }))
+      yield* BlazeTest.settle
+      yield* alice.reads
+      yield* Fiber.join(read)
+      for (const until of ["read", "delivered"] as const) {
+        const again = yield* Effect.forkChild(blaze.send(to, "one", { id, until }))
+        assert.isTrue(yield* isDone(again))
+      }
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("takes what was read for delivered, and the parts of a text each for itself", () =>
     Effect.gen(function* () {
       const { alice, blaze, to } = yield* scene
@@ -84,6 +101,25 @@ describe("a send that waits for a receipt", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("says that the message was sent, when the bot ends", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.addBot
+      const bot = Blaze.layer.pipe(
+        Layer.provide(BlazeTest.layerTransport),
+        Layer.provide(BlazeTest.layerPlatform),
+        Layer.provide(Settings.layer({ flushTimeout: 0 }))
+      )
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(bot, scope)
+      const { send } = Context.get(context, Blaze.Blaze)
+      const sending = yield* Effect.forkChild(Effect.flip(send({ user: alice.userId }, "one", { until: "read" })))
+      yield* BlazeTest.settle
+      yield* Scope.close(scope, Exit.void)
+      assert.match(String(yield* Fiber.join(sending)), /waiting for a receipt of a message that was sent/)
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
+
   const counting = Effect.gen(function* () {
     let waiting = 0
     const receipts = yield* Effect.provideService(
@@ -93,7 +129,6 @@ describe("a send that waits for a receipt", () => {
     )
     return { receipts, waiting: () => waiting }
   })
-  const id = Ids.MessageId.make("7b6a1d0e-2f3c-4c5d-8e9f-0a1b2c3d4e5f")
 
   it.effect("hears of a receipt that comes in one read with the answer", () =>
     Effect.gen(function* () {
@@ -174,6 +209,46 @@ describe("a send that waits for a receipt", () => {
   )
 })
 
+describe("a gap in the receipts", () => {
+  it.effect("is not closed by what comes meanwhile, though the connection is lost again", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, bot, server, to } = yield* scene
+      const bob = yield* BlazeTest.user("bob")
+      yield* bob.addBot
+      yield* blaze.send({ user: bob.userId }, "hello")
+      const sending = yield* Effect.forkChild(blaze.send(to, "one", { until: "read" }))
+      yield* BlazeTest.pass("1 second")
+      yield* bot.cut
+      yield* alice.reads
+      yield* server.inject({ _tag: "FailRest", status: 500, body: "" }, Infinity)
+      yield* BlazeTest.pass("12 seconds")
+      yield* blaze.send({ user: bob.userId }, "hi")
+      yield* BlazeTest.settle
+      yield* bot.cut
+      yield* server.heal
+      assert.isFalse(yield* isDone(sending))
+      yield* BlazeTest.pass("20 seconds")
+      assert.isTrue(yield* isDone(sending))
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("is asked for again until the server tells, on the same connection", () =>
+    Effect.gen(function* () {
+      const { alice, blaze, bot, server, to } = yield* scene
+      const sending = yield* Effect.forkChild(blaze.send(to, "one", { until: "read" }))
+      yield* BlazeTest.pass("1 second")
+      yield* bot.cut
+      yield* alice.reads
+      yield* server.inject({ _tag: "FailRest", status: 500, body: "" }, Infinity)
+      yield* BlazeTest.pass("10 minutes")
+      yield* server.heal
+      yield* BlazeTest.pass("3 minutes")
+      assert.isTrue(yield* isDone(sending))
+      assert.strictEqual(yield* bot.handshakes, 2)
+    }).pipe(Effect.provide(layer))
+  )
+})
+
 describe("the receipts", () => {
   const collected = Effect.gen(function* () {
     const all: Array<string> = []
@@ -224,9 +299,13 @@ describe("the receipts", () => {
           yield* first
           const second = yield* receipts.begin
           yield* second
-          yield* Effect.forkChild(Stream.runDrain(receipts.stream), { startImmediately: true })
+          const listening = yield* Effect.forkChild(Stream.runDrain(receipts.stream), { startImmediately: true })
           const third = yield* receipts.begin
           yield* third
+          yield* Fiber.interrupt(listening)
+          receipts.expect(id, "READ").end()
+          const fourth = yield* receipts.begin
+          yield* fourth
           asked.push(name)
         }).pipe(
           Effect.provideService(
@@ -260,7 +339,7 @@ describe("the receipts", () => {
       yield* BlazeTest.pass("1 second")
       assert.strictEqual(all.length, 3)
       assert.lengthOf(
-        logged.filter((line) => line.includes("Receipts of the time without a connection may be missing.")),
+        logged.filter((line) => line.includes("Receipts of the time without a connection are missing.")),
         1
       )
     }).pipe(Effect.provide(Layer.provideMerge(layer, logger)))

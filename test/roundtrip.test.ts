@@ -566,11 +566,11 @@ const done: Record<string, Arbitrary.Arbitrary<Made>> = {
     fields: { _tag: "Recall", messageId }
   })),
   pin: map(ids, (messageIds) => ({
-    make: () => Outgoing.pin(...messageIds),
+    make: () => Outgoing.pin(messageIds),
     fields: { _tag: "Pin", isPinned: true, messageIds }
   })),
   unpin: map(ids, (messageIds) => ({
-    make: () => Outgoing.unpin(...messageIds),
+    make: () => Outgoing.unpin(messageIds),
     fields: { _tag: "Pin", isPinned: false, messageIds }
   }))
 }

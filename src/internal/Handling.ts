@@ -354,14 +354,20 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     return Effect.asVoid(this.reply(Outgoing.recall(id)))
   }
 
-  /** Pins messages above the same conversation. */
-  pin(...ids: ReadonlyArray<Ids.MessageId>): Effect.Effect<void, BlazeError.BlazeError> {
-    return Effect.asVoid(this.reply(Outgoing.pin(...ids)))
+  /** Pins messages above the same conversation. To do it once more, after an `unpin`, give a `key`. */
+  pin(
+    ids: Ids.MessageId | ReadonlyArray<Ids.MessageId>,
+    options?: AnswerOptions
+  ): Effect.Effect<void, BlazeError.BlazeError> {
+    return Effect.asVoid(this.reply(Outgoing.pin(ids), options))
   }
 
   /** Takes that back. */
-  unpin(...ids: ReadonlyArray<Ids.MessageId>): Effect.Effect<void, BlazeError.BlazeError> {
-    return Effect.asVoid(this.reply(Outgoing.unpin(...ids)))
+  unpin(
+    ids: Ids.MessageId | ReadonlyArray<Ids.MessageId>,
+    options?: AnswerOptions
+  ): Effect.Effect<void, BlazeError.BlazeError> {
+    return Effect.asVoid(this.reply(Outgoing.unpin(ids), options))
   }
 
   /** A UUID for a side effect of this message, the same in every run: the `trace_id` of a transfer, the id of a message to somebody. */

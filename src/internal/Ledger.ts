@@ -90,14 +90,21 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
   const states = yield* States.States
   const meter = yield* Meter.Meter
   const { maximumGivenUp } = yield* Settings.checked
-  const givenUp = new Set<Ids.MessageId>()
-  return Effect.fnUntraced(function* ({ id }: Message.Message, reason: string): Effect.fn.Return<void> {
-    givenUp.add(id)
+  // With who has said it where: the message itself is not kept.
+  const givenUp = new Map<Ids.MessageId, string>()
+  const count = Effect.suspend(() => {
+    meter.measure(Telemetry.metrics.givenUp, givenUp.size)
+    return tell({ givenUp: givenUp.size })
+  })
+
+  const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
+    const { id } = message
+    givenUp.set(id, Recalls.speakerOf(message))
     yield* forget(id)
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )
-    const [oldest] = givenUp
+    const [oldest] = givenUp.keys()
     if (oldest !== undefined && givenUp.size > maximumGivenUp) {
       givenUp.delete(oldest)
       states.become(oldest, "Handled")
@@ -106,15 +113,26 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
         `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
       )
     }
-    meter.measure(Telemetry.metrics.givenUp, givenUp.size)
-    yield* tell({ givenUp: givenUp.size })
+    yield* count
   })
+
+  return {
+    giveUp,
+    count,
+    /** Whether a recall takes back what is given up. */
+    takesBack: (recall: Message.Recall): boolean =>
+      givenUp.get(recall.messageId) === Recalls.speakerOf(recall) && givenUp.delete(recall.messageId)
+  }
 })
 
 /** Puts messages aside, and gives up what may not be. */
-const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
+const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox, recalls: Recalls.Recalls) {
   const meter = yield* Meter.Meter
-  const giveUp = yield* makeGivenUp((id) => deferral.giveUp(id))
+  const givenUp = yield* makeGivenUp((id) => {
+    recalls.forget(id)
+    return deferral.giveUp(id)
+  })
+  const { giveUp } = givenUp
   const deferral: Deferral.Deferral = yield* Deferral.make({
     offer: (message) => inbox.offer([message], "last"),
     drop: (message) => giveUp(message, gaveUp.Dropped)
@@ -128,6 +146,7 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
   }
   return {
     giveUp,
+    givenUp,
     forget: deferral.forget,
     waiting: deferral.waiting,
     knows: deferral.knows,
@@ -168,11 +187,10 @@ const makeAdmit = Effect.fnUntraced(function* (
 
   const judge = (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
     const entries: Array<Open> = []
-    const resumed: Array<Effect.Effect<void>> = []
+    const resumed = takenBack.note(messages, verdicts)
     const since = meter.now()
     let backlogged = 0
     let progressed = false
-    takenBack.note(messages, verdicts)
     for (let index = 0; index < messages.length; index++) {
       const message = messages[index]!
       const verdict = verdicts[index]!
@@ -185,6 +203,7 @@ const makeAdmit = Effect.fnUntraced(function* (
         continue
       }
       if (typeof verdict === "object") {
+        if (takenBack.settles(message)) continue
         resumed.push(aside.resume(message, verdict, since))
         continue
       }
@@ -235,50 +254,71 @@ const makeAdmit = Effect.fnUntraced(function* (
 })
 
 /** What becomes of messages that are taken back, and of their recalls. */
-const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside) {
+const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside, recalls: Recalls.Recalls) {
   const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
-  const meter = yield* Meter.Meter
   const { tellOfRecalls } = yield* Settings.checked
-  const recalls = Recalls.make(() => meter.measure(Telemetry.metrics.takenBack, 1))
 
-  const conclude = (message: Message.Message) => {
-    const { id } = message
+  const conclude = (id: Ids.MessageId) => {
     aside.forget(id)
-    recalls.forget(message)
+    recalls.forget(id)
     states.become(id, "Handled")
     acks.offer(id)
   }
   const skips = (message: Message.Message) => recalls.takes(message) || (!tellOfRecalls && recalls.hasTaken(message))
+  const settles = (message: Message.Message): boolean => {
+    const isSkipped = skips(message)
+    if (isSkipped) conclude(message.id)
+    return isSkipped
+  }
 
   return {
     conclude,
     skips,
-    giveUp: (message: Message.Message, reason: string) => {
-      recalls.forget(message)
-      return aside.giveUp(message, reason)
-    },
-    /** Looks for recalls among what has come, whose messages may have come with them. */
-    note: (messages: ReadonlyArray<Message.Message>, verdicts: ReadonlyArray<States.Verdict>) => {
+    /** Whether nobody gets it, which settles it. */
+    settles,
+    giveUp: (message: Message.Message, reason: string) =>
+      Effect.suspend(() => (settles(message) ? Effect.void : aside.giveUp(message, reason))),
+    defer: (message: Message.Message, since: number, after: Duration.Duration | undefined) =>
+      Effect.suspend(() => (settles(message) ? Effect.void : aside.defer(message, since, after))),
+    /** Looks for recalls among what has come, whose messages may have come with them; gives what is to be told. */
+    note: (
+      messages: ReadonlyArray<Message.Message>,
+      verdicts: ReadonlyArray<States.Verdict>
+    ): Array<Effect.Effect<void>> => {
+      const told: Array<Effect.Effect<void>> = []
       for (let index = 0; index < messages.length; index++) {
         const message = messages[index]!
         if (message._tag !== "Recall" || verdicts[index] !== "New") continue
-        const state = states.of(message.messageId)
-        const waiting = aside.waiting(message.messageId)
-        if (waiting !== undefined) {
-          if (recalls.takesFor(message, waiting)) conclude(waiting)
-        } else if (state === "Open" || state === "Due") recalls.note(message)
+        const { messageId } = message
+        const state = states.of(messageId)
+        const waiting = aside.waiting(messageId)
+        if (state === "GivenUp" ? aside.givenUp.takesBack(message) : waiting && Recalls.isFor(message, waiting)) {
+          recalls.taken(message)
+          conclude(messageId)
+          if (state === "GivenUp") told.push(aside.givenUp.count)
+        } else if (state === "Open" || state === "Due" || (state === "Deferred" && waiting === undefined)) {
+          recalls.note(message)
+        }
       }
-    },
-    /** Whether nobody gets it, which settles it. */
-    settles: (message: Message.Message): boolean => {
-      const isSkipped = skips(message)
-      if (isSkipped) conclude(message)
-      return isSkipped
+      return told
     }
   }
 })
 type TakenBack = Effect.Success<ReturnType<typeof makeTakenBack>>
+
+/** What is put aside, given up, and taken back. */
+const makeSetApart = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
+  const states = yield* States.States
+  const meter = yield* Meter.Meter
+  const recalls = Recalls.make(
+    (id) => states.of(id) === "Open",
+    () => meter.measure(Telemetry.metrics.takenBack, 1)
+  )
+  const aside = yield* makePutAside(inbox, recalls)
+  const takenBack = yield* makeTakenBack(aside, recalls)
+  return { aside, takenBack }
+})
 
 /** More is open than may be, which is told once until it is half as much. */
 const makeTooMany = (maximum: number, open: () => number) => {
@@ -339,8 +379,7 @@ export const make = Effect.fnUntraced(function* (
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
-  const aside = yield* makePutAside(inbox)
-  const takenBack = yield* makeTakenBack(aside)
+  const { aside, takenBack } = yield* makeSetApart(inbox)
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
 
   const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
@@ -385,10 +424,10 @@ export const make = Effect.fnUntraced(function* (
     ack: (entry) => {
       const message = open.end(entry)
       if (message === undefined) return
-      takenBack.conclude(message)
+      takenBack.conclude(message.id)
       signal.notify()
     },
-    defer: (entry, after) => settled(entry, (message) => aside.defer(message, entry.since, after)),
+    defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
     skips: ({ value }) => value !== undefined && takenBack.skips(value),
     hold: open.hold,

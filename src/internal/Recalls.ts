@@ -2,7 +2,7 @@
  * Messages that their sender takes back before they are handled.
  *
  * Guarantee: a recall takes back what its own sender has said in the same conversation and no handler has begun with; whatever else it
- * names, it takes nothing.
+ * names, it takes nothing, and nothing is remembered of it once that is done with.
  *
  * @since 0.1.0
  */
@@ -14,55 +14,77 @@ import type * as Message from "../Message.ts"
  * @since 0.1.0
  */
 export interface Recalls {
-  /** A recall has come for a message that is at hand. */
+  /** A recall has come for a message that is at hand, and is not done with. */
   readonly note: (recall: Message.Recall) => void
-  /** Whether a message is taken back, which it is once. */
+  /** Whether a message is taken back by a recall that was noted. */
   readonly takes: (message: Message.Message) => boolean
-  /** The same, of a recall and a message that it names. */
-  readonly takesFor: (recall: Message.Recall, message: Message.Message) => boolean
+  /** A recall has taken its message back. */
+  readonly taken: (recall: Message.Recall) => void
   /** Whether a message is a recall that has taken something back. */
   readonly hasTaken: (message: Message.Message) => boolean
   /** The message, which may be a recall, is done with. */
-  readonly forget: (message: Message.Message) => void
+  readonly forget: (id: Ids.MessageId) => void
 }
-
-// By the account that has sent it, and nobody in whose name it has.
-const keyOf = ({ conversationId, view }: Message.Message, id: Ids.MessageId) =>
-  `${id} ${conversationId} ${view.user_id}`
 
 /** How many are noted: beyond that a message is handled, and its recall after it. */
 const maximum = 10_000
 
 /**
+ * Who has said something where, for a recall to be matched with: the account that has sent it, and nobody in whose name it has.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const speakerOf = ({ conversationId, view }: Message.Message): string => `${conversationId} ${view.user_id}`
+
+/**
+ * Whether a recall is for a message: no notice of the system's can be taken back.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isFor = (recall: Message.Recall, message: Message.Message): boolean =>
+  recall.messageId === message.id && message.isSaid && speakerOf(recall) === speakerOf(message)
+
+/**
+ * `isOpen` is whether a recall is not done with itself.
+ *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (onTaken: () => void): Recalls => {
-  /** By what must be so of the message that is to be taken back. */
-  const noted = new Map<string, Message.Recall>()
+export const make = (isOpen: (id: Ids.MessageId) => boolean, onTaken: () => void): Recalls => {
+  const noted = new Map<Ids.MessageId, Array<Message.Recall>>()
+  let count = 0
   /** The recalls that have taken something back. */
   const effective = new Set<Ids.MessageId>()
 
-  const taken = (recall: Message.Recall): true => {
-    if (effective.size < maximum) effective.add(recall.id)
+  const taken = (recall: Message.Recall) => {
+    if (isOpen(recall.id)) effective.add(recall.id)
     onTaken()
-    return true
   }
 
   return {
     note: (recall) => {
-      const key = keyOf(recall, recall.messageId)
-      if (noted.size < maximum && !noted.has(key)) noted.set(key, recall)
+      if (count >= maximum) return
+      count++
+      const others = noted.get(recall.messageId)
+      if (others === undefined) noted.set(recall.messageId, [recall])
+      else others.push(recall)
     },
     takes: (message) => {
-      const recall = noted.size === 0 ? undefined : noted.get(keyOf(message, message.id))
-      return recall !== undefined && taken(recall)
+      if (noted.size === 0) return false
+      const recall = noted.get(message.id)?.find((recall) => isFor(recall, message))
+      if (recall !== undefined) taken(recall)
+      return recall !== undefined
     },
-    takesFor: (recall, message) => keyOf(recall, recall.messageId) === keyOf(message, message.id) && taken(recall),
-    hasTaken: (message) => message._tag === "Recall" && effective.has(message.id),
-    forget: (message) => {
-      if (noted.size > 0) noted.delete(keyOf(message, message.id))
-      if (effective.size > 0) effective.delete(message.id)
+    taken,
+    hasTaken: ({ id }) => effective.has(id),
+    forget: (id) => {
+      if (noted.size > 0) {
+        count -= noted.get(id)?.length ?? 0
+        noted.delete(id)
+      }
+      if (effective.size > 0) effective.delete(id)
     }
   }
 }

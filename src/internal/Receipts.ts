@@ -11,6 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "../BlazeError.ts"
 import * as Endpoint from "../Endpoint.ts"
@@ -51,8 +52,18 @@ const kept = 1024
 /** How many are remembered, so as to know them when they come again. */
 const maximumSeen = 2048
 
+/** How many messages are remembered by what has become of them, for who asks later. */
+const maximumArrived = 10_000
+
 /** How many times the server is asked for the receipts of one absence. */
 const maximumPages = 1000
+
+/** How long the server is left alone after it could not tell. */
+const pause = "1 minute"
+
+const stoppedWaiting = BlazeError.make(
+  new BlazeError.Timeout({ operation: "waiting for a receipt of a message that was sent, when the bot stopped" })
+)
 
 const keyOf = ({ message_id, status, updated_at }: Envelope.MessageView) => `${message_id} ${status} ${updated_at}`
 
@@ -66,11 +77,14 @@ interface Waiting {
 /** Who waits for what becomes of which message. */
 const makeExpected = (inbox: Pick<Inbox.Inbox, "waitBehind">) => {
   const expected = new Map<string, Set<Waiting>>()
+  const arrived = Recent.make<string>(maximumArrived)
   return {
     isEmpty: () => expected.size === 0,
     arrive: ({ message_id, status }: Envelope.MessageView) => {
-      if (expected.size === 0) return
-      for (const waiting of expected.get(Ids.toLowerCase(message_id)) ?? []) {
+      const waiters = expected.get(Ids.toLowerCase(message_id))
+      if (waiters === undefined) return
+      arrived.add(`${Ids.toLowerCase(message_id)} ${status}`)
+      for (const waiting of waiters) {
         // What was read has been delivered.
         if (status === waiting.status || status === "READ") Deferred.doneUnsafe(waiting.deferred, Exit.void)
       }
@@ -80,6 +94,10 @@ const makeExpected = (inbox: Pick<Inbox.Inbox, "waitBehind">) => {
       const waiting = { status, deferred: Deferred.makeUnsafe<void, BlazeError.BlazeError>() }
       const others = expected.get(key) ?? new Set()
       expected.set(key, others.add(waiting))
+      // A message that is sent again has been received once, and is not told of again.
+      if (arrived.has(`${key} ${status}`) || arrived.has(`${key} READ`)) {
+        Deferred.doneUnsafe(waiting.deferred, Exit.void)
+      }
       // It stands behind the messages, and whoever waits for it may be a handler.
       inbox.waitBehind(1)
       return {
@@ -92,10 +110,40 @@ const makeExpected = (inbox: Pick<Inbox.Inbox, "waitBehind">) => {
       }
     },
     stop: (reason: BlazeError.BlazeError) => {
+      const exit = Exit.fail(reason.reason._tag === "Closed" ? stoppedWaiting : reason)
       for (const others of expected.values()) {
-        for (const { deferred } of others) Deferred.doneUnsafe(deferred, Exit.fail(reason))
+        for (const { deferred } of others) Deferred.doneUnsafe(deferred, exit)
       }
     }
+  }
+}
+
+/** For whoever wants to know of all of them. */
+const makePublished = (inbox: Pick<Inbox.Inbox, "urgent">) => {
+  // Made for the first subscriber: most bots have none.
+  let published: PubSub.PubSub<Envelope.MessageView> | undefined
+  let subscribers = 0
+  const subscribed = Effect.suspend(() =>
+    published === undefined
+      ? Effect.map(PubSub.sliding<Envelope.MessageView>(kept), (made) => (published ??= made))
+      : Effect.succeed(published)
+  )
+  return {
+    isWanted: () => subscribers > 0,
+    publish: (view: Envelope.MessageView) => {
+      if (published !== undefined) PubSub.publishUnsafe(published, view)
+    },
+    stream: Stream.unwrap(
+      Effect.gen(function* () {
+        const made = yield* subscribed
+        yield* Effect.acquireRelease(
+          Effect.sync(() => subscribers++),
+          () => Effect.sync(() => subscribers--)
+        )
+        yield* inbox.urgent
+        return Stream.fromPubSub(made)
+      })
+    )
   }
 }
 
@@ -110,17 +158,13 @@ export const make = Effect.fnUntraced(function* (
   const { sendRetry } = yield* Settings.checked
   const seen = Recent.make<string>(maximumSeen)
   const expected = makeExpected(inbox)
-  // Made for the first subscriber: most bots have none.
-  let published: PubSub.PubSub<Envelope.MessageView> | undefined
+  const published = makePublished(inbox)
   let last: Envelope.MessageView | undefined
   let began: bigint | undefined
+  /** From when on something may be missing: what comes meanwhile closes no gap. */
+  let gap: bigint | undefined
 
-  const subscribed = Effect.suspend(() =>
-    published === undefined
-      ? Effect.map(PubSub.sliding<Envelope.MessageView>(kept), (made) => (published ??= made))
-      : Effect.succeed(published)
-  )
-  const isWanted = () => published !== undefined || !expected.isEmpty()
+  const isWanted = () => published.isWanted() || !expected.isEmpty()
 
   const publish = (views: ReadonlyArray<Envelope.MessageView>) => {
     last = views.at(-1) ?? last
@@ -128,7 +172,7 @@ export const make = Effect.fnUntraced(function* (
     for (const view of views) {
       seen.add(keyOf(view))
       expected.arrive(view)
-      if (published !== undefined) PubSub.publishUnsafe(published, view)
+      published.publish(view)
     }
   }
 
@@ -141,30 +185,33 @@ export const make = Effect.fnUntraced(function* (
       const next = Nanoseconds.fromText(views.at(-1)?.updated_at)
       if (next === undefined || next <= since) return
       since = next
+      gap = next
     }
+  })
+
+  // For as long as the connection lasts; the next one begins where this one could not.
+  const closing = Effect.fnUntraced(function* (since: bigint) {
+    while (isWanted()) {
+      const asked = yield* Effect.result(missed(since))
+      if (Result.isSuccess(asked)) break
+      const error = asked.failure
+      yield* Effect.logWarning(`Receipts of the time without a connection are missing. ${error.message}`)
+      if (!error.isRetryable) break
+      yield* Effect.sleep(pause)
+    }
+    gap = undefined
   })
 
   return {
     publish,
-    stream: Stream.unwrap(
-      Effect.gen(function* () {
-        const made = yield* subscribed
-        yield* inbox.urgent
-        return Stream.fromPubSub(made)
-      })
-    ),
+    stream: published.stream,
     expect: expected.expect,
     begin: Effect.map(Clock.currentTimeMillis, (now) => {
-      const since = Nanoseconds.fromText(last?.updated_at) ?? began
+      const since = gap ?? Nanoseconds.fromText(last?.updated_at) ?? began
+      gap = since
       // The server's clock and this one may differ by so much.
       began ??= Nanoseconds.fromMillis(Math.max(0, now - BlazeError.toleratedClockDifference))
-      return Effect.suspend(() =>
-        since === undefined || !isWanted()
-          ? Effect.void
-          : Effect.catch(missed(since), ({ message }) =>
-              Effect.logWarning(`Receipts of the time without a connection may be missing. ${message}`)
-            )
-      )
+      return since === undefined ? Effect.void : closing(since)
     }),
     stop: expected.stop
   }

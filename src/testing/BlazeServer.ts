@@ -551,7 +551,9 @@ const timestamps = (now: () => number) => {
     if (milli !== last.milli) last = { milli, nanos: 123_456 - (123_456 % unit) }
     else {
       const next = (Math.floor(last.nanos / unit) + 1) * unit
-      last = { milli, nanos: next < nanosPerMilli ? next : Math.min(last.nanos + 1, nanosPerMilli - 1) }
+      // A thousandth of what is left at the most, so that there is always some.
+      const isNear = next - last.nanos <= (nanosPerMilli - last.nanos) / 1000
+      last = { milli, nanos: isNear ? next : Math.min(last.nanos + 1, nanosPerMilli - 1) }
     }
     const date = new Date(milli).toISOString()
     const seconds = date.slice(0, -5)
@@ -1488,6 +1490,19 @@ const makeFiles = (
     })
 })
 
+/** Somebody looks at what is meant of what the phone shows. */
+const makeReading =
+  (person: PersonState, { read }: Receipts) =>
+  (isMeant: (message: Received) => boolean) =>
+    Effect.sync(() => {
+      const messages = person.screen.shown().filter(isMeant)
+      for (const message of messages) {
+        person.screen.read(message)
+        read(person, message.messageId)
+      }
+      return messages.map(({ text }) => text)
+    })
+
 const makeUser = (
   registry: Registry,
   payments: Payments.Payments,
@@ -1496,7 +1511,7 @@ const makeUser = (
   phones: Phones.Phones,
   files: ReturnType<typeof makeFiles>,
   enqueue: Enqueue,
-  { isRead, read }: Receipts,
+  receipts: Receipts,
   reaches: ReturnType<typeof makeReaches>,
   now: () => number
 ) => {
@@ -1528,15 +1543,7 @@ const makeUser = (
     users.set(person.userId, person)
     const speak = makeSpeak(person, key, conversations, ids, phones, enqueue, reaches)
     const say: Person["say"] = (content, conversation) => speak("PLAIN_TEXT", content, conversation)
-    const reading = (isMeant: (message: Received) => boolean) =>
-      Effect.sync(() => {
-        const messages = person.screen.shown().filter(isMeant)
-        for (const message of messages) {
-          person.screen.read(message)
-          read(person, message.messageId)
-        }
-        return messages.map(({ text }) => text)
-      })
+    const reading = makeReading(person, receipts)
     const result: Person = {
       name,
       userId: person.userId,
@@ -1548,11 +1555,17 @@ const makeUser = (
         Effect.flatMap(files.upload(bot, bytes, fields), (payload) => speak(category, payload, conversation)),
       openFile: files.open,
       quote: (messageId, content, conversation) => speak("PLAIN_TEXT", content, conversation, messageId),
-      recall: (message_id, conversation) => speak("MESSAGE_RECALL", JSON.stringify({ message_id }), conversation),
+      recall: (message_id, conversation) =>
+        Effect.tap(speak("MESSAGE_RECALL", JSON.stringify({ message_id }), conversation), () =>
+          Effect.sync(() => {
+            // Everybody's phone hears of it.
+            for (const other of people.values()) if (other.bot === bot) other.screen.recall(message_id)
+          })
+        ),
       addBot: Effect.suspend(() => say("你好")),
       received: Effect.sync(() => person.screen.shown().slice()),
       reads: reading(() => true),
-      unread: reading(({ messageId }) => !isRead(person, messageId)),
+      unread: reading(({ messageId }) => !receipts.isRead(person, messageId)),
       pinned: (conversation = contact) => Effect.sync(() => person.screen.pins(conversation)),
       buttons: Effect.sync(() => shownButtons(person.screen.shown()).map(({ label }) => label)),
       changePhone: ({ hasKey = true } = {}) =>

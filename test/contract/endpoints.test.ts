@@ -272,6 +272,9 @@ describe("groups", () => {
       yield* alice.addBot
       const ours = yield* post(`/conversations/${alice.conversationId}/disappear`, { duration: 30 })
       assert.strictEqual(ours.data?.["expire_in"], 30)
+      // That of two has no name.
+      const named = yield* post(`/conversations/${alice.conversationId}`, { name: "us" })
+      assert.deepStrictEqual(refusalOf(named), [403, undefined])
     })
   )
 
@@ -289,9 +292,17 @@ describe("groups", () => {
       assert.deepStrictEqual(refusalOf(yield* add(1000, 1024)), [20116, undefined])
       // With the bot these are all that there is room for.
       assert.isUndefined((yield* add(1000, 1023)).error)
+      // Who is in it already takes no room.
+      assert.isUndefined((yield* add(0, 1023)).error)
       assert.deepStrictEqual(refusalOf(yield* add(1023, 1024)), [20116, undefined])
       const { participants = [] } = yield* request(Endpoint.conversation, { path: { id: group } })
       assert.strictEqual(participants.length, 1024)
+      const participantsOf = (count: number) => ({
+        ...groupOf(...people.slice(0, count)),
+        conversation_id: "22222222-2222-4222-8222-222222222222"
+      })
+      assert.deepStrictEqual(refusalOf(yield* post("/conversations", participantsOf(256))), [10002, "participants"])
+      assert.isUndefined((yield* post("/conversations", participantsOf(255))).error)
     }).pipe(Effect.scoped, Effect.provide(memoryServer))
   )
 
@@ -551,6 +562,8 @@ describe("messages that Mixin would not take", () => {
       }
       assert.deepStrictEqual(yield* attempt("APP_CARD", { title: "a", actions: [{}] }), [10002, "data"])
       assert.deepStrictEqual(yield* attempt("MESSAGE_PIN", { action: "EAT", message_ids: [] }), [10002, "data"])
+      assert.deepStrictEqual(yield* attempt("MESSAGE_PIN", { action: "PIN", message_ids: ["x"] }), [10002, "data"])
+      assert.deepStrictEqual(yield* attempt("MESSAGE_RECALL", { message_id: "x" }), [10002, "data"])
       assert.deepStrictEqual(yield* bot.sent, [])
     })
   )

@@ -181,6 +181,38 @@ describe("people over REST", () => {
   )
 
   both(
+    "has left a group whose answer was lost, and knows it",
+    Effect.gen(function* () {
+      const { api, bot, alice, reaches, server } = yield* people
+      const id = yield* server.group(bot, [alice])
+      let isLost = true
+      // The request arrives, and its answer does not.
+      const lossy = Layer.effect(
+        MixinApi.MixinApi,
+        Effect.map(MixinApi.MixinApi, (rest) => ({
+          ...rest,
+          request: ((endpoint: Endpoint.Endpoint<"/">, input: Endpoint.Input<"/", unknown>) =>
+            Effect.tap(rest.request(endpoint, input), () => {
+              if (!isLost || !endpoint.path.endsWith("/exit")) return Effect.void
+              isLost = false
+              return Effect.fail(BlazeError.make(new BlazeError.Timeout({ operation: "waiting" })))
+            })) as never
+        }))
+      ).pipe(Layer.provide(api))
+      const signer = Layer.succeed(Signer.Signer, { userId: bot.userId, token: () => Effect.die("nothing is signed") })
+      yield* Effect.gen(function* () {
+        const conversations = yield* Conversations.Conversations
+        assert.isTrue(Option.isSome(yield* conversations.get(id)))
+        const leaving = yield* Effect.forkChild(conversations.exit(id))
+        yield* reaches(Effect.sync(() => leaving.pollUnsafe() !== undefined))
+        yield* Fiber.join(leaving)
+        assert.deepStrictEqual(yield* conversations.get(id), Option.none())
+        assert.strictEqual(codeOf(yield* Effect.flip(conversations.exit(id))), 404)
+      }).pipe(Effect.provide(Conversations.layer.pipe(Layer.provide([lossy, signer, NodeCrypto.layer]))))
+    })
+  )
+
+  both(
     "may do in a group what its owner has made it, and no more",
     Effect.gen(function* () {
       const { alice, bot, conversations, server } = yield* people
@@ -269,7 +301,8 @@ describe("people over REST", () => {
       for (const [asked, field] of [
         [users.block("alice" as Ids.UserId), "the user"],
         [users.rename(bob.userId, ""), "the name"],
-        [users.updateMe({ fullName: "" }), "the bot's name"]
+        [users.updateMe({ fullName: "" }), "the bot's name"],
+        [users.updateMe({ avatar: new Uint8Array(0) }), "the bot's picture"]
       ] as const) {
         const { reason } = yield* Effect.flip(asked)
         assert.strictEqual(reason._tag === "InvalidContent" ? reason.field : reason._tag, field)

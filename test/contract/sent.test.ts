@@ -136,14 +136,18 @@ describe("a message of a bot", () => {
             Stream.runForEach(
               Effect.fnUntraced(function* (it) {
                 const [first, second] = [yield* it.reply("one"), yield* it.reply("two")]
-                yield* it.pin(first, hi)
+                yield* it.pin([first, hi, first])
                 yield* it.pin(second)
                 assert.deepStrictEqual(yield* alice.pinned(), [first, hi, second])
                 yield* it.unpin(hi)
                 assert.deepStrictEqual(yield* alice.pinned(), [first, second])
                 yield* recall({ user: alice.userId }, first)
                 assert.deepStrictEqual(yield* alice.pinned(), [second])
-                const none = yield* Effect.result(it.pin())
+                yield* it.pin(hi, { key: "again" })
+                assert.deepStrictEqual(yield* alice.pinned(), [second, hi])
+                yield* alice.recall(hi)
+                assert.deepStrictEqual(yield* alice.pinned(), [second])
+                const none = yield* Effect.result(it.pin([]))
                 assert(Result.isFailure(none))
                 assert.match(none.failure.message, /what is pinned must be the ids of one message or several/)
               })

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { BlazeSocket, Envelope } from "effect-blaze"
+import * as Nanoseconds from "../../src/internal/Nanoseconds.ts"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { gunzipSync } from "node:zlib"
@@ -174,6 +175,20 @@ describe("the shape of what the built-in server sends", () => {
         }
       }).pipe(Effect.scoped, Effect.provide(socket))
     })
+  )
+
+  it.effect("times grow while the clock stands, however often it is asked", () =>
+    Effect.gen(function* () {
+      const { pendingViews } = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      for (let n = 0; n < 5000; n++) yield* alice.say("hi")
+      const times = (yield* pendingViews).map(({ created_at }) => Nanoseconds.fromText(created_at)!)
+      assert.strictEqual(new Set(times).size, 5000)
+      assert.deepStrictEqual(
+        times,
+        times.toSorted((a, b) => Number(a - b))
+      )
+    }).pipe(Effect.provide(BlazeTest.layerServer))
   )
 
   it.effect("times have 0 to 9 digits of a fraction, none of them a zero at the end, and are those of the clock", () =>

@@ -86,6 +86,9 @@ const refuse = (code: number, field?: string): Result.Result<never, Refused> =>
 /** Source: the official Flutter app. */
 const maximumMembers = 1024
 
+/** How many may be in a new group beside the bot. Source: docs/protocol.md section 10. */
+const maximumCreated = 255
+
 /** How long a name and an announcement may be. Source: docs/protocol.md section 10. */
 const maximumName = 512
 const maximumAnnouncement = 1024
@@ -124,7 +127,7 @@ const makeChanges = <B extends Bot, P extends Somebody>(
   return {
     appoint,
     update: (conversation: Conversation<B, P>, changes: Names) => {
-      if (!isManager(conversation)) return refuse(403)
+      if (conversation.category !== "GROUP" || !isManager(conversation)) return refuse(403)
       const problem = tooLong(changes)
       if (problem !== undefined) return refuse(10002, problem)
       conversation.name = changes.name ?? conversation.name
@@ -154,7 +157,8 @@ const makeChanges = <B extends Bot, P extends Somebody>(
       asked: ReadonlyArray<{ readonly person: P; readonly role: string }>
     ): Result.Result<Conversation<B, P>, Refused> => {
       if (conversation.category !== "GROUP" || !isManager(conversation)) return refuse(403)
-      if (action === "ADD" && conversation.members.size + asked.length >= maximumMembers) return refuse(20116)
+      const added = action === "ADD" ? asked.filter(({ person }) => !conversation.members.has(person)).length : 0
+      if (added > 0 && conversation.members.size + added >= maximumMembers) return refuse(20116)
       const roles = asked.map(({ person }) => conversation.members.get(person)?.role)
       if (action !== "ADD" && roles.some((role) => isAbove(conversation, role))) return refuse(403)
       if (action === "ROLE" && conversation.botRole !== "OWNER") return refuse(403)
@@ -292,7 +296,7 @@ export const make = <B extends Bot, P extends Somebody>(server: Server<B, P>) =>
   ): Result.Result<Conversation<B, P>, Refused> => {
     const known = conversations.get(id)
     if (known !== undefined) return Result.succeed(known)
-    const problem = tooLong(names)
+    const problem = tooLong(names) ?? (asked.length > maximumCreated ? "participants" : undefined)
     if (problem !== undefined) return refuse(10002, problem)
     const people = asked.map(({ person }) => person)
     const made = open(id, bot, "GROUP", bot.account.userId, people, names)

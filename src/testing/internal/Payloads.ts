@@ -8,6 +8,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Screen from "./Screen.ts"
 
 const filled = Schema.NonEmptyString
 const number = Schema.Union([Schema.Finite, Schema.FiniteFromString])
@@ -35,8 +36,8 @@ const payloads = {
     action: optional(Schema.String),
     actions: optional(Schema.Array(button))
   }),
-  MESSAGE_RECALL: Schema.Struct({ message_id: filled }),
-  MESSAGE_PIN: Schema.Struct({ action: Schema.Literals(["PIN", "UNPIN"]), message_ids: Schema.Array(filled) })
+  MESSAGE_RECALL: Screen.Recall,
+  MESSAGE_PIN: Screen.Pin
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true })

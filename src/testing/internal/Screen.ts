@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Option from "effect/Option"
+import * as Arr from "effect/Array"
 import * as Schema from "effect/Schema"
 import * as Ids from "../../Ids.ts"
 
@@ -18,10 +18,14 @@ interface Message {
 
 /** @category models */
 export const Recall = Schema.Struct({ message_id: Ids.MessageId })
-const decodeRecall = Schema.decodeUnknownOption(Schema.fromJsonString(Recall))
+const decodeRecall = Schema.decodeUnknownSync(Schema.fromJsonString(Recall))
 
-const Pin = Schema.Struct({ action: Schema.Literals(["PIN", "UNPIN"]), message_ids: Schema.Array(Ids.MessageId) })
-const decodePin = Schema.decodeUnknownOption(Schema.fromJsonString(Pin))
+/** @category models */
+export const Pin = Schema.Struct({
+  action: Schema.Literals(["PIN", "UNPIN"]),
+  message_ids: Schema.Array(Ids.MessageId)
+})
+const decodePin = Schema.decodeUnknownSync(Schema.fromJsonString(Pin))
 
 /**
  * A phone's screen, by a clock in milliseconds.
@@ -34,13 +38,22 @@ export const make = <M extends Message>(now: () => number) => {
   const ends = new Map<Ids.MessageId, number>()
   let pins: ReadonlyArray<{ readonly messageId: Ids.MessageId; readonly conversationId: Ids.ConversationId }> = []
 
+  const unpin = (id: Ids.MessageId) => {
+    pins = pins.filter(({ messageId }) => messageId !== id)
+  }
   const remove = (isGone: (message: M) => boolean) => {
     messages = messages.filter((message) => {
       if (!isGone(message)) return true
       ends.delete(message.messageId)
-      pins = pins.filter(({ messageId }) => messageId !== message.messageId)
+      unpin(message.messageId)
       return false
     })
+  }
+
+  /** Somebody takes back what was said, by the bot or by a person. */
+  const recall = (id: Ids.MessageId) => {
+    remove(({ messageId }) => messageId === id)
+    unpin(id)
   }
 
   const shown = (): ReadonlyArray<M> => {
@@ -50,18 +63,20 @@ export const make = <M extends Message>(now: () => number) => {
 
   return {
     shown,
+    recall,
     /** Something has come: a message, or what becomes of others. */
     arrive: (message: M) => {
       const { category, conversationId, text } = message
       if (category === "MESSAGE_RECALL") {
-        const recalled = Option.getOrUndefined(decodeRecall(text))?.message_id
-        return remove(({ messageId }) => messageId === recalled)
+        return recall(decodeRecall(text).message_id)
       }
       if (category === "MESSAGE_PIN") {
-        const { action, message_ids } = Option.getOrThrow(decodePin(text))
+        const { action, message_ids } = decodePin(text)
         const others = pins.filter(({ messageId }) => !message_ids.includes(messageId))
         pins =
-          action === "UNPIN" ? others : [...others, ...message_ids.map((messageId) => ({ messageId, conversationId }))]
+          action === "UNPIN"
+            ? others
+            : [...others, ...Arr.dedupe(message_ids).map((messageId) => ({ messageId, conversationId }))]
         return
       }
       messages.push(message)
