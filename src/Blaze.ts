@@ -356,7 +356,9 @@ export type Services = Blaze | Sender.Sender | Users.Users | Conversations.Conve
  */
 export interface Ports<StoreServices, QuotaServices> {
   readonly acks?: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi> | undefined
-  readonly store?: Layer.Layer<Store.Store, BlazeError.BlazeError, StoreServices> | undefined
+  readonly store?:
+    | Layer.Layer<Store.Store, BlazeError.BlazeError, StoreServices | Signer.Signer | SecureRandom.SecureRandom>
+    | undefined
   readonly quota?: Layer.Layer<Quota.Quota, BlazeError.BlazeError, QuotaServices> | undefined
 }
 
@@ -372,8 +374,11 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   ports: Ports<StoreServices, QuotaServices>
 ): Layer.Layer<Services, BlazeError.BlazeError, StoreServices | QuotaServices | Platform> => {
   const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
-  const own: Layer.Layer<States.States | Quota.Quota, BlazeError.BlazeError, StoreServices | QuotaServices> =
-    Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
+  const own: Layer.Layer<
+    States.States | Quota.Quota,
+    BlazeError.BlazeError,
+    StoreServices | QuotaServices | Signer.Signer | SecureRandom.SecureRandom
+  > = Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(

@@ -6,7 +6,9 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Awaited from "effect/Deferred"
 import * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -60,12 +62,12 @@ export interface Change {
 
 /**
  * What came of a change: it is stored; the message was handled before, and nothing is stored; somebody else has it, and nothing is
- * stored.
+ * stored; it could not be stored.
  *
  * @category models
  * @since 0.1.0
  */
-export type Claim = "Committed" | "Known" | "Conflict"
+export type Claim = "Committed" | "Known" | "Conflict" | "Unstored"
 
 /**
  * What a store does. It knows nothing of what is open.
@@ -83,12 +85,21 @@ export interface Operations<E> {
 }
 
 /**
- * The port. It does not fail: see `persevering`.
+ * The port. It does not fail: see `persevering` and `gathering`.
  *
  * @category services
  * @since 0.1.0
  */
-export class Store extends Context.Service<Store, Operations<never>>()("effect-blaze/Store") {}
+export class Store extends Context.Service<
+  Store,
+  Operations<never> & {
+    /**
+     * Whether what became of a message is stored before its conversation goes on, and not only before its acknowledgement. What cannot be
+     * stored is not acknowledged then.
+     */
+    readonly commitsAtOnce: boolean
+  }
+>()("effect-blaze/Store") {}
 
 /** How long a store may take. It is asked where nothing can be interrupted. */
 const timeout = "2 seconds"
@@ -96,17 +107,17 @@ const timeout = "2 seconds"
 /** How often a store that fails is asked again before the bot goes on without its answer. */
 const retry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
 
-const persevere = <A>(effect: Effect.Effect<A, unknown>, fallback: A, problem: string): Effect.Effect<A> =>
+const persevere = <A>(
+  effect: Effect.Effect<A, unknown>,
+  fallback: A,
+  problem: string,
+  consequence = "messages that come back may be handled again"
+): Effect.Effect<A> =>
   effect.pipe(
     Effect.timeout(timeout),
     Effect.retry(retry),
     Effect.catch(() =>
-      Effect.as(
-        Effect.logError(
-          `The store of handled messages cannot be ${problem}; messages that come back may be handled again.`
-        ),
-        fallback
-      )
+      Effect.as(Effect.logError(`The store of handled messages cannot be ${problem}; ${consequence}.`), fallback)
     )
   )
 
@@ -118,10 +129,77 @@ const persevere = <A>(effect: Effect.Effect<A, unknown>, fallback: A, problem: s
  * @since 0.1.0
  */
 export const persevering = (store: Operations<unknown>): Store["Service"] => ({
+  commitsAtOnce: false,
   load: (ids) => persevere(store.load(ids), [], "read"),
   commit: (changes) => persevere(store.commit(changes), [], "written"),
   confirm: (ids) => persevere(store.confirm(ids), undefined, "written")
 })
+
+/** How many changes go together at the most. */
+const maximumTogether = 1000
+
+interface Waiting {
+  readonly changes: ReadonlyArray<Change>
+  readonly claims: Awaited.Deferred<ReadonlyArray<Claim>>
+}
+
+/**
+ * Makes a port of a store that commits at once: what is to be stored while a transaction runs goes together in the next one. What cannot
+ * be stored after six tries is `Unstored`, and logged.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const gathering = (store: Operations<unknown>): Effect.Effect<Store["Service"]> =>
+  Effect.map(Effect.context<never>(), (context) => {
+    let waiting: Array<Waiting> = []
+    let isRunning = false
+
+    const takeSome = () => {
+      let count = 0
+      let end = 0
+      while (end < waiting.length && (end === 0 || count + waiting[end]!.changes.length <= maximumTogether)) {
+        count += waiting[end++]!.changes.length
+      }
+      return waiting.splice(0, end)
+    }
+
+    const run = Effect.gen(function* () {
+      while (waiting.length > 0) {
+        // Those that end in the same turn go along.
+        yield* Effect.yieldNow
+        const group = takeSome()
+        const changes = group.flatMap(({ changes }) => changes)
+        const claims = yield* persevere(
+          store.commit(changes),
+          changes.map((): Claim => "Unstored"),
+          "written",
+          "what was handled meanwhile is not acknowledged, and comes back"
+        )
+        let next = 0
+        for (const { changes, claims: own } of group) {
+          Awaited.doneUnsafe(own, Exit.succeed(claims.slice(next, (next += changes.length))))
+        }
+      }
+      isRunning = false
+    })
+
+    return {
+      commitsAtOnce: true,
+      load: (ids) => persevere(store.load(ids), [], "read"),
+      confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
+      commit: (changes) =>
+        Effect.suspend(() => {
+          const claims = Awaited.makeUnsafe<ReadonlyArray<Claim>>()
+          waiting.push({ changes, claims })
+          if (!isRunning) {
+            isRunning = true
+            Effect.runForkWith(context)(run)
+          }
+          return Awaited.await(claims)
+        })
+    }
+  })
 
 /** What a store without claims says of all it is given. */
 export const committed = (changes: ReadonlyArray<Change>): ReadonlyArray<Claim> => changes.map(() => "Committed")
@@ -149,6 +227,7 @@ export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effe
     const { rememberedFor, rememberedMessages } = yield* Settings.checked
     const remembered = makeRemembered(rememberedMessages, Duration.toMillis(rememberedFor), yield* Elapsed.now)
     return Store.of({
+      commitsAtOnce: false,
       load: (ids) => Effect.sync(() => ids.map((id) => (remembered.has(id) ? Handled : undefined))),
       // What is not confirmed is remembered by who commits it, for as long as the process lives.
       commit: (changes) => Effect.sync(() => committed(changes)),

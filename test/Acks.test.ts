@@ -417,7 +417,8 @@ describe("Acks", () => {
           admit: () => Effect.succeed([]),
           of: () => undefined,
           become: () => {},
-          commit: (ids) => Effect.as(step("commit")(ids), ids),
+          commitsAtOnce: false,
+          commit: (ids) => Effect.as(step("commit")(ids), Store.committed(ids as never)),
           confirm: step("confirm")
         })
       })
@@ -447,7 +448,8 @@ describe("Acks", () => {
           admit: () => Effect.succeed([]),
           of: () => undefined,
           become: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
-          commit: (ids) => Effect.succeed(ids.filter((each) => each !== id(2))),
+          commitsAtOnce: false,
+          commit: (ids) => Effect.succeed(ids.map((each) => (each === id(2) ? "Conflict" : "Committed"))),
           confirm: (ids) =>
             Effect.sync(() => void steps.push(`confirm ${ids.map((each) => Number(each.slice(-12))).join()}`))
         })

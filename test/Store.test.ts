@@ -13,13 +13,14 @@ import {
   SubscriptionRef
 } from "effect"
 import { Blaze, Bot, Delivery, Ids, Keyed, PersistentStore, Settings, Store } from "effect-blaze"
+import { NodeSqlite } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as States from "../src/internal/States.ts"
-import { clientWith, pass, textOf } from "./support.ts"
+import { clientWith, pass, sqlStore, textOf } from "./support.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -30,7 +31,11 @@ const commit = ({ commit }: States.States["Service"], ids: ReadonlyArray<Ids.Mes
 
 const layers = {
   "in memory": memory,
-  "in a store": persistent.pipe(Layer.provide(Persistence.layerMemory))
+  "in a store": persistent.pipe(Layer.provide(Persistence.layerMemory)),
+  "in a database": States.layer.pipe(
+    Layer.provideMerge(sqlStore),
+    Layer.provide(NodeSqlite.layer({ filename: ":memory:" }))
+  )
 }
 
 for (const [name, layer] of Object.entries(layers)) {
@@ -239,6 +244,7 @@ describe("Store", () => {
       Effect.gen(function* () {
         const rows = new Map<string, Store.Outcome>()
         const store = Layer.succeed(Store.Store, {
+          commitsAtOnce: false,
           load: (ids) => Effect.sync(() => ids.map((id) => rows.get(id))),
           commit: (changes) =>
             Effect.gen(function* () {
@@ -274,6 +280,7 @@ describe("Store", () => {
   it.effect("1 500 messages that are due at once after a restart are all offered again", () =>
     Effect.gen(function* () {
       const store = Layer.succeed(Store.Store, {
+        commitsAtOnce: false,
         load: (ids) => Effect.succeed(ids.map(() => ({ _tag: "Deferred", tries: 3, until: 0 }) as const)),
         commit: (changes) => Effect.succeed(changes.map(() => "Committed" as const)),
         confirm: () => Effect.void

@@ -1,5 +1,6 @@
 import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
-import { Blaze, type Delivery, Message, Settings } from "effect-blaze"
+import { Blaze, type Delivery, Ids, Message, Settings, Signer, SqlStore } from "effect-blaze"
+import { SynchronousCryptography } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
@@ -162,3 +163,13 @@ export const found = (value: unknown, pattern: RegExp): ReadonlyArray<string> =>
   look(value, "it")
   return places
 }
+
+/** A store in a database, of a bot that signs nothing. */
+export const sqlStoreOf = (userId: Ids.UserId) =>
+  SqlStore.layer.pipe(
+    Layer.provide([
+      Layer.succeed(Signer.Signer, { userId, token: () => Effect.die("nothing is signed") }),
+      SynchronousCryptography.layer
+    ])
+  )
+export const sqlStore = sqlStoreOf(Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5"))

@@ -188,13 +188,11 @@ const makeSend = Effect.fnUntraced(function* (
     yield* done(ids)
   })
 
-  // Another process has handled them meanwhile, and says so to the server itself.
-  const leave = (ids: ReadonlyArray<Ids.MessageId>, own: ReadonlyArray<Ids.MessageId>) => {
-    const kept = new Set(own)
-    const others = ids.filter((id) => !kept.has(id))
-    for (const id of others) states.become(id, "Forgotten")
-    unconfirmed.remove(others)
-    return Effect.logError(`These messages belong to another process, which acknowledges them: ${Ids.list(others)}`)
+  // Another process has handled them meanwhile, and says so to the server itself; or nothing could be stored of them.
+  const leave = (ids: ReadonlyArray<Ids.MessageId>, claims: ReadonlyArray<Store.Claim>) => {
+    for (const id of ids) states.become(id, "Forgotten")
+    unconfirmed.remove(ids)
+    return claims.includes("Conflict") ? Effect.logError(States.othersHave(ids)) : Effect.void
   }
 
   return (ids: ReadonlyArray<Ids.MessageId>) => {
@@ -203,9 +201,12 @@ const makeSend = Effect.fnUntraced(function* (
       meter.measure(metrics.ackBatch, ids.length)
       unconfirmed.measure()
       return Effect.ensuring(
-        Effect.flatMap(states.commit(ids, Store.Handled), (own) =>
-          own.length === ids.length ? acknowledge(ids) : Effect.andThen(leave(ids, own), acknowledge(own))
-        ),
+        Effect.flatMap(states.commit(ids, Store.Handled), (claims) => {
+          const others = ids.filter((_, index) => !States.isOwn(claims[index]))
+          if (others.length === 0) return acknowledge(ids)
+          const own = ids.filter((_, index) => States.isOwn(claims[index]))
+          return Effect.andThen(leave(others, claims), acknowledge(own))
+        }),
         Effect.sync(() => meter.measure(metrics.ackTime, (meter.now() - began) / 1000))
       )
     })

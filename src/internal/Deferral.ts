@@ -213,7 +213,9 @@ export const make = Effect.fnUntraced(function* (on: {
       Effect.suspend(() => {
         states.become(id, "GivenUp")
         const until = clock.currentTimeMillisUnsafe()
-        return entries.delete(id) ? states.commit([id], { _tag: "Deferred", tries: 0, until }) : Effect.void
+        return entries.delete(id)
+          ? Effect.asVoid(states.commit([id], { _tag: "Deferred", tries: 0, until }))
+          : Effect.void
       }),
     waiting: (id) => entries.get(id)?.message,
     forget: (id) => {

@@ -105,7 +105,7 @@ export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Deliv
 export interface Actions {
   /** Whose message it is. */
   readonly botId: Ids.UserId
-  readonly ack: (open: Ledger.Open) => void
+  readonly ack: (open: Ledger.Open) => Effect.Effect<void>
   /** After a time that is given, or as the setting `defer` says. */
   readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
@@ -298,8 +298,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
-        delivery.#actions.ack(delivery.#open)
-        return Exit.void
+        return delivery.#actions.ack(delivery.#open)
       }
       // It stays with who is about to begin again.
       if (Restart.isIn(exit.cause)) return Exit.void
@@ -313,7 +312,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
   /** Done: the server is told with the next batch, and the message does not come back. */
   get ack(): Effect.Effect<void> {
-    return Effect.sync(() => this.#actions.ack(this.#open))
+    return Effect.suspend(() => this.#actions.ack(this.#open))
   }
 
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
@@ -452,8 +451,7 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
 
   const conclude = () => {
     if (decided !== undefined) return held === 0 ? decided : Effect.void
-    if (open === 0) actions.ack(whole)
-    return Effect.void
+    return open === 0 ? actions.ack(whole) : Exit.void
   }
 
   return (): Actions => {
@@ -469,10 +467,7 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
     }
     return {
       ...actions,
-      ack: () => {
-        const effect = settled(undefined)
-        if (decided !== undefined) actions.later(effect)
-      },
+      ack: () => settled(undefined),
       defer: (_, after) => Effect.suspend(() => settled(decided ?? actions.defer(whole, after))),
       giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
       hold: () => {

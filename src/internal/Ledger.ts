@@ -10,6 +10,7 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Acknowledgements from "./Acknowledgements.ts"
@@ -25,7 +26,7 @@ import * as Signal from "./Signal.ts"
 import * as States from "./States.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
-import type * as Store from "../Store.ts"
+import * as Store from "../Store.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Meter from "./Meter.ts"
 import * as Underway from "./Underway.ts"
@@ -50,8 +51,8 @@ export interface Ledger {
   readonly receive: (
     give: (entries: ReadonlyArray<Open>) => void
   ) => Effect.Effect<void, BlazeError.BlazeError | Cause.Done>
-  /** It is handled: acknowledges it. */
-  readonly ack: (entry: Open) => void
+  /** It is handled: acknowledges it, once that is stored where the store commits at once. */
+  readonly ack: (entry: Open) => Effect.Effect<void>
   /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
   readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
@@ -274,6 +275,12 @@ const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside, recalls: Rec
 
   return {
     conclude,
+    /** It is not this process's to settle any more. */
+    leave: (id: Ids.MessageId) => {
+      aside.forget(id)
+      recalls.forget(id)
+      states.become(id, "Forgotten")
+    },
     skips,
     /** Whether nobody gets it, which settles it. */
     settles,
@@ -421,12 +428,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     receive,
-    ack: (entry) => {
-      const message = open.end(entry)
-      if (message === undefined) return
-      takenBack.conclude(message.id)
-      signal.notify()
-    },
+    ack: yield* makeAck(inbox, open, takenBack, signal),
     defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
     skips: ({ value }) => value !== undefined && takenBack.skips(value),
@@ -442,6 +444,51 @@ export const make = Effect.fnUntraced(function* (
       inbox.filled
     ),
     inspect: yield* makeInspection(inbox, open, () => awaited > 0, aside.size)
+  }
+})
+
+/** What is done with what is handled. */
+const makeAck = Effect.fnUntraced(function* (
+  inbox: Inbox.Inbox,
+  open: ReturnType<typeof makeOpen>,
+  takenBack: TakenBack,
+  signal: Signal.Signal
+) {
+  const states = yield* States.States
+
+  const end = (entry: Open) => {
+    const message = open.end(entry)
+    if (message === undefined) return
+    takenBack.conclude(message.id)
+    signal.notify()
+  }
+
+  // Held meanwhile, and open: nobody else gets it, and nobody takes it for done.
+  const stored = (entry: Open, id: Ids.MessageId) =>
+    Effect.suspend(() => {
+      open.hold(entry)
+      return Effect.flatMap(states.commit([id], Store.Handled), ([claim]) => {
+        open.release(entry)
+        if (States.isOwn(claim)) {
+          end(entry)
+          return Effect.void
+        }
+        if (open.end(entry) !== undefined) {
+          takenBack.leave(id)
+          // What could not be stored is for another try, and is on the server only.
+          if (claim === "Unstored") inbox.forget()
+          signal.notify()
+        }
+        return claim === "Conflict" ? Effect.logError(States.othersHave([id])) : Effect.void
+      })
+    }).pipe(Effect.uninterruptible)
+
+  return (entry: Open): Effect.Effect<void> => {
+    const { value } = entry
+    if (value === undefined) return Exit.void
+    if (states.commitsAtOnce) return stored(entry, value.id)
+    end(entry)
+    return Exit.void
   }
 })
 

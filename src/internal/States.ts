@@ -9,7 +9,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Ids from "../Ids.ts"
+import * as Ids from "../Ids.ts"
 import * as Store from "../Store.ts"
 
 /**
@@ -42,15 +42,29 @@ export class States extends Context.Service<
     readonly of: (id: Ids.MessageId) => State | undefined
     /** What became of an open id; one that is forgotten is new again when it comes back. */
     readonly become: (id: Ids.MessageId, state: Exclude<State, "Open"> | "Forgotten") => void
-    /** Stores what became of ids; gives those that are this process's to acknowledge. */
+    /** Stores what became of ids; gives what came of each, in their order. */
     readonly commit: (
       ids: ReadonlyArray<Ids.MessageId>,
       outcome: Store.Outcome
-    ) => Effect.Effect<ReadonlyArray<Ids.MessageId>>
+    ) => Effect.Effect<ReadonlyArray<Store.Claim>>
+    /** See `Store.Store`. */
+    readonly commitsAtOnce: boolean
     /** The server has taken these acknowledgements. */
     readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void>
   }
 >()("effect-blaze/internal/States") {}
+
+/**
+ * Whether a message is this process's to acknowledge. Where a store says nothing it is.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isOwn = (claim: Store.Claim | undefined): boolean => claim !== "Conflict" && claim !== "Unstored"
+
+/** In the words of the log. */
+export const othersHave = (ids: ReadonlyArray<Ids.MessageId>): string =>
+  `These messages belong to another process, which acknowledges them: ${Ids.list(ids)}`
 
 /**
  * @category layers
@@ -96,10 +110,8 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
         if (state === "Forgotten") states.delete(id)
         else states.set(id, state)
       },
-      commit: (ids, outcome) =>
-        Effect.map(store.commit(ids.map((id) => ({ id, outcome, writes: [] }))), (claims) =>
-          ids.filter((_, index) => claims[index] !== "Conflict")
-        ),
+      commit: (ids, outcome) => store.commit(ids.map((id) => ({ id, outcome, writes: [] }))),
+      commitsAtOnce: store.commitsAtOnce,
       confirm: (ids) =>
         Effect.map(store.confirm(ids), () => {
           for (const id of ids) states.delete(id)

@@ -9,6 +9,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as SqlClient from "effect/sql/SqlClient"
 import type { Agent as HttpsAgent } from "node:https"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -16,6 +17,8 @@ import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
+import * as SqlStore from "../SqlStore.ts"
+import * as NodeSqlite from "./NodeSqlite.ts"
 import * as BufferBase64 from "./BufferBase64.ts"
 import * as EnvironmentProxy from "./internal/EnvironmentProxy.ts"
 import * as SynchronousCryptography from "./SynchronousCryptography.ts"
@@ -88,6 +91,43 @@ const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings
 export const layerConfig: Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError> = layer(
   Signer.layerConfig
 ).pipe(Layer.provide(layerEnvironment))
+
+/**
+ * A bot that is set up from the environment as `layerConfig` is, and forgets nothing that it has handled or put aside: a file has it.
+ *
+ * **Details**
+ *
+ * The file is SQLite's, made where there is none. What becomes of a message is on the disk before the next one of its conversation begins;
+ * after a crash only what was being handled is handled again. Several bots may share a file, and one process has it at a time: see
+ * `SqlStore.layer`, which does the same on PostgreSQL.
+ *
+ * **Example** (A bot that survives)
+ *
+ * ```ts
+ * import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+ * import { Effect } from "effect"
+ * import { Bot } from "effect-blaze"
+ * import { NodeBlaze } from "effect-blaze/node"
+ *
+ * const main = Bot.run((delivery) => delivery.reply("welcome")).pipe(
+ *   Effect.provide(NodeBlaze.layerDurable({ filename: "bot.sqlite" }))
+ * )
+ * export const run = () => NodeRuntime.runMain(main)
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDurable = (
+  options: NodeSqlite.Options
+): Layer.Layer<Blaze.Services | MixinApi.MixinApi | SqlClient.SqlClient, BlazeError.BlazeError> =>
+  layer(Signer.layerConfig, { store: SqlStore.layer }).pipe(
+    Layer.provideMerge(layerFile(options)),
+    Layer.provide(layerEnvironment)
+  )
+
+const layerFile = (options: NodeSqlite.Options) =>
+  NodeSqlite.layer(options).pipe(Layer.catch((error) => Layer.effectContext(Effect.fail(SqlStore.cannotOpen(error)))))
 
 /**
  * A bot that only sends, over REST: it opens no connection, and takes no message from the bot that listens. For jobs, scripts and

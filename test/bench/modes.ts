@@ -122,6 +122,11 @@ export const modes: Readonly<Record<string, Mode>> = {
     rounds: 3,
     contenders: bothWays(["bare", "limit", "bot"])
   },
+  durable: {
+    what: "receive and acknowledge over REST, what was handled in memory and in SQLite",
+    ...receiving,
+    contenders: overRest("bare", "bot", "bot-sqlite")
+  },
   "conversations-10": {
     what: "receive and acknowledge in 10 conversations, over REST",
     ...receiving,

@@ -32,6 +32,7 @@ const order = [
   "Acknowledgements",
   "States",
   "PersistentStore",
+  "SqlStore",
   "Store",
   "Connection",
   "Receipts",

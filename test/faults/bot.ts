@@ -2,8 +2,8 @@
 // A line is: lifetime, what (A first attempt, S success, U unhandled rejection, H heap in bytes), id or number.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Effect, Layer, Logger, Schedule } from "effect"
-import { Acks, Bot, Delivery, Keyed, Message, Reconnect, Settings, Signer } from "effect-blaze"
-import { NodeBlaze } from "effect-blaze/node"
+import { Acks, Bot, Delivery, Keyed, Message, Reconnect, Settings, Signer, SqlStore } from "effect-blaze"
+import { NodeBlaze, NodeSqlite } from "effect-blaze/node"
 import { openSync, writeSync } from "node:fs"
 
 const program = Effect.gen(function* () {
@@ -19,6 +19,7 @@ const program = Effect.gen(function* () {
   }
 
   const acks = (yield* Config.String("ACKS")) === "socket" ? Acks.layerSocket : Acks.layerRest
+  const database = yield* Config.String("STORE")
   const attempts = new Map<string, number>()
   let handled = 0
 
@@ -89,7 +90,14 @@ const program = Effect.gen(function* () {
     onFailure: () => Effect.succeed(Delivery.Defer)
   }).pipe(
     Effect.provideService(Keyed.Grace, "2 seconds"),
-    Effect.provide(NodeBlaze.layer(Signer.layerConfig, { acks }).pipe(Layer.provide([addresses, soon]))),
+    Effect.provide(
+      (database === ""
+        ? NodeBlaze.layer(Signer.layerConfig, { acks })
+        : NodeBlaze.layer(Signer.layerConfig, { acks, store: SqlStore.layer }).pipe(
+            Layer.provide(NodeSqlite.layer({ filename: database }))
+          )
+      ).pipe(Layer.provide([addresses, soon]))
+    ),
     Effect.ensuring(Effect.sync(heap))
   )
 })

@@ -1,13 +1,15 @@
-// npm run test:faults -- --seed N --messages M
+// npm run test:faults -- --seed N --messages M [--store sqlite]
 //
 // A bot in a process of its own, over real sockets, through a proxy that cuts, stalls, half-opens and delays, against a server that
 // duplicates, damages, fails and forgets, with handlers that fail and a process that is killed. In the end the records of both sides are
-// compared. A fault is tied to a count of acknowledged messages, so that a seed repeats the plan.
+// compared. A fault is tied to a count of acknowledged messages, so that a seed repeats the plan. With a store no handler begins with what
+// an earlier process has stored as handled.
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { closeSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs"
+import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -16,7 +18,9 @@ import { gzipSync } from "node:zlib"
 import { seeded } from "../support.ts"
 import * as Proxy from "./proxy.ts"
 
-const { values: args } = parseArgs({ options: { seed: { type: "string" }, messages: { type: "string" } } })
+const { values: args } = parseArgs({
+  options: { seed: { type: "string" }, messages: { type: "string" }, store: { type: "string" } }
+})
 const seed = Number(args.seed ?? Date.now() % 1_000_000)
 const total = Number(args.messages ?? 100_000)
 const conversations = 200
@@ -82,6 +86,7 @@ const main = Effect.gen(function* () {
   const succeeded = new Map<string, Array<number>>()
   const heaps: Array<readonly [lifetime: number, bytes: number]> = []
   const lastAttempt = new Map<string, number>()
+  const attempted = new Set<string>()
   const sequence = new Map<string, readonly [conversation: number, n: number]>()
   let offset = 0
   let rest = ""
@@ -94,6 +99,18 @@ const main = Effect.gen(function* () {
   let acknowledged = 0
   let redelivered = 0
   let lifetime = 0
+
+  const database = args.store === "sqlite" ? join(directory, "bot.sqlite") : ""
+  /** What is stored as handled when a process begins, which begins with none of it. */
+  let stored: ReadonlySet<string> = new Set()
+  let again = 0
+  const readStored = () => {
+    if (database === "" || !existsSync(database)) return
+    const client = new DatabaseSync(database)
+    const rows = client.prepare("SELECT ids FROM blaze_handled").all()
+    client.close()
+    stored = new Set(rows.flatMap(({ ids }) => String(ids).split(" ")))
+  }
 
   const buffer = Buffer.alloc(1 << 20)
   const readRecord = () => {
@@ -110,8 +127,13 @@ const main = Effect.gen(function* () {
           if (lives.length > 0) redelivered++
           succeeded.set(value, [...lives, Number(life)])
         } else if (what === "A") {
+          if (stored.has(value) && Number(life) === lifetime) again++
           const place = sequence.get(value)
           if (place === undefined) continue
+          // What an earlier process has put aside is offered when it is its time, and not in its turn.
+          const isFirst = !attempted.has(value)
+          attempted.add(value)
+          if (database !== "" && !isFirst) continue
           const key = `${life} ${place[0]}`
           if (place[1] <= (lastAttempt.get(key) ?? -1)) disorder++
           lastAttempt.set(key, Math.max(place[1], lastAttempt.get(key) ?? -1))
@@ -143,6 +165,8 @@ const main = Effect.gen(function* () {
   yield* Effect.yieldNow
 
   const start = Effect.suspend(() => {
+    readRecord()
+    readStored()
     lifetime++
     const environment = local.environment(bot)
     return spawner.spawn(
@@ -158,7 +182,8 @@ const main = Effect.gen(function* () {
             SEED: String(seed),
             RECORD: record,
             MEASURE_AFTER: String(measureAfter),
-            ACKS: seed % 2 === 0 ? "socket" : "rest"
+            ACKS: seed % 2 === 0 ? "socket" : "rest",
+            STORE: database
           },
           stdin: "ignore",
           stdout: "inherit",
@@ -259,6 +284,7 @@ const main = Effect.gen(function* () {
       Option.isSome(growth) && growth.value <= 20
     ],
     ["handled again after a crash", redelivered, undefined],
+    ["begun again though stored as handled", again, again === 0],
     ["lifetimes", lifetime, undefined],
     ["connections", yield* bot.handshakes, undefined],
     ["answers", answers.size, undefined],

@@ -49,7 +49,7 @@ const operate = Effect.fnUntraced(function* (
   return {
     reports,
     problems: reports.filter(({ problem }) => problem !== undefined),
-    categories: new Set(received.map(({ category }) => category)),
+    categories: new Set((yield* bot.sent).map(({ category }) => category)),
     texts: received.filter(({ category }) => category === "PLAIN_TEXT").map(({ text }) => text),
     secrets: received.filter(({ category }) => category === "ENCRYPTED_TEXT").map(({ text }) => text),
     left
@@ -83,7 +83,8 @@ it.live("the official client does over REST what its messaging modules can, but 
     ])
     assert.strictEqual(reports.length, 49)
     assert.sameMembers([...categories], kinds)
-    assert.deepStrictEqual(texts, ["one", "first of two", "second of two", "legacy", "any", "text"])
+    // Without the one that it takes back.
+    assert.deepStrictEqual(texts, ["one", "first of two", "second of two", "legacy", "any"])
     assert.deepStrictEqual(left, [])
   }).pipe(Effect.provide(LocalServer.layer()))
 )
@@ -98,7 +99,7 @@ it.live("mixin-node-sdk does over REST what its messaging modules can", () =>
     assert.strictEqual(reports.length, 39)
     assert.sameMembers([...categories], [...kinds, "ENCRYPTED_TEXT"])
     assert.deepStrictEqual(secrets, ["secret", "first secret", "second secret"])
-    assert.deepStrictEqual(texts, ["one", "first of two", "second of two", "text"])
+    assert.deepStrictEqual(texts, ["one", "first of two", "second of two"])
     assert.deepStrictEqual(left, [])
   }).pipe(Effect.provide(LocalServer.layer()))
 )

@@ -196,7 +196,7 @@ export const replayViews = Effect.fnUntraced(function* (
     hold: () => {},
     release: () => {},
     leave: () => {},
-    ack: (entry) => settle(entry, "Acknowledged"),
+    ack: (entry) => Effect.sync(() => settle(entry, "Acknowledged")),
     defer: (entry) => Effect.sync(() => settle(entry, "Deferred")),
     giveUp: (entry) => Effect.sync(() => settle(entry, "GivenUp")),
     unread: () => Effect.void,

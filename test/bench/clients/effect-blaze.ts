@@ -1,8 +1,23 @@
 // effect-blaze as a user has it: the default layers, everything on.
 import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Layer, Scope, Stream } from "effect"
-import { Acks, Blaze, Bot, type Delivery, Ids, Message, MixinApi, PortableGzip, Settings, Signer } from "effect-blaze"
-import { NodeBlaze } from "effect-blaze/node"
+import {
+  Acks,
+  Blaze,
+  Bot,
+  type Delivery,
+  Ids,
+  Message,
+  MixinApi,
+  PortableGzip,
+  Settings,
+  Signer,
+  SqlStore
+} from "effect-blaze"
+import { NodeBlaze, NodeSqlite } from "effect-blaze/node"
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { type Job, read, serve } from "../job.ts"
 
 const layer = (job: Job) => {
@@ -14,7 +29,11 @@ const layer = (job: Job) => {
         Layer.provide([signer, NodeHttpClient.layerNodeHttp, PortableGzip.layer]),
         Layer.provide(NodeBlaze.layerPlatform)
       )
-    : NodeBlaze.layer(signer, ports)
+    : job.client.endsWith("-sqlite")
+      ? NodeBlaze.layer(signer, { ...ports, store: SqlStore.layer }).pipe(
+          Layer.provide(Layer.orDie(NodeSqlite.layer({ filename: join(mkdtempSync(join(tmpdir(), "bench-")), "it") })))
+        )
+      : NodeBlaze.layer(signer, ports)
   return blaze.pipe(
     Layer.provide([
       Settings.layer({ url: job.url, apiUrl: job.apiUrl }),

@@ -1,0 +1,319 @@
+/**
+ * What must last of the life of an id, in SQL: SQLite or PostgreSQL.
+ *
+ * Guarantee: what was handled and stored is not handled again, whatever ends the process; a conversation goes on after what became of its
+ * message is on the disk; one process has the store, and what an earlier one tries to write is refused; the tables are bounded.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
+import * as BlazeError from "./BlazeError.ts"
+import type * as Ids from "./Ids.ts"
+import * as Settings from "./Settings.ts"
+import * as Signer from "./Signer.ts"
+import * as Store from "./Store.ts"
+
+/** How many ids one row has at the most, when rows are made into fewer. */
+const maximumGroup = 1000
+
+/** How many rows may be too few ids, in the mean, before they are made into fewer. */
+const worthCompacting = 1000
+
+/** How many bound values one statement may have, with room to spare: SQLite takes 32 766 and PostgreSQL 65 535. */
+const maximumRows = 1000
+
+/** Ids that were stored together. */
+interface Group {
+  readonly number: number
+  readonly at: number
+  readonly ids: ReadonlyArray<Ids.MessageId>
+}
+
+const textOf = (ids: ReadonlyArray<Ids.MessageId>) => ids.join(" ")
+const idsOf = (text: string) => text.split(" ") as unknown as ReadonlyArray<Ids.MessageId>
+
+const makeTables = (sql: SqlClient.SqlClient) =>
+  Effect.all(
+    [
+      sql`CREATE TABLE IF NOT EXISTS blaze_owner (bot TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL)`,
+      sql`CREATE TABLE IF NOT EXISTS blaze_handled (
+        bot TEXT NOT NULL, number BIGINT NOT NULL, stored_at BIGINT NOT NULL, ids TEXT NOT NULL, PRIMARY KEY (bot, number)
+      )`,
+      sql`CREATE TABLE IF NOT EXISTS blaze_deferred (
+        bot TEXT NOT NULL, id TEXT NOT NULL, tries BIGINT NOT NULL, until_at BIGINT NOT NULL, after_millis BIGINT,
+        stored_at BIGINT NOT NULL, PRIMARY KEY (bot, id)
+      )`
+    ],
+    { discard: true }
+  )
+
+/** What is stored, as it is known without asking. */
+const makeIndex = (maximum: number, age: number) => {
+  const handled = new Set<Ids.MessageId>()
+  const deferred = new Map<Ids.MessageId, Store.Deferred>()
+  const unconfirmed = new Set<Ids.MessageId>()
+  let groups: Array<Group> = []
+  let first = 0
+
+  /** The groups that are too many or too old, and all of whose acknowledgements the server has taken. */
+  const forgettable = (now: number) => {
+    let end = first
+    let size = handled.size
+    for (; end < groups.length; end++) {
+      const { at, ids } = groups[end]!
+      if ((size <= maximum && now - at < age) || ids.some((id) => unconfirmed.has(id))) break
+      size -= ids.length
+    }
+    return end
+  }
+
+  return {
+    handled,
+    deferred,
+    lastNumber: () => groups.at(-1)?.number ?? 0,
+    add: (group: Group) => {
+      groups.push(group)
+      for (const id of group.ids) {
+        handled.add(id)
+        deferred.delete(id)
+      }
+    },
+    await: (ids: ReadonlyArray<Ids.MessageId>) => {
+      for (const id of ids) unconfirmed.add(id)
+    },
+    confirm: (ids: ReadonlyArray<Ids.MessageId>) => {
+      for (const id of ids) unconfirmed.delete(id)
+    },
+    /** Up to which number rows are to go. */
+    stale: (now: number): number | undefined => groups[forgettable(now) - 1]?.number,
+    forget: (upTo: number) => {
+      for (; first < groups.length && groups[first]!.number <= upTo; first++) {
+        for (const id of groups[first]!.ids) handled.delete(id)
+      }
+      if (first > maximumGroup) {
+        groups = groups.slice(first)
+        first = 0
+      }
+    }
+  }
+}
+type Index = ReturnType<typeof makeIndex>
+
+interface HandledRow {
+  readonly number: number | string
+  readonly stored_at: number | string
+  readonly ids: string
+}
+
+interface DeferredRow {
+  readonly id: string
+  readonly tries: number | string
+  readonly until_at: number | string
+  readonly after_millis: number | string | null
+}
+
+/** Groups of few ids as groups of many, which take a tenth of the room. */
+const merge = (groups: ReadonlyArray<Group>): ReadonlyArray<Group> =>
+  Arr.chunksOf(
+    groups.flatMap(({ at, ids }) => ids.map((id) => ({ id, at }))),
+    maximumGroup
+  ).map((entries, index) => ({
+    number: index + 1,
+    // The newest of them: none is forgotten before its time.
+    at: entries.reduce((latest, { at }) => Math.max(latest, at), 0),
+    ids: entries.map(({ id }) => id)
+  }))
+
+/** Takes the store over, and reads what is in it. */
+const open = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  bot: Ids.UserId,
+  owner: string,
+  age: number,
+  index: Index
+) {
+  const rowOf = ({ at, ids, number }: Group) => ({ bot, number, stored_at: at, ids: textOf(ids) })
+  yield* makeTables(sql)
+  const now = yield* Clock.currentTimeMillis
+  yield* sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql`INSERT INTO blaze_owner ${sql.insert({ bot, owner })} ON CONFLICT (bot) DO UPDATE SET owner = excluded.owner`
+      yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot} AND stored_at < ${now - age}`
+      yield* sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND stored_at < ${now - age}`
+      const rows =
+        yield* sql<HandledRow>`SELECT number, stored_at, ids FROM blaze_handled WHERE bot = ${bot} ORDER BY number`
+      let groups: ReadonlyArray<Group> = rows.map(({ ids, number, stored_at }) => ({
+        number: Number(number),
+        at: Number(stored_at),
+        ids: idsOf(ids)
+      }))
+      const merged = merge(groups)
+      if (groups.length > worthCompacting && merged.length < groups.length / 2) {
+        yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot}`
+        for (const some of Arr.chunksOf(merged, maximumRows)) {
+          yield* sql`INSERT INTO blaze_handled ${sql.insert(Arr.map(some, rowOf))}`
+        }
+        groups = merged
+      }
+      for (const group of groups) index.add(group)
+      const deferred =
+        yield* sql<DeferredRow>`SELECT id, tries, until_at, after_millis FROM blaze_deferred WHERE bot = ${bot}`
+      for (const { after_millis, id, tries, until_at } of deferred) {
+        index.deferred.set(id as Ids.MessageId, {
+          _tag: "Deferred",
+          tries: Number(tries),
+          until: Number(until_at),
+          ...(after_millis === null ? {} : { after: Number(after_millis) })
+        })
+      }
+    })
+  )
+})
+
+/** What changes come to: what is new of them, each id by what was said of it last. */
+const sort = (changes: ReadonlyArray<Store.Change>, { handled }: Index) => {
+  const newest = new Map<Ids.MessageId, Store.Outcome>()
+  const claims = changes.map(({ id, outcome }): Store.Claim => {
+    if (handled.has(id) || newest.get(id)?._tag === "Handled") return "Known"
+    newest.set(id, outcome)
+    return "Committed"
+  })
+  const ids: Array<Ids.MessageId> = []
+  const deferred: Array<readonly [Ids.MessageId, Store.Deferred]> = []
+  for (const [id, outcome] of newest) {
+    if (outcome._tag === "Handled") ids.push(id)
+    else deferred.push([id, outcome])
+  }
+  return { claims, ids, deferred }
+}
+
+/** Stores what is new, in one transaction, unless another process has taken the store over. */
+const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, owner: string, index: Index) => {
+  const owned = sql.onDialectOrElse({
+    pg: () => sql<{ owner: string }>`SELECT owner FROM blaze_owner WHERE bot = ${bot} FOR SHARE`,
+    orElse: () => sql<{ owner: string }>`SELECT owner FROM blaze_owner WHERE bot = ${bot}`
+  })
+  const defer = (entries: Arr.NonEmptyReadonlyArray<readonly [Ids.MessageId, Store.Deferred]>, at: number) =>
+    sql`INSERT INTO blaze_deferred ${sql.insert(
+      Arr.map(entries, ([id, { after, tries, until }]) => ({
+        bot,
+        id,
+        tries,
+        until_at: Math.floor(until),
+        after_millis: after === undefined ? null : Math.floor(after),
+        stored_at: at
+      }))
+    )} ON CONFLICT (bot, id) DO UPDATE SET tries = excluded.tries, until_at = excluded.until_at, after_millis = excluded.after_millis`
+  const settle = (ids: ReadonlyArray<Ids.MessageId>) =>
+    sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND ${sql.in("id", ids)}`
+
+  return Effect.fnUntraced(function* ({ deferred, ids }: Pick<ReturnType<typeof sort>, "deferred" | "ids">) {
+    const at = yield* Clock.currentTimeMillis
+    const group: Group = { number: index.lastNumber() + 1, at, ids }
+    const stale = index.stale(at)
+    const wasDeferred = ids.filter((id) => index.deferred.has(id))
+    const isOurs = yield* sql.withTransaction(
+      Effect.gen(function* () {
+        const [row] = yield* owned
+        if (row?.owner !== owner) return false
+        if (ids.length > 0) {
+          yield* sql`INSERT INTO blaze_handled ${sql.insert({ bot, number: group.number, stored_at: at, ids: textOf(ids) })}`
+        }
+        for (const some of Arr.chunksOf(wasDeferred, maximumRows)) yield* settle(some)
+        for (const some of Arr.chunksOf(deferred, maximumRows)) yield* defer(some, at)
+        if (stale !== undefined) yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot} AND number <= ${stale}`
+        return true
+      })
+    )
+    if (!isOurs) return false
+    if (ids.length > 0) index.add(group)
+    index.await(ids)
+    for (const [id, outcome] of deferred) index.deferred.set(id, outcome)
+    if (stale !== undefined) index.forget(stale)
+    return true
+  })
+}
+
+/**
+ * What a bot fails with whose store cannot be opened.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const cannotOpen = (error: SqlError.SqlError) =>
+  BlazeError.make(
+    new BlazeError.InvalidSetting({
+      setting: "option",
+      field: "the store",
+      expected: `a database that can be read and written: ${error.reason._tag}`
+    })
+  )
+
+/**
+ * Remembers in a database what was handled and what is put aside, each bot for itself.
+ *
+ * **Details**
+ *
+ * What becomes of a message is stored before the next one of its conversation begins, and before it is acknowledged: what was stored
+ * while others were being stored goes together. Where the database does not answer that is tried for a quarter of a minute; then the
+ * message is not acknowledged, and comes back. Whoever opens the store has it: what an earlier process still writes is refused.
+ *
+ * **Gotchas**
+ *
+ * As many ids are remembered as the settings `rememberedMessages` and `rememberedFor` say, in memory too. One process has it; for
+ * several there is the cluster.
+ *
+ * **Example** (A bot on PostgreSQL)
+ *
+ * ```ts
+ * import { Blaze, type BlazeError, type MixinApi, Signer, SqlStore } from "effect-blaze"
+ * import { NodeBlaze } from "effect-blaze/node"
+ * import type { Layer } from "effect"
+ * import type { SqlClient } from "effect/sql"
+ *
+ * const durable: Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError, SqlClient.SqlClient> =
+ *   NodeBlaze.layer(Signer.layerConfig, { store: SqlStore.layer })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Store.Store,
+  BlazeError.BlazeError,
+  SqlClient.SqlClient | Signer.Signer | SecureRandom.SecureRandom
+> = Layer.effect(
+  Store.Store,
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const { userId } = yield* Signer.Signer
+    const { uuidV4 } = yield* SecureRandom.SecureRandom
+    const { rememberedFor, rememberedMessages } = yield* Settings.checked
+    const owner = yield* uuidV4()
+    const age = Duration.toMillis(rememberedFor)
+    const index = makeIndex(rememberedMessages, age)
+    yield* Effect.mapError(open(sql, userId, owner, age, index), cannotOpen)
+    const write = makeWrite(sql, userId, owner, index)
+
+    return yield* Store.gathering({
+      load: (ids) =>
+        Effect.sync(() => ids.map((id) => (index.handled.has(id) ? Store.Handled : index.deferred.get(id)))),
+      commit: (changes) =>
+        Effect.suspend(() => {
+          const sorted = sort(changes, index)
+          if (sorted.ids.length === 0 && sorted.deferred.length === 0) return Effect.succeed(sorted.claims)
+          return Effect.map(write(sorted), (isOurs) =>
+            isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
+          )
+        }),
+      confirm: (ids) => Effect.sync(() => index.confirm(ids))
+    })
+  })
+)
