@@ -302,17 +302,26 @@ export const layer: Layer.Layer<
     yield* Effect.mapError(open(sql, userId, owner, age, index), cannotOpen)
     const write = makeWrite(sql, userId, owner, index)
 
-    return yield* Store.gathering({
+    const gathered = yield* Store.gathering((changes) =>
+      Effect.suspend(() => {
+        const sorted = sort(changes, index)
+        if (sorted.ids.length === 0 && sorted.deferred.length === 0) return Effect.succeed(sorted.claims)
+        return Effect.map(write(sorted), (isOurs) =>
+          isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
+        )
+      })
+    )
+    return Store.Store.of({
+      commitsAtOnce: true,
       load: (ids) =>
         Effect.sync(() => ids.map((id) => (index.handled.has(id) ? Store.Handled : index.deferred.get(id)))),
       commit: (changes) =>
-        Effect.suspend(() => {
-          const sorted = sort(changes, index)
-          if (sorted.ids.length === 0 && sorted.deferred.length === 0) return Effect.succeed(sorted.claims)
-          return Effect.map(write(sorted), (isOurs) =>
-            isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
-          )
-        }),
+        Effect.suspend(() =>
+          // What is acknowledged has been stored before.
+          changes.every(({ id }) => index.handled.has(id))
+            ? Effect.succeed(changes.map((): Store.Claim => "Known"))
+            : gathered(changes)
+        ),
       confirm: (ids) => Effect.sync(() => index.confirm(ids))
     })
   })

@@ -85,7 +85,7 @@ export interface Operations<E> {
 }
 
 /**
- * The port. It does not fail: see `persevering` and `gathering`.
+ * The port. It does not fail: see `persevering`, and `gathering` for one that commits at once.
  *
  * @category services
  * @since 0.1.0
@@ -144,13 +144,13 @@ interface Waiting {
 }
 
 /**
- * Makes a port of a store that commits at once: what is to be stored while a transaction runs goes together in the next one. What cannot
- * be stored after six tries is `Unstored`, and logged.
+ * Has what is to be stored while a transaction runs go together in the next one. What cannot be stored after six tries is `Unstored`, and
+ * logged.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const gathering = (store: Operations<unknown>): Effect.Effect<Store["Service"]> =>
+export const gathering = (commit: Operations<unknown>["commit"]): Effect.Effect<Operations<never>["commit"]> =>
   Effect.map(Effect.context<never>(), (context) => {
     let waiting: Array<Waiting> = []
     let isRunning = false
@@ -171,7 +171,7 @@ export const gathering = (store: Operations<unknown>): Effect.Effect<Store["Serv
         const group = takeSome()
         const changes = group.flatMap(({ changes }) => changes)
         const claims = yield* persevere(
-          store.commit(changes),
+          commit(changes),
           changes.map((): Claim => "Unstored"),
           "written",
           "what was handled meanwhile is not acknowledged, and comes back"
@@ -184,21 +184,16 @@ export const gathering = (store: Operations<unknown>): Effect.Effect<Store["Serv
       isRunning = false
     })
 
-    return {
-      commitsAtOnce: true,
-      load: (ids) => persevere(store.load(ids), [], "read"),
-      confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
-      commit: (changes) =>
-        Effect.suspend(() => {
-          const claims = Awaited.makeUnsafe<ReadonlyArray<Claim>>()
-          waiting.push({ changes, claims })
-          if (!isRunning) {
-            isRunning = true
-            Effect.runForkWith(context)(run)
-          }
-          return Awaited.await(claims)
-        })
-    }
+    return (changes) =>
+      Effect.suspend(() => {
+        const claims = Awaited.makeUnsafe<ReadonlyArray<Claim>>()
+        waiting.push({ changes, claims })
+        if (!isRunning) {
+          isRunning = true
+          Effect.runForkWith(context)(run)
+        }
+        return Awaited.await(claims)
+      })
   })
 
 /** What a store without claims says of all it is given. */
