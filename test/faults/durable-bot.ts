@@ -1,0 +1,37 @@
+// The bot of the durable run. It writes down what its handlers do, synchronously: a line is what (B begun, R returned) and the id.
+import { NodeRuntime } from "@effect/platform-node"
+import { Config, Effect, Layer, Logger } from "effect"
+import { Bot, Delivery, Settings } from "effect-blaze"
+import { NodeBlaze } from "effect-blaze/node"
+import { existsSync, openSync, writeFileSync, writeSync } from "node:fs"
+import { join } from "node:path"
+
+const program = Effect.gen(function* () {
+  const directory = yield* Config.String("DIRECTORY")
+  const file = openSync(join(directory, "record"), "a")
+  const record = (what: string, id: string) => void writeSync(file, `${what} ${id}\n`)
+  const marker = join(directory, "put aside")
+
+  const handler = Bot.match({
+    Text: Effect.fnUntraced(function* (delivery) {
+      const { id, text } = delivery.message
+      record("B", id)
+      if (text === "later" && !existsSync(marker)) {
+        writeFileSync(marker, "")
+        return Delivery.deferFor("200 millis")
+      }
+      yield* delivery.reply(`echo ${text}`)
+      yield* delivery.reply(`and again ${text}`)
+      record("R", id)
+      return Delivery.Ack
+    }),
+    orElse: () => Effect.void
+  })
+
+  const soon = Settings.layer({ acknowledgeWithin: "50 millis", acknowledgeBatch: 2 })
+  yield* Bot.run(handler).pipe(
+    Effect.provide(NodeBlaze.layerDurable({ filename: join(directory, "bot.sqlite") }).pipe(Layer.provide(soon)))
+  )
+})
+
+program.pipe(Effect.provide(Logger.layer([])), NodeRuntime.runMain({ disableErrorReporting: true }))

@@ -1,0 +1,118 @@
+// npm run test:durable
+//
+// A bot with a file, in a process of its own, is killed with SIGKILL after the first event that the server sees, then in another world
+// after the second, and so on, until a run has no more events. Each time the next process leaves what an undisturbed run leaves: the same
+// answers, once and in order, nothing pending; and begins with nothing that was stored as handled.
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Stream } from "effect"
+import { BlazeServer, LocalServer } from "effect-blaze/testing"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { eventually, program } from "../support.ts"
+
+/** Who says what; what is put aside comes behind what came after it. */
+const script = [
+  ["alice", "one"],
+  ["bob", "two"],
+  ["alice", "later"],
+  ["alice", "three"],
+  ["bob", "four"]
+] as const
+
+const answersTo = (texts: ReadonlyArray<string>) => texts.flatMap((text) => [`echo ${text}`, `and again ${text}`])
+const expected: Readonly<Record<string, ReadonlyArray<string>>> = {
+  alice: answersTo(["one", "later", "three"]).toSorted(),
+  bob: answersTo(["two", "four"])
+}
+
+const storedIn = (file: string): ReadonlySet<string> => {
+  if (!existsSync(file)) return new Set()
+  const client = new DatabaseSync(file)
+  try {
+    const rows = client.prepare("SELECT ids FROM blaze_handled").all()
+    return new Set(rows.flatMap(({ ids }) => String(ids).split(" ")))
+  } catch {
+    // It was killed before it had made its tables.
+    return new Set()
+  } finally {
+    client.close()
+  }
+}
+
+const begunIn = (directory: string, from: number) => {
+  const file = join(directory, "record")
+  if (!existsSync(file)) return []
+  const lines = readFileSync(file, "utf8").split("\n").slice(from)
+  return lines.filter((line) => line.startsWith("B ")).map((line) => line.slice(2))
+}
+
+/** One world, whose first process is killed after so many events; gives whether there were so many, and what is wrong. */
+const world = (killAfter: number) =>
+  Effect.gen(function* () {
+    const server = yield* BlazeServer.BlazeServer
+    const local = yield* LocalServer.LocalServer
+    const bot = yield* server.makeBot
+    const people = { alice: yield* server.user(bot, "alice"), bob: yield* server.user(bot, "bob") }
+    const directory = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-blaze-durable-"))),
+      (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+    )
+    const start = program("test/faults/durable-bot.ts", { ...local.environment(bot), DIRECTORY: directory })
+
+    const first = yield* start
+    let events = 0
+    yield* Stream.runForEach(server.events, () =>
+      Effect.sync(() => {
+        if (++events === killAfter) process.kill(first.pid, "SIGKILL")
+      })
+    ).pipe(Effect.forkScoped({ startImmediately: true }))
+    yield* eventually(Effect.map(bot.connections, (count) => count > 0 || events >= killAfter))
+    for (const [name, text] of script) yield* people[name].say(text)
+
+    const isDone = Effect.gen(function* () {
+      const pending = yield* bot.pending
+      const texts = [...(yield* people.alice.received), ...(yield* people.bob.received)]
+      return pending.length === 0 && texts.length >= 2 * script.length
+    })
+    yield* eventually(Effect.map(isDone, (done) => done || events >= killAfter))
+    const isKilled = events >= killAfter
+    const problems: Array<string> = []
+    if (isKilled) {
+      yield* first.exitCode.pipe(Effect.ignore)
+      const stored = storedIn(join(directory, "bot.sqlite"))
+      const record = join(directory, "record")
+      const before = existsSync(record) ? readFileSync(record, "utf8").split("\n").length - 1 : 0
+      const second = yield* start
+      yield* eventually(isDone)
+      for (const id of begunIn(directory, before)) {
+        if (stored.has(id)) problems.push(`begun again though stored: ${id}`)
+      }
+      yield* second.kill({ killSignal: "SIGTERM", forceKillAfter: "1 minute" }).pipe(Effect.ignore)
+    } else yield* first.kill({ killSignal: "SIGTERM", forceKillAfter: "1 minute" }).pipe(Effect.ignore)
+    for (const [name, person] of Object.entries(people)) {
+      const texts = (yield* person.received).map(({ text }) => text)
+      // Of alice one message was put aside.
+      const seen = name === "alice" ? texts.toSorted() : texts
+      if (seen.join() !== expected[name]!.join()) problems.push(`${name} got ${texts.join()}`)
+    }
+    return { isKilled, problems, events }
+  }).pipe(Effect.scoped, Effect.provide(Layer.fresh(LocalServer.layer())))
+
+const main = Effect.gen(function* () {
+  let failures = 0
+  let kills = 0
+  for (let killAfter = 1; ; killAfter++) {
+    const { isKilled, problems } = yield* world(killAfter)
+    for (const problem of problems) console.log(`killed after event ${killAfter}: ${problem}`)
+    failures += problems.length
+    if (!isKilled) break
+    kills++
+  }
+  console.log(`durable: ${failures === 0 ? "ok" : "FAILED"}, killed ${kills} times, each time after another event`)
+  process.exitCode = failures === 0 && kills > 10 ? 0 : 1
+})
+
+await main.pipe(Effect.provide(NodeServices.layer), Effect.runPromise)
+process.exit()
