@@ -1,6 +1,6 @@
 // The store in a database: what lasts, when it is written, and who may write.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger, Schedule } from "effect"
 import { Blaze, Bot, Delivery, Ids, Keyed, Message, Settings, SqlStore, Store } from "effect-blaze"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
@@ -8,10 +8,10 @@ import { SqlClient } from "effect/sql"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { sqlStoreContract } from "./contract/sqlStore.ts"
 import { clientWith, lines, sqlStore, sqlStoreOf } from "./support.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
-const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => id(from + n))
 
 const handled = (some: ReadonlyArray<Ids.MessageId>) => some.map((id) => ({ id, outcome: Store.Handled, writes: [] }))
 
@@ -23,8 +23,6 @@ const countOf = (table: string) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.map(sql<{ n: number }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => row!.n)
   )
-
-const tags = (outcomes: ReadonlyArray<Store.Outcome | undefined>) => outcomes.map((outcome) => outcome?._tag)
 
 /** A process of the bot on one server and one database. */
 const life = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -38,107 +36,9 @@ const life = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 const world = Layer.merge(BlazeTest.layerServer, database)
 
+sqlStoreContract("SQLite", database)
+
 describe("a store in a database", () => {
-  it.effect("knows what was stored when it is opened again, each bot for itself", () =>
-    Effect.gen(function* () {
-      const deferred = { _tag: "Deferred", tries: 3, until: 12_345, after: 600_000 } as const
-      yield* opened(
-        Effect.gen(function* () {
-          const { commit } = yield* Store.Store
-          assert.deepStrictEqual(yield* commit(handled([id(1), id(2), id(1)])), ["Committed", "Committed", "Known"])
-          assert.deepStrictEqual(yield* commit([{ id: id(3), outcome: deferred, writes: [] }]), ["Committed"])
-          assert.deepStrictEqual(yield* commit([{ id: id(1), outcome: deferred, writes: [] }]), ["Known"])
-          yield* commit([{ id: id(4), outcome: deferred, writes: [] }])
-          yield* commit(handled([id(4)]))
-        })
-      )
-      const load = Effect.flatMap(Store.Store, ({ load }) => load([1, 2, 3, 4, 5].map(id)))
-      assert.deepStrictEqual(yield* opened(load), [Store.Handled, Store.Handled, deferred, Store.Handled, undefined])
-      const other = sqlStoreOf(Ids.UserId.make("99999999-9999-4999-8999-999999999999"))
-      assert.deepStrictEqual(
-        tags(yield* opened(load, other)),
-        Array.from({ length: 5 }, () => undefined)
-      )
-    }).pipe(Effect.provide(database))
-  )
-
-  it.effect("stores together what is to be stored while it writes, and each of it is there when that is told", () =>
-    Effect.gen(function* () {
-      const { commit, load } = yield* Store.Store
-      yield* Effect.forEach(
-        ids(0, 500),
-        (each) =>
-          Effect.gen(function* () {
-            assert.deepStrictEqual(yield* commit(handled([each])), ["Committed"])
-            assert.deepStrictEqual(yield* load([each]), [Store.Handled])
-          }),
-        { concurrency: "unbounded" }
-      )
-      assert.isBelow(yield* countOf("blaze_handled"), 5)
-    }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(database))))
-  )
-
-  it.effect("keeps at most so many, and forgets nothing whose acknowledgement is not confirmed", () =>
-    Effect.gen(function* () {
-      const { commit, confirm, load } = yield* Store.Store
-      for (let n = 0; n < 40; n++) yield* commit(handled(ids(n * 10, n * 10 + 10)))
-      assert.strictEqual(yield* countOf("blaze_handled"), 40)
-      yield* confirm(ids(0, 350))
-      yield* commit(handled([id(1000)]))
-      assert.deepStrictEqual(tags(yield* load([id(0), id(299), id(301), id(399)])), [
-        undefined,
-        undefined,
-        "Handled",
-        "Handled"
-      ])
-      yield* confirm([id(1000)])
-      yield* commit(handled([id(1001)]))
-      assert.isBelow(yield* countOf("blaze_handled"), 15)
-      // Of the hundred that are kept fifty are not confirmed.
-      assert.deepStrictEqual(tags(yield* load([id(299), id(349), id(350)])), [undefined, "Handled", "Handled"])
-    }).pipe(
-      Effect.provide(
-        sqlStore.pipe(Layer.provide(Settings.layer({ rememberedMessages: 100 })), Layer.provideMerge(database))
-      )
-    )
-  )
-
-  it.effect("makes rows of few ids into few rows when it is opened, and loses none", () =>
-    Effect.gen(function* () {
-      yield* opened(
-        Effect.gen(function* () {
-          const { commit } = yield* Store.Store
-          for (const each of ids(0, 2500)) yield* commit(handled([each]))
-        })
-      )
-      assert.strictEqual(yield* countOf("blaze_handled"), 2500)
-      const known = yield* opened(
-        Effect.gen(function* () {
-          const { commit, load } = yield* Store.Store
-          yield* commit(handled([id(9999)]))
-          return yield* load([...ids(0, 2500), id(9999)])
-        })
-      )
-      assert.strictEqual(known.filter((outcome) => outcome?._tag === "Handled").length, 2501)
-      assert.strictEqual(yield* countOf("blaze_handled"), 4)
-      const load = Effect.flatMap(Store.Store, ({ load }) => load([...ids(0, 2500), id(9999)]))
-      assert.strictEqual((yield* opened(load)).filter((outcome) => outcome !== undefined).length, 2501)
-    }).pipe(Effect.provide(database))
-  )
-
-  it.effect("takes nothing from a process whose place another one has taken", () =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const build = Effect.map(Layer.buildWithScope(Layer.fresh(sqlStore), scope), Context.get(Store.Store))
-      const first = yield* build
-      yield* first.commit(handled([id(1)]))
-      const second = yield* build
-      assert.deepStrictEqual(yield* first.commit(handled([id(2)])), ["Conflict"])
-      assert.deepStrictEqual(yield* second.commit(handled([id(1), id(2)])), ["Known", "Committed"])
-      yield* Scope.close(scope, Exit.void)
-    }).pipe(Effect.provide(database))
-  )
-
   it.effect("says what it could not store, and stores it the next time", () => {
     const { all, layer } = lines()
     return Effect.gen(function* () {
@@ -156,16 +56,6 @@ describe("a store in a database", () => {
       assert.deepStrictEqual(yield* commit(handled([id(1)])), ["Committed"])
     }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(database), Layer.provideMerge(layer))))
   })
-
-  it.effect("that cannot be opened fails the bot, in one sentence", () =>
-    Effect.gen(function* () {
-      const broken = database.pipe(
-        Layer.tap((context) => Context.get(context, SqlClient.SqlClient)`CREATE TABLE blaze_handled (it TEXT)`)
-      )
-      const error = yield* Effect.flip(Layer.build(sqlStore.pipe(Layer.provide(broken))))
-      assert.match(String(error), /The option cannot be used: the store must be a database that can be read/)
-    }).pipe(Effect.scoped)
-  )
 })
 
 describe("a bot with a store in a database", () => {

@@ -1,0 +1,138 @@
+// What a store in a database does, whichever database it is.
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, References, Scope } from "effect"
+import { Ids, Settings, Store } from "effect-blaze"
+import { SqlClient, type SqlError } from "effect/sql"
+import { sqlStore, sqlStoreOf } from "../support.ts"
+
+const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
+const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => id(from + n))
+
+const handled = (some: ReadonlyArray<Ids.MessageId>) => some.map((id) => ({ id, outcome: Store.Handled, writes: [] }))
+
+const opened = <A, E>(effect: Effect.Effect<A, E, Store.Store | SqlClient.SqlClient>, store = sqlStore) =>
+  Effect.provide(effect, Layer.fresh(store))
+
+const countOf = (table: string) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.map(sql<{ n: number | string }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => Number(row!.n))
+  )
+
+const tags = (outcomes: ReadonlyArray<Store.Outcome | undefined>) => outcomes.map((outcome) => outcome?._tag)
+
+/** The suite for a database, which is an empty one each time that the Layer is built. */
+export const sqlStoreContract = (name: string, database: Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>) =>
+  describe(`a store in ${name}`, () => {
+    it.live("knows what was stored when it is opened again, each bot for itself", () =>
+      Effect.gen(function* () {
+        const deferred = { _tag: "Deferred", tries: 3, until: 12_345, after: 600_000 } as const
+        yield* opened(
+          Effect.gen(function* () {
+            const { commit } = yield* Store.Store
+            assert.deepStrictEqual(yield* commit(handled([id(1), id(2), id(1)])), ["Committed", "Committed", "Known"])
+            assert.deepStrictEqual(yield* commit([{ id: id(3), outcome: deferred, writes: [] }]), ["Committed"])
+            assert.deepStrictEqual(yield* commit([{ id: id(1), outcome: deferred, writes: [] }]), ["Known"])
+            yield* commit([{ id: id(4), outcome: deferred, writes: [] }])
+            yield* commit(handled([id(4)]))
+          })
+        )
+        const load = Effect.flatMap(Store.Store, ({ load }) => load([1, 2, 3, 4, 5].map(id)))
+        assert.deepStrictEqual(yield* opened(load), [Store.Handled, Store.Handled, deferred, Store.Handled, undefined])
+        const other = sqlStoreOf(Ids.UserId.make("99999999-9999-4999-8999-999999999999"))
+        assert.deepStrictEqual(
+          tags(yield* opened(load, other)),
+          Array.from({ length: 5 }, () => undefined)
+        )
+      }).pipe(Effect.provide(Layer.fresh(database)))
+    )
+
+    it.live("stores together what is to be stored while it writes, and each of it is there when that is told", () =>
+      Effect.gen(function* () {
+        const { commit, load } = yield* Store.Store
+        yield* Effect.forEach(
+          ids(0, 500),
+          (each) =>
+            Effect.gen(function* () {
+              assert.deepStrictEqual(yield* commit(handled([each])), ["Committed"])
+              assert.deepStrictEqual(yield* load([each]), [Store.Handled])
+            }),
+          { concurrency: "unbounded" }
+        )
+        assert.isBelow(yield* countOf("blaze_handled"), 5)
+      }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(Layer.fresh(database)))))
+    )
+
+    it.live("keeps at most so many, and forgets nothing whose acknowledgement is not confirmed", () =>
+      Effect.gen(function* () {
+        const { commit, confirm, load } = yield* Store.Store
+        for (let n = 0; n < 40; n++) yield* commit(handled(ids(n * 10, n * 10 + 10)))
+        assert.strictEqual(yield* countOf("blaze_handled"), 40)
+        yield* confirm(ids(0, 350))
+        yield* commit(handled([id(1000)]))
+        assert.deepStrictEqual(tags(yield* load([id(0), id(299), id(301), id(399)])), [
+          undefined,
+          undefined,
+          "Handled",
+          "Handled"
+        ])
+        yield* confirm([id(1000)])
+        yield* commit(handled([id(1001)]))
+        assert.isBelow(yield* countOf("blaze_handled"), 15)
+        // Of the hundred that are kept fifty are not confirmed.
+        assert.deepStrictEqual(tags(yield* load([id(299), id(349), id(350)])), [undefined, "Handled", "Handled"])
+      }).pipe(
+        Effect.provide(
+          sqlStore.pipe(
+            Layer.provide(Settings.layer({ rememberedMessages: 100 })),
+            Layer.provideMerge(Layer.fresh(database))
+          )
+        )
+      )
+    )
+
+    it.live("makes rows of few ids into few rows when it is opened, and loses none", () =>
+      Effect.gen(function* () {
+        yield* opened(
+          Effect.gen(function* () {
+            const { commit } = yield* Store.Store
+            for (const each of ids(0, 2500)) yield* commit(handled([each]))
+          })
+        )
+        assert.strictEqual(yield* countOf("blaze_handled"), 2500)
+        const known = yield* opened(
+          Effect.gen(function* () {
+            const { commit, load } = yield* Store.Store
+            yield* commit(handled([id(9999)]))
+            return yield* load([...ids(0, 2500), id(9999)])
+          })
+        )
+        assert.strictEqual(known.filter((outcome) => outcome?._tag === "Handled").length, 2501)
+        assert.strictEqual(yield* countOf("blaze_handled"), 4)
+        const load = Effect.flatMap(Store.Store, ({ load }) => load([...ids(0, 2500), id(9999)]))
+        assert.strictEqual((yield* opened(load)).filter((outcome) => outcome !== undefined).length, 2501)
+      }).pipe(Effect.provide(Layer.fresh(database)))
+    )
+
+    it.live("takes nothing from a process whose place another one has taken", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const build = Effect.map(Layer.buildWithScope(Layer.fresh(sqlStore), scope), Context.get(Store.Store))
+        const first = yield* build
+        yield* first.commit(handled([id(1)]))
+        const second = yield* build
+        assert.deepStrictEqual(yield* first.commit(handled([id(2)])), ["Conflict"])
+        assert.deepStrictEqual(yield* second.commit(handled([id(1), id(2)])), ["Known", "Committed"])
+        yield* Scope.close(scope, Exit.void)
+      }).pipe(Effect.provide(Layer.fresh(database)))
+    )
+
+    it.live("that cannot be opened fails the bot, in one sentence", () =>
+      Effect.gen(function* () {
+        const broken = Layer.fresh(database).pipe(
+          Layer.tap((context) => Context.get(context, SqlClient.SqlClient)`CREATE TABLE blaze_handled (it TEXT)`)
+        )
+        const error = yield* Effect.flip(Layer.build(sqlStore.pipe(Layer.provide(broken))))
+        assert.match(String(error), /The option cannot be used: the store must be a database that can be read/)
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+    )
+  })
