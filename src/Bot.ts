@@ -431,6 +431,7 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
       Keyed.mapExit(begin, next, {
         key: ({ delivery }) => delivery.message.conversationId,
         concurrency,
+        isAfterwards: ({ stage }) => stage === "settling",
         inFlight: inFlight.messages,
         weight: ({ delivery }) => delivery.message.size,
         inFlightWeight: inFlight.bytes

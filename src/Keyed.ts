@@ -158,7 +158,8 @@ export const mapEffectBatch =
  * **Details**
  *
  * `next` is told of every end: of a value too that is no effect, which passes all finalizers. When the stream has run out of patience
- * (`isOver`), an effect that it gives is not begun.
+ * (`isOver`), an effect that it gives is not begun. One for which `isAfterwards` holds its key and takes no place of the `concurrency`: it
+ * waits for a write, say, which others are to share.
  *
  * @category combinators
  * @since 0.1.0
@@ -167,10 +168,12 @@ export const mapExit =
   <A, B, E2, R2, C, E3>(
     f: (element: A) => Effect.Effect<B, E2, R2>,
     next: (element: A, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>,
-    options: Options<NoInfer<A>>
+    options: Options<NoInfer<A>> & { readonly isAfterwards?: ((element: NoInfer<A>) => boolean) | undefined }
   ) =>
   <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<C, E | E3, R | R2> =>
-    Stream.transformPull(self, (pull, scope) => make(pull, scope, { f, next }, options, one(options)))
+    Stream.transformPull(self, (pull, scope) =>
+      make(pull, scope, { f, next, isAfterwards: options.isAfterwards }, options, one(options))
+    )
 
 /** What is worked on in one go: an element, or a batch of them. */
 interface Unit<A, U> {
@@ -212,6 +215,8 @@ interface Work<A, U, B, E> {
   place: number
   /** It was interrupted to begin again. */
   isRestarting: boolean
+  /** What goes on with it takes no place. */
+  isAfterwards: boolean
 }
 
 /** After how many elements in one go the rest of the program has its turn. */
@@ -304,11 +309,28 @@ type Output<C, E> = ReturnType<typeof makeOutput<C, E>>
 /** What is being worked on. */
 const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["restart"]) => {
   const working: Array<Work<A, U, B, E>> = []
+  let afterwards = 0
   const byLane = new Map<Lanes.Lane<A>, Work<A, U, B, E>>()
   return {
     size: () => working.length,
+    /** How many take a place. */
+    places: () => working.length - afterwards,
+    /** One takes its place no longer: said before what goes on with it begins, which may be its end. */
+    makePlace: (work: Work<A, U, B, E>): boolean => {
+      if (work.isAfterwards) return false
+      afterwards++
+      return (work.isAfterwards = true)
+    },
     add: (lane: Lanes.Lane<A>, unit: U, weight: number): Work<A, U, B, E> => {
-      const work = { lane, unit, weight, fiber: undefined, place: working.length, isRestarting: false }
+      const work = {
+        lane,
+        unit,
+        weight,
+        fiber: undefined,
+        place: working.length,
+        isRestarting: false,
+        isAfterwards: false
+      }
       working.push(work)
       if (restart !== undefined) byLane.set(lane, work)
       return work
@@ -316,6 +338,7 @@ const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["res
     remove: (work: Work<A, U, B, E>) => {
       // The last takes the place of the one that goes: nothing is left behind of it.
       const last = working.pop()!
+      if (work.isAfterwards) afterwards--
       if (last !== work) {
         working[work.place] = last
         last.place = work.place
@@ -346,6 +369,7 @@ const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["res
 interface Course<U, B, E2, R2, C, E3> {
   readonly f: (unit: U) => Effect.Effect<B, E2, R2>
   readonly next: (unit: U, exit: Exit.Exit<B, E2>, isOver: boolean) => Exit.Exit<C, E3> | Effect.Effect<B, E2, R2>
+  readonly isAfterwards?: ((unit: U) => boolean) | undefined
 }
 
 /** One loop for all that end while another begins: they do not call each other ever deeper. */
@@ -388,7 +412,7 @@ const follow = <A>(next: () => A) => {
 
 /** Takes from the lanes, as many at once as `concurrency` says. */
 const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
-  { f, next }: Course<U, B, E2, R2, C, E3>,
+  { f, isAfterwards, next }: Course<U, B, E2, R2, C, E3>,
   { restart, size, take, weight }: Unit<A, U>,
   lanes: Lanes.Lanes<A>,
   { fail, push }: Pick<Output<C, E3>, "fail" | "push">,
@@ -421,7 +445,11 @@ const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
     const after = follow(() => next(work.unit, exit, isOver))
     if (Exit.isExit(after)) finish(work, after as Exit.Exit<C, E3>)
     else if (isOver) finish(work, Exit.interrupt())
-    else begin(work, after)
+    else {
+      const makesPlace = isAfterwards?.(work.unit) === true && working.makePlace(work)
+      begin(work, after)
+      if (makesPlace) dispatch()
+    }
   }
 
   // A root fiber and not a child: nothing that happens to one element, its interruption included, happens to another.
@@ -443,7 +471,7 @@ const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
     lanes,
     (yield* Scheduler.Scheduler).makeDispatcher(),
     timer,
-    () => !isStopping && working.size() < concurrency,
+    () => !isStopping && working.places() < concurrency,
     start
   )
 

@@ -36,8 +36,9 @@ interface Group {
   readonly ids: ReadonlyArray<Ids.MessageId>
 }
 
-const textOf = (ids: ReadonlyArray<Ids.MessageId>) => ids.join(" ")
-const idsOf = (text: string) => text.split(" ") as unknown as ReadonlyArray<Ids.MessageId>
+// An id may be any text.
+const textOf = (ids: ReadonlyArray<Ids.MessageId>) => JSON.stringify(ids)
+const idsOf = (text: string) => JSON.parse(text) as ReadonlyArray<Ids.MessageId>
 
 const makeTables = (sql: SqlClient.SqlClient) =>
   Effect.all(
@@ -119,6 +120,12 @@ interface DeferredRow {
   readonly after_millis: number | string | null
 }
 
+const groupOf = ({ ids, number, stored_at }: HandledRow): Group => ({
+  number: Number(number),
+  at: Number(stored_at),
+  ids: idsOf(ids)
+})
+
 /** Groups of few ids as groups of many, which take a tenth of the room. */
 const merge = (groups: ReadonlyArray<Group>): ReadonlyArray<Group> =>
   Arr.chunksOf(
@@ -149,11 +156,7 @@ const open = Effect.fnUntraced(function* (
       yield* sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND stored_at < ${now - age}`
       const rows =
         yield* sql<HandledRow>`SELECT number, stored_at, ids FROM blaze_handled WHERE bot = ${bot} ORDER BY number`
-      let groups: ReadonlyArray<Group> = rows.map(({ ids, number, stored_at }) => ({
-        number: Number(number),
-        at: Number(stored_at),
-        ids: idsOf(ids)
-      }))
+      let groups: ReadonlyArray<Group> = rows.map(groupOf)
       const merged = merge(groups)
       if (groups.length > worthCompacting && merged.length < groups.length / 2) {
         yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot}`
@@ -210,7 +213,7 @@ const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, owner: string, ind
         after_millis: after === undefined ? null : Math.floor(after),
         stored_at: at
       }))
-    )} ON CONFLICT (bot, id) DO UPDATE SET tries = excluded.tries, until_at = excluded.until_at, after_millis = excluded.after_millis`
+    )} ON CONFLICT (bot, id) DO UPDATE SET tries = excluded.tries, until_at = excluded.until_at, after_millis = excluded.after_millis, stored_at = excluded.stored_at`
   const settle = (ids: ReadonlyArray<Ids.MessageId>) =>
     sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND ${sql.in("id", ids)}`
 
@@ -262,8 +265,9 @@ export const cannotOpen = (error: SqlError.SqlError) =>
  * **Details**
  *
  * What becomes of a message is stored before the next one of its conversation begins, and before it is acknowledged: what was stored
- * while others were being stored goes together. Where the database does not answer that is tried for a quarter of a minute; then the
- * message is not acknowledged, and comes back. Whoever opens the store has it: what an earlier process still writes is refused.
+ * while others were being stored goes together. What cannot be stored is not acknowledged; it is written again every 30 seconds, while its
+ * conversation waits. Whoever opens the store has it: what an earlier process still writes is refused, and ends its bot with
+ * `InvalidSetting`.
  *
  * **Gotchas**
  *
@@ -292,7 +296,8 @@ export const layer: Layer.Layer<
 > = Layer.effect(
   Store.Store,
   Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
+    // Its names are the tables' own, whatever the program's are.
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     const { userId } = yield* Signer.Signer
     const { uuidV4 } = yield* SecureRandom.SecureRandom
     const { rememberedFor, rememberedMessages } = yield* Settings.checked
@@ -302,13 +307,24 @@ export const layer: Layer.Layer<
     yield* Effect.mapError(open(sql, userId, owner, age, index), cannotOpen)
     const write = makeWrite(sql, userId, owner, index)
 
-    const gathered = yield* Store.gathering((changes) =>
-      Effect.suspend(() => {
+    // A transaction whose end was not heard of may have been committed.
+    let isUncertain = false
+    const lookAgain = Effect.map(
+      Effect.suspend(
+        () =>
+          sql<HandledRow>`SELECT number, stored_at, ids FROM blaze_handled WHERE bot = ${userId} AND number > ${index.lastNumber()} ORDER BY number`
+      ),
+      (rows) => rows.forEach((row) => index.add(groupOf(row)))
+    )
+    const gathered = yield* Store.gathering(
+      Effect.fnUntraced(function* (changes) {
+        if (isUncertain) yield* lookAgain
         const sorted = sort(changes, index)
-        if (sorted.ids.length === 0 && sorted.deferred.length === 0) return Effect.succeed(sorted.claims)
-        return Effect.map(write(sorted), (isOurs) =>
-          isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
-        )
+        if (sorted.ids.length === 0 && sorted.deferred.length === 0) return sorted.claims
+        isUncertain = true
+        const isOurs = yield* write(sorted)
+        isUncertain = false
+        return isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
       })
     )
     return Store.Store.of({

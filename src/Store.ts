@@ -5,12 +5,15 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Awaited from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
@@ -113,13 +116,27 @@ const persevere = <A>(
   problem: string,
   consequence = "messages that come back may be handled again"
 ): Effect.Effect<A> =>
-  effect.pipe(
+  // What cannot be interrupted, a COMMIT say, is left to itself.
+  Effect.forkDetach(effect, { startImmediately: true }).pipe(
+    Effect.flatMap((fiber) => Fiber.join(fiber)),
     Effect.timeout(timeout),
+    // A client may die of what is wrong with its connection.
+    Effect.sandbox,
     Effect.retry(retry),
-    Effect.catch(() =>
-      Effect.as(Effect.logError(`The store of handled messages cannot be ${problem}; ${consequence}.`), fallback)
+    Effect.catch((cause) =>
+      Effect.as(
+        Effect.logError(`The store of handled messages cannot be ${problem}${why(cause)}; ${consequence}.`),
+        fallback
+      )
     )
   )
+
+/** Of what kind an error is, and nothing that might be in it. */
+const why = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  const reason = Predicate.hasProperty(error, "reason") ? error.reason : error
+  return Predicate.hasProperty(reason, "_tag") ? ` (${String(reason._tag)})` : ""
+}
 
 /**
  * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on

@@ -285,6 +285,43 @@ describe("Keyed", () => {
     })
   )
 
+  it.effect("what comes afterwards holds its key and takes no place, and is waited for at the end", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const written = yield* Deferred.make<void>()
+      const stages = new Map<string, "afterwards" | "done">()
+      const running = yield* Stream.make("a1", "b1", "a2", "c1").pipe(
+        Keyed.mapExit(
+          (element): Effect.Effect<void> => Effect.sync(() => void log.push(element)),
+          (element, exit) => {
+            if (stages.has(element)) {
+              stages.set(element, "done")
+              return exit
+            }
+            stages.set(element, "afterwards")
+            return Deferred.await(written)
+          },
+          {
+            key: (element) => element[0],
+            concurrency: 1,
+            inFlight: 3,
+            isAfterwards: (element) => stages.get(element) === "afterwards"
+          }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      // Not the second of its key, and no more than may be in flight.
+      assert.deepStrictEqual(log, ["a1", "b1"])
+      assert.isUndefined(running.pollUnsafe())
+      yield* Deferred.succeed(written, undefined)
+      yield* Fiber.join(running)
+      assert.deepStrictEqual(log, ["a1", "b1", "a2", "c1"])
+      assert.deepStrictEqual([...stages.values()], ["done", "done", "done", "done"])
+    })
+  )
+
   it.effect("a judgement that throws fails the stream and hangs nobody", () =>
     Effect.gen(function* () {
       const exit = yield* Stream.range(1, 3).pipe(

@@ -192,6 +192,7 @@ const makeSend = Effect.fnUntraced(function* (
   const leave = (ids: ReadonlyArray<Ids.MessageId>, claims: ReadonlyArray<Store.Claim>) => {
     for (const id of ids) states.become(id, "Forgotten")
     unconfirmed.remove(ids)
+    if (claims.includes("Unstored")) connection.inbox.forget()
     return claims.includes("Conflict") ? Effect.logError(States.othersHave(ids)) : Effect.void
   }
 

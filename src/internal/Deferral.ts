@@ -41,13 +41,13 @@ interface Entry {
 }
 
 /**
- * What became of a message that was to be put aside: it was, there is no room for it, its schedule has come to its end, or the server
- * has dropped it.
+ * What became of a message that was to be put aside: it was, there is no room for it, its schedule has come to its end, the server has
+ * dropped it, it was handled meanwhile, or another process has it.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped"
+export type Verdict = "Kept" | "NoRoom" | "Exhausted" | "Dropped" | "Handled" | "Conflict"
 
 /**
  * @category models
@@ -142,6 +142,13 @@ const makeAside = Effect.fnUntraced(function* (
   }
 })
 
+const askedFor = (after: Duration.Duration | undefined) =>
+  after === undefined ? {} : { after: Math.min(Duration.toMillis(after), retention) }
+
+/** Why a message is not put aside, by what its store says. */
+const refusalOf = ([claim]: ReadonlyArray<Store.Claim>): Verdict | undefined =>
+  claim === "Known" ? "Handled" : claim === "Conflict" ? "Conflict" : undefined
+
 /**
  * `offer` gets each message when it is its time, `drop` one that the server has dropped meanwhile.
  *
@@ -186,12 +193,12 @@ export const make = Effect.fnUntraced(function* (on: {
       // A time that a handler asks for is no try that has failed.
       const delay = after === undefined ? yield* step(entry) : Option.some(after)
       if (Option.isNone(delay)) return "Exhausted"
-      // Later the server has dropped it.
       const until = clock.currentTimeMillisUnsafe() + Math.min(Duration.toMillis(delay.value), entry.dropped - now())
-      const asked = after === undefined ? {} : { after: Math.min(Duration.toMillis(after), retention) }
       // Stored before it can be offered again: a write that came later would undo what is made of it then.
       if (remember(entry, message.id, until)) {
-        yield* states.commit([message.id], { _tag: "Deferred", tries: entry.tries, until, ...asked })
+        const outcome = { _tag: "Deferred", tries: entry.tries, until, ...askedFor(after) } as const
+        const refusal = refusalOf(yield* states.commit([message.id], outcome))
+        if (refusal !== undefined) return refusal
       }
       return yield* putAside(entry, message)
     }),

@@ -129,6 +129,9 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
 /** Puts messages aside, and gives up what may not be. */
 const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox, recalls: Recalls.Recalls) {
   const meter = yield* Meter.Meter
+  const states = yield* States.States
+  const acks = yield* Acknowledgements.Acknowledgements
+  const { stop } = yield* Connection.Connection
   const givenUp = yield* makeGivenUp((id) => {
     recalls.forget(id)
     return deferral.giveUp(id)
@@ -140,6 +143,13 @@ const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox, recalls: R
   })
   const judge = (message: Message.Message, verdict: Deferral.Verdict) => {
     if (verdict === "Exhausted" || verdict === "Dropped") return giveUp(message, gaveUp[verdict])
+    if (verdict === "Handled") {
+      // It was stored as handled before, which counts.
+      deferral.forget(message.id)
+      states.become(message.id, "Handled")
+      acks.offer(message.id)
+    }
+    if (verdict === "Conflict") return stop(States.takenOver)
     // It is on the server only, which has to be asked for it.
     if (verdict === "NoRoom") inbox.forget()
     meter.measure(Telemetry.metrics.deferred, deferral.size())
@@ -209,7 +219,7 @@ const makeAdmit = Effect.fnUntraced(function* (
         continue
       }
       const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
-      if (returned !== undefined) {
+      if (returned !== undefined && !open.isSettling(returned)) {
         if (takenBack.settles(message)) open.end(returned)
         else entries.push(returned)
         continue
@@ -389,13 +399,7 @@ export const make = Effect.fnUntraced(function* (
   const { aside, takenBack } = yield* makeSetApart(inbox)
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
 
-  const settled = (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
-    Effect.suspend(() => {
-      const message = open.end(entry)
-      return message === undefined ? Effect.void : Effect.ensuring(settle(message), Effect.sync(signal.notify))
-      // It is nowhere between its end and what is made of it, which may take a store its time.
-    }).pipe(Effect.uninterruptible)
-
+  const { apart, settled } = makeSettled(open, signal)
   const tooMany = makeTooMany(maximumOpen, open.handedOut)
   let awaited = 0
   const receive = Effect.fnUntraced(function* (give: (entries: ReadonlyArray<Open>) => void) {
@@ -428,7 +432,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     receive,
-    ack: yield* makeAck(inbox, open, takenBack, signal),
+    ack: yield* makeAck(open, takenBack, signal),
     defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
     skips: ({ value }) => value !== undefined && takenBack.skips(value),
@@ -436,7 +440,10 @@ export const make = Effect.fnUntraced(function* (
     release: open.release,
     handBack: open.handBack,
     takeOver: open.takeOver,
-    count: open.count,
+    count: () => {
+      const { held, open: size } = open.count()
+      return { open: size + apart(), held }
+    },
     entries: open.entries,
     signal,
     busy: Effect.raceFirst(
@@ -447,14 +454,38 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
+/** What ends in another way than handled. */
+const makeSettled = (open: ReturnType<typeof makeOpen>, signal: Signal.Signal) => {
+  let apart = 0
+  const done = Effect.sync(() => {
+    apart--
+    signal.notify()
+  })
+  return {
+    /** How many are between their end and what is made of it, which may take a store its time. */
+    apart: () => apart,
+    settled: (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
+      Effect.suspend(() => {
+        // What was said first counts, though it is still being stored.
+        const message = open.isSettling(entry) ? undefined : open.end(entry)
+        if (message === undefined) return Effect.void
+        apart++
+        return Effect.ensuring(settle(message), done)
+      }).pipe(Effect.uninterruptible)
+  }
+}
+
+/** How long it takes until what could not be stored is written again. */
+const storePause = "30 seconds"
+
 /** What is done with what is handled. */
 const makeAck = Effect.fnUntraced(function* (
-  inbox: Inbox.Inbox,
   open: ReturnType<typeof makeOpen>,
   takenBack: TakenBack,
   signal: Signal.Signal
 ) {
   const states = yield* States.States
+  const { stop } = yield* Connection.Connection
 
   const end = (entry: Open) => {
     const message = open.end(entry)
@@ -463,34 +494,71 @@ const makeAck = Effect.fnUntraced(function* (
     signal.notify()
   }
 
-  // Held meanwhile, and open: nobody else gets it, and nobody takes it for done.
+  // Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often it has to be written.
   const stored = (entry: Open, id: Ids.MessageId) =>
-    Effect.suspend(() => {
-      open.hold(entry)
-      return Effect.flatMap(states.commit([id], Store.Handled), ([claim]) => {
-        open.release(entry)
-        if (States.isOwn(claim)) {
-          end(entry)
-          return Effect.void
-        }
-        if (open.end(entry) !== undefined) {
-          takenBack.leave(id)
-          // What could not be stored is for another try, and is on the server only.
-          if (claim === "Unstored") inbox.forget()
+    Effect.uninterruptibleMask((restore) => {
+      const write: Effect.Effect<Store.Claim | undefined> = Effect.flatMap(
+        states.commit([id], Store.Handled),
+        ([claim]) =>
+          claim === "Unstored" ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claim)
+      )
+      open.settle(entry)
+      return Effect.ensuring(
+        write,
+        Effect.sync(() => open.unsettle(entry))
+      ).pipe(
+        Effect.flatMap((claim) => {
+          if (States.isOwn(claim)) {
+            end(entry)
+            return Effect.void
+          }
+          if (open.end(entry) !== undefined) takenBack.leave(id)
           signal.notify()
-        }
-        return claim === "Conflict" ? Effect.logError(States.othersHave([id])) : Effect.void
-      })
-    }).pipe(Effect.uninterruptible)
+          return Effect.andThen(Effect.logError(States.othersHave([id])), stop(States.takenOver))
+        })
+      )
+    })
 
   return (entry: Open): Effect.Effect<void> => {
     const { value } = entry
-    if (value === undefined) return Exit.void
+    if (value === undefined || open.isSettling(entry)) return Exit.void
     if (states.commitsAtOnce) return stored(entry, value.id)
     end(entry)
     return Exit.void
   }
 })
+
+/** Who works on what is open. */
+const makeHolds = (onChange: () => void) => {
+  const settling = new Set<Open>()
+  let held = 0
+  const hold = (entry: Open) => {
+    onChange()
+    entry.holders++
+    held++
+  }
+  const release = (entry: Open) => {
+    if (entry.holders === 0) return
+    onChange()
+    entry.holders--
+    held--
+  }
+  return {
+    hold,
+    release,
+    held: () => held,
+    /** What became of it is being stored. */
+    settle: (entry: Open) => {
+      settling.add(entry)
+      hold(entry)
+    },
+    unsettle: (entry: Open) => {
+      settling.delete(entry)
+      release(entry)
+    },
+    isSettling: (entry: Open) => settling.has(entry)
+  }
+}
 
 /** What is open; what a consumer left goes back to the inbox, before what waits there. */
 const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) => {
@@ -498,7 +566,6 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
   // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
   const returned = new Map<Ids.MessageId, Open>()
   let leaving: Array<Open> = []
-  let held = 0
   let activity = 0
 
   const isLeft = (entry: Open) => entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
@@ -512,8 +579,11 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
     )
   }
 
+  const holds = makeHolds(() => activity++)
+
   return {
     ...open,
+    ...holds,
     /** Grows with whatever happens to what is open. */
     activity: () => activity,
     begin: (message: Message.Message, since: number) => {
@@ -525,17 +595,6 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
       const message = open.end(entry)
       if (message !== undefined && returned.size > 0) returned.delete(message.id)
       return message
-    },
-    hold: (entry: Open) => {
-      activity++
-      entry.holders++
-      held++
-    },
-    release: (entry: Open) => {
-      if (entry.holders === 0) return
-      activity++
-      entry.holders--
-      held--
     },
     // What is left in one go goes back in one go, in order: one by one each would stand before the last.
     handBack: (entry: Open) => {
@@ -557,7 +616,7 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
       if (entry !== undefined) returned.delete(id)
       return entry
     },
-    count: () => ({ open: open.size(), held }),
+    count: () => ({ open: open.size(), held: holds.held() }),
     /** Without what is on its way to the next consumer. */
     handedOut: () => open.size() - returned.size
   }

@@ -9,6 +9,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
 import * as Store from "../Store.ts"
 
@@ -61,6 +62,20 @@ export class States extends Context.Service<
  * @since 0.1.0
  */
 export const isOwn = (claim: Store.Claim | undefined): boolean => claim !== "Conflict" && claim !== "Unstored"
+
+/**
+ * Why a bot stops whose store another process has taken over.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const takenOver: BlazeError.BlazeError = BlazeError.make(
+  new BlazeError.InvalidSetting({
+    setting: "option",
+    field: "the store",
+    expected: "this process's alone: another one has taken it over"
+  })
+)
 
 /** In the words of the log. */
 export const othersHave = (ids: ReadonlyArray<Ids.MessageId>): string =>

@@ -21,8 +21,8 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 /** How many statements are kept prepared. */
 const maximumPrepared = 200
 
-/** How long another process may hold the file, in milliseconds. */
-const busyTimeout = 5000
+/** How long another connection may hold the file, in milliseconds: nothing else happens in this process meanwhile. */
+const busyTimeout = 500
 
 // node:sqlite writes errcode where effect reads errno.
 const failure = (operation: string) => (cause: unknown) =>

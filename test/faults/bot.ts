@@ -19,7 +19,7 @@ const program = Effect.gen(function* () {
   }
 
   const acks = (yield* Config.String("ACKS")) === "socket" ? Acks.layerSocket : Acks.layerRest
-  const database = yield* Config.String("STORE")
+  const database = yield* Config.withDefault(Config.String("STORE"), "")
   const attempts = new Map<string, number>()
   let handled = 0
 

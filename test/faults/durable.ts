@@ -32,7 +32,7 @@ const storedIn = (file: string): ReadonlySet<string> => {
   const client = new DatabaseSync(file)
   try {
     const rows = client.prepare("SELECT ids FROM blaze_handled").all()
-    return new Set(rows.flatMap(({ ids }) => String(ids).split(" ")))
+    return new Set(rows.flatMap(({ ids }) => JSON.parse(String(ids)) as Array<string>))
   } catch {
     // It was killed before it had made its tables.
     return new Set()

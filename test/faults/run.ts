@@ -109,7 +109,7 @@ const main = Effect.gen(function* () {
     const client = new DatabaseSync(database)
     const rows = client.prepare("SELECT ids FROM blaze_handled").all()
     client.close()
-    stored = new Set(rows.flatMap(({ ids }) => String(ids).split(" ")))
+    stored = new Set(rows.flatMap(({ ids }) => JSON.parse(String(ids)) as Array<string>))
   }
 
   const buffer = Buffer.alloc(1 << 20)

@@ -45,7 +45,7 @@ it.live("a bot on PostgreSQL handles nothing again that an earlier process has h
     for (let n = 0; n < 100; n++) yield* alice.say(String(n))
     const sql = yield* Effect.provideContext(SqlClient.SqlClient, database)
     const stored = Effect.map(sql<{ ids: string }>`SELECT ids FROM blaze_handled`, (rows) =>
-      rows.flatMap(({ ids }) => ids.split(" "))
+      rows.flatMap(({ ids }) => JSON.parse(ids) as Array<string>)
     ).pipe(Effect.orElseSucceed((): Array<string> => []))
     yield* eventually(Effect.map(stored, ({ length }) => length === 100))
     first.interruptUnsafe()
