@@ -46,6 +46,7 @@ import * as Conversations from "./Conversations.ts"
 import * as Users from "./Users.ts"
 import * as Sender from "./Sender.ts"
 import * as Settings from "./Settings.ts"
+import * as State from "./State.ts"
 import * as States from "./internal/States.ts"
 import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
@@ -242,7 +243,8 @@ const make = Effect.gen(function* () {
     me: (yield* Users.Users).me,
     hasSent: sender.hasSent,
     contactOf: (user) => sender.conversationOf({ user }),
-    conversation: conversations.get
+    conversation: conversations.get,
+    storage: yield* State.Storage
   })
 
   const inspect = Effect.delay(Effect.andThen(ledger.inspect, unread.tell), (yield* Dropped.Watch).period)
@@ -340,12 +342,26 @@ export type Platform =
   | SecureRandom.SecureRandom
 
 /**
- * What a program gets of a bot: the bot itself, how it sends, the people and the conversations that it knows, and files.
+ * What a program gets of a bot: the bot itself, how it sends, what it remembers, the people and the conversations that it knows, and files.
  *
  * @category layers
  * @since 0.1.0
  */
-export type Services = Blaze | Sender.Sender | Users.Users | Conversations.Conversations | Attachments.Attachments
+export type Services =
+  | Blaze
+  | Sender.Sender
+  | State.Storage
+  | Users.Users
+  | Conversations.Conversations
+  | Attachments.Attachments
+
+/**
+ * What a program gets that only sends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export type SenderServices = Exclude<Services, Blaze | State.Storage>
 
 /**
  * The parts of a bot that can be exchanged: how acknowledgements travel (`Acks.layerRest`), what remembers handled messages
@@ -379,6 +395,8 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
     BlazeError.BlazeError,
     StoreServices | QuotaServices | Signer.Signer | SecureRandom.SecureRandom
   > = Layer.merge(States.layer.pipe(Layer.provide(store)), quota)
+  // The store of both is one, for it is the same layer.
+  const remembered = State.layer.pipe(Layer.provide(store))
   const connection = Connection.layer.pipe(Layer.provide(BlazeSocket.layer))
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
@@ -388,6 +406,7 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
       Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
+      Layer.provideMerge(remembered),
       Layer.provide(Layer.merge(own, layerMeter)),
       Settings.once
     )
@@ -414,7 +433,7 @@ export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = lay
  * @since 0.1.0
  */
 export const layerSender: Layer.Layer<
-  Exclude<Services, Blaze>,
+  SenderServices,
   BlazeError.BlazeError,
   MixinApi.MixinApi | Signer.Signer | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
 > = Layer.fresh(

@@ -266,6 +266,35 @@ export class NotEncrypted extends Schema.TaggedError<NotEncrypted>("effect-blaze
 }
 
 /**
+ * What is remembered could not be read or written. `problem` says why, and nothing that is remembered.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class StateFailed extends Schema.TaggedError<StateFailed>("effect-blaze/StateFailed")("StateFailed", {
+  state: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `The state ${JSON.stringify(this.state.slice(0, 50))} cannot be used: ${this.problem}.`
+  }
+}
+
+/**
+ * What is remembered has changed since it was read: nothing was written. Whoever reads it again may write.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class StateChanged extends Schema.TaggedError<StateChanged>("effect-blaze/StateChanged")("StateChanged", {
+  state: Schema.String
+}) {
+  override get message(): string {
+    return `The state ${JSON.stringify(this.state.slice(0, 50))} has changed since it was read: nothing was written. Read it again.`
+  }
+}
+
+/**
  * Something the program was given cannot be used. `field` names where, `expected` says what belongs there; the value is never
  * told, for it may be a key.
  *
@@ -322,6 +351,8 @@ export const Reason = Schema.Union([
   InvalidContent,
   FileFailed,
   NotEncrypted,
+  StateFailed,
+  StateChanged,
   InvalidSetting,
   AlreadyConsumed,
   Closed

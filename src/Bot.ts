@@ -160,6 +160,11 @@ const slowAfter = 60_000
 /** How many handlers that were interrupted are remembered for the log. */
 const maximumInterrupted = 1000
 
+/** How often a handler runs again because what it was to write is based on what has changed. */
+const maximumConflicts = 10
+
+const isChanged = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) && exit.value === "Changed"
+
 /** A message whose handler runs. */
 interface Running {
   readonly delivery: Delivery.Delivery
@@ -179,6 +184,8 @@ interface Handling<E> extends Running {
   /** Why its tries have come to their end. */
   failure: Cause.Cause<E | Cause.TimeoutError> | undefined
   stage: "trying" | "deciding" | "settling"
+  /** How often what it was to write was based on what had changed. */
+  conflicts: number
 }
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
@@ -282,6 +289,7 @@ const makeTries = <E, R, R2>(
     handling: Handling<E>,
     cause: Cause.Cause<E | Cause.TimeoutError>
   ): Effect.fn.Return<unknown, E | Cause.TimeoutError, R | R2> {
+    Handling.forgetWrites(handling.delivery)
     if (!Delivery.isFinal(cause)) {
       handling.pauses ??= yield* Elapsed.delays(retry)
       const error = Option.getOrUndefined(Cause.findErrorOption(cause)) as E | Cause.TimeoutError
@@ -297,6 +305,27 @@ const makeTries = <E, R, R2>(
   })
 
   return { first, after }
+}
+
+/** What becomes of a message, held still, whose handler has decided on what has changed. Whoever came first has what he wrote. */
+const overtaken = <E, R>(
+  handling: Handling<E>,
+  isOver: boolean,
+  again: (handling: Handling<E>) => Settling<E, R>
+): Settling<E, R> => {
+  const { delivery } = handling
+  Handling.forgetWrites(delivery)
+  if (isOver) return Handling.settleUnsafe(delivery, Exit.interrupt())
+  if (handling.conflicts++ < maximumConflicts) {
+    handling.stage = "trying"
+    return again(handling)
+  }
+  return Effect.andThen(
+    Effect.logError(
+      `What the handler of message ${delivery.message.id} was to write has changed each time since it was read; the message is deferred.`
+    ),
+    Effect.suspend(() => Handling.settleUnsafe(delivery, Exit.succeed(Delivery.Defer)))
+  )
 }
 
 /** Tells at the end whose handlers did not finish. */
@@ -351,6 +380,11 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     )
   }
 
+  const again = (handling: Handling<E>) => {
+    running.begin(handling)
+    return Effect.suspend(() => tries.first(handling))
+  }
+
   // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.
   const next = (
     handling: Handling<E>,
@@ -361,7 +395,7 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     handling.fiber = undefined
     handling.deadline = Infinity
     handling.expired = false
-    if (stage === "settling") return Exit.void
+    if (stage === "settling") return isChanged(exit) ? overtaken(handling, isOver, again) : Exit.void
     if (Exit.isSuccess(exit)) return finish(handling, exit)
     if (isOver) {
       interrupted(delivery.message.id)
@@ -426,7 +460,8 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
         expired: false,
         pauses: undefined,
         failure: undefined,
-        stage: "trying"
+        stage: "trying",
+        conflicts: 0
       })),
       Keyed.mapExit(begin, next, {
         key: ({ delivery }) => delivery.message.conversationId,

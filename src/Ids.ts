@@ -77,7 +77,7 @@ const maximumListed = 20
  * @category conversions
  * @since 0.1.0
  */
-export const list = (ids: Iterable<MessageId>): string => {
+export const list = (ids: Iterable<string>): string => {
   const all = Array.from(ids)
   const more = all.length > maximumListed ? ` and ${all.length - maximumListed} more` : ""
   return `${all.slice(0, maximumListed).join(", ")}${more}`

@@ -315,11 +315,14 @@ const makeWorking = <A, U, B, E>(lanes: Lanes.Lanes<A>, restart: Unit<A, U>["res
     size: () => working.length,
     /** How many take a place. */
     places: () => working.length - afterwards,
-    /** One takes its place no longer: said before what goes on with it begins, which may be its end. */
-    makePlace: (work: Work<A, U, B, E>): boolean => {
-      if (work.isAfterwards) return false
-      afterwards++
-      return (work.isAfterwards = true)
+    /**
+     * One takes its place no longer, or again though there may be none: said before what goes on with it begins, which may be its end. Gives
+     * whether a place has come free.
+     */
+    makePlace: (work: Work<A, U, B, E>, isAfterwards: boolean): boolean => {
+      if (work.isAfterwards === isAfterwards) return false
+      afterwards += isAfterwards ? 1 : -1
+      return (work.isAfterwards = isAfterwards)
     },
     add: (lane: Lanes.Lane<A>, unit: U, weight: number): Work<A, U, B, E> => {
       const work = {
@@ -446,7 +449,7 @@ const makeWorkers = Effect.fnUntraced(function* <A, U, B, E2, R2, C, E3>(
     if (Exit.isExit(after)) finish(work, after as Exit.Exit<C, E3>)
     else if (isOver) finish(work, Exit.interrupt())
     else {
-      const makesPlace = isAfterwards?.(work.unit) === true && working.makePlace(work)
+      const makesPlace = working.makePlace(work, isAfterwards?.(work.unit) === true)
       begin(work, after)
       if (makesPlace) dispatch()
     }

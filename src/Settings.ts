@@ -76,6 +76,10 @@ export interface Settings {
   readonly rememberedMessages: number
   /** For how long an id is remembered: 7 days. After that the server itself forgets an unacknowledged message. */
   readonly rememberedFor: Duration.Input
+  /** How many values of a `State` are remembered in memory: 100 000. A store in a database has no bound. */
+  readonly rememberedStates: number
+  /** How many UTF-16 code units a value of a `State` may have as JSON: 65 536. */
+  readonly maximumStateSize: number
   /**
    * When a deferred message is offered again: after 30 seconds, doubled up to an hour, 30 times, which takes a day. A message whose
    * schedule has come to its end is given up.
@@ -162,6 +166,8 @@ export const defaults: Settings = {
   maximumGivenUp: 1000,
   rememberedMessages: 100_000,
   rememberedFor: "7 days",
+  rememberedStates: 100_000,
+  maximumStateSize: 65_536,
   defer: Schedule.min([Schedule.exponential("30 seconds"), Schedule.spaced("1 hour")]).pipe(
     Schedule.upTo({ times: 30 })
   ),
@@ -265,6 +271,8 @@ const configs = {
   maximumGivenUp: Config.Number,
   rememberedMessages: Config.Number,
   rememberedFor: Config.Duration,
+  rememberedStates: Config.Number,
+  maximumStateSize: Config.Number,
   deferredMessages: Config.Number,
   deferredBytes: Config.Number,
   acknowledgeBatch: Config.Number,
@@ -324,6 +332,8 @@ const counts = {
   maximumOpen: 1,
   maximumGivenUp: 0,
   rememberedMessages: 0,
+  rememberedStates: 0,
+  maximumStateSize: 1,
   deferredMessages: 0,
   deferredBytes: 0,
   acknowledgeBatch: 1,

@@ -16,6 +16,8 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as SqlStates from "./internal/SqlStates.ts"
+import * as Writes from "./internal/Writes.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
 import * as Store from "./Store.ts"
@@ -50,7 +52,8 @@ const makeTables = (sql: SqlClient.SqlClient) =>
       sql`CREATE TABLE IF NOT EXISTS blaze_deferred (
         bot TEXT NOT NULL, id TEXT NOT NULL, tries BIGINT NOT NULL, until_at BIGINT NOT NULL, after_millis BIGINT,
         stored_at BIGINT NOT NULL, PRIMARY KEY (bot, id)
-      )`
+      )`,
+      SqlStates.makeTable(sql)
     ],
     { discard: true }
   )
@@ -180,12 +183,20 @@ const open = Effect.fnUntraced(function* (
   )
 })
 
-/** What changes come to: what is new of them, each id by what was said of it last. */
-const sort = (changes: ReadonlyArray<Store.Change>, { handled }: Index) => {
+/** What is to be stored in one go: what became of a message, or what belongs to none. */
+type Change = Store.Change | { readonly id?: undefined; readonly writes: ReadonlyArray<Store.Write> }
+
+/** What changes come to: what is new of them, each id and each place by what was said of it last. */
+const sort = (changes: ReadonlyArray<Change>, { handled }: Index, revisions: Writes.Revisions) => {
   const newest = new Map<Ids.MessageId, Store.Outcome>()
-  const claims = changes.map(({ id, outcome }): Store.Claim => {
-    if (handled.has(id) || newest.get(id)?._tag === "Handled") return "Known"
-    newest.set(id, outcome)
+  const written = new Map<string, Store.Write>()
+  const claims = changes.map((change): Store.Claim => {
+    const { id, writes } = change
+    if (id !== undefined && (handled.has(id) || newest.get(id)?._tag === "Handled")) return "Known"
+    if (!Writes.agree(writes, revisions)) return "Changed"
+    Writes.make(writes, revisions)
+    for (const write of writes) written.set(Writes.placeOf(write), write)
+    if (id !== undefined) newest.set(id, change.outcome)
     return "Committed"
   })
   const ids: Array<Ids.MessageId> = []
@@ -194,11 +205,17 @@ const sort = (changes: ReadonlyArray<Store.Change>, { handled }: Index) => {
     if (outcome._tag === "Handled") ids.push(id)
     else deferred.push([id, outcome])
   }
-  return { claims, ids, deferred }
+  return { claims, ids, deferred, writes: [...written.values()] }
 }
 
 /** Stores what is new, in one transaction, unless another process has taken the store over. */
-const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, owner: string, index: Index) => {
+const makeWrite = (
+  sql: SqlClient.SqlClient,
+  bot: Ids.UserId,
+  owner: string,
+  index: Index,
+  states: ReturnType<typeof SqlStates.make>
+) => {
   const owned = sql.onDialectOrElse({
     pg: () => sql<{ owner: string }>`SELECT owner FROM blaze_owner WHERE bot = ${bot} FOR SHARE`,
     orElse: () => sql<{ owner: string }>`SELECT owner FROM blaze_owner WHERE bot = ${bot}`
@@ -217,30 +234,35 @@ const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, owner: string, ind
   const settle = (ids: ReadonlyArray<Ids.MessageId>) =>
     sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND ${sql.in("id", ids)}`
 
-  return Effect.fnUntraced(function* ({ deferred, ids }: Pick<ReturnType<typeof sort>, "deferred" | "ids">) {
+  return Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
     const at = yield* Clock.currentTimeMillis
-    const group: Group = { number: index.lastNumber() + 1, at, ids }
+    const number = index.lastNumber() + 1
     const stale = index.stale(at)
-    const wasDeferred = ids.filter((id) => index.deferred.has(id))
-    const isOurs = yield* sql.withTransaction(
+    const sorted = yield* sql.withTransaction(
       Effect.gen(function* () {
         const [row] = yield* owned
-        if (row?.owner !== owner) return false
+        if (row?.owner !== owner) return undefined
+        const writes = changes.flatMap((change) => change.writes)
+        const sorted = sort(changes, index, writes.length === 0 ? new Map() : yield* states.revisions(writes, at))
+        const { deferred, ids } = sorted
+        const wasDeferred = ids.filter((id) => index.deferred.has(id))
         if (ids.length > 0) {
-          yield* sql`INSERT INTO blaze_handled ${sql.insert({ bot, number: group.number, stored_at: at, ids: textOf(ids) })}`
+          yield* sql`INSERT INTO blaze_handled ${sql.insert({ bot, number, stored_at: at, ids: textOf(ids) })}`
         }
         for (const some of Arr.chunksOf(wasDeferred, maximumRows)) yield* settle(some)
         for (const some of Arr.chunksOf(deferred, maximumRows)) yield* defer(some, at)
+        if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
         if (stale !== undefined) yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot} AND number <= ${stale}`
-        return true
+        return sorted
       })
     )
-    if (!isOurs) return false
-    if (ids.length > 0) index.add(group)
+    if (sorted === undefined) return changes.map((): Store.Claim => "Conflict")
+    const { claims, deferred, ids } = sorted
+    if (ids.length > 0) index.add({ number, at, ids })
     index.await(ids)
     for (const [id, outcome] of deferred) index.deferred.set(id, outcome)
     if (stale !== undefined) index.forget(stale)
-    return true
+    return claims
   })
 }
 
@@ -260,7 +282,7 @@ export const cannotOpen = (error: SqlError.SqlError) =>
   )
 
 /**
- * Remembers in a database what was handled and what is put aside, each bot for itself.
+ * Remembers in a database what was handled and what is put aside, and values (`State`), each bot for itself.
  *
  * **Details**
  *
@@ -305,7 +327,8 @@ export const layer: Layer.Layer<
     const age = Duration.toMillis(rememberedFor)
     const index = makeIndex(rememberedMessages, age)
     yield* Effect.mapError(open(sql, userId, owner, age, index), cannotOpen)
-    const write = makeWrite(sql, userId, owner, index)
+    const states = SqlStates.make(sql, userId)
+    const write = makeWrite(sql, userId, owner, index, states)
 
     // A transaction whose end was not heard of may have been committed.
     let isUncertain = false
@@ -316,15 +339,15 @@ export const layer: Layer.Layer<
       ),
       (rows) => rows.forEach((row) => index.add(groupOf(row)))
     )
+    const isKnown = ({ id }: Change) => id !== undefined && index.handled.has(id)
     const gathered = yield* Store.gathering(
-      Effect.fnUntraced(function* (changes) {
+      Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
         if (isUncertain) yield* lookAgain
-        const sorted = sort(changes, index)
-        if (sorted.ids.length === 0 && sorted.deferred.length === 0) return sorted.claims
+        if (changes.every(isKnown)) return changes.map((): Store.Claim => "Known")
         isUncertain = true
-        const isOurs = yield* write(sorted)
+        const claims = yield* write(changes)
         isUncertain = false
-        return isOurs ? sorted.claims : changes.map((): Store.Claim => "Conflict")
+        return claims
       })
     )
     return Store.Store.of({
@@ -334,11 +357,14 @@ export const layer: Layer.Layer<
       commit: (changes) =>
         Effect.suspend(() =>
           // What is acknowledged has been stored before.
-          changes.every(({ id }) => index.handled.has(id))
-            ? Effect.succeed(changes.map((): Store.Claim => "Known"))
-            : gathered(changes)
+          changes.every(isKnown) ? Effect.succeed(changes.map((): Store.Claim => "Known")) : gathered(changes)
         ),
-      confirm: (ids) => Effect.sync(() => index.confirm(ids))
+      confirm: (ids) => Effect.sync(() => index.confirm(ids)),
+      states: {
+        read: states.read,
+        due: states.due,
+        write: (write) => Effect.map(gathered([{ writes: [write] }]), ([claim]) => claim ?? "Unstored")
+      }
     })
   })
 )

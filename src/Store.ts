@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Awaited from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -19,7 +20,11 @@ import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
+import * as MemoryStates from "./internal/MemoryStates.ts"
 import * as Settings from "./Settings.ts"
+import type { Kept, Write } from "./internal/Writes.ts"
+
+export type { Kept, Write } from "./internal/Writes.ts"
 
 /**
  * What became of a message: it is handled, or it was put aside, for the `tries`th time, until a date in milliseconds since 1970; where its
@@ -51,8 +56,7 @@ export type Deferred = Extract<Outcome, { readonly _tag: "Deferred" }>
 export const Handled: Outcome = { _tag: "Handled" }
 
 /**
- * What is to be stored of a message. `writes` is stored together with it, or not at all: it is empty until there is something that
- * is.
+ * What is to be stored of a message. `writes` is stored together with it, or not at all.
  *
  * @category models
  * @since 0.1.0
@@ -60,17 +64,32 @@ export const Handled: Outcome = { _tag: "Handled" }
 export interface Change {
   readonly id: Ids.MessageId
   readonly outcome: Outcome
-  readonly writes: ReadonlyArray<never>
+  readonly writes: ReadonlyArray<Write>
 }
 
 /**
  * What came of a change: it is stored; the message was handled before, and nothing is stored; somebody else has it, and nothing is
- * stored; it could not be stored.
+ * stored; what its writes are based on has changed, and nothing is stored; it could not be stored.
  *
  * @category models
  * @since 0.1.0
  */
-export type Claim = "Committed" | "Known" | "Conflict" | "Unstored"
+export type Claim = "Committed" | "Known" | "Conflict" | "Changed" | "Unstored"
+
+/**
+ * What a store does that remembers values too. What it is given was made by `State`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface States<E> {
+  /** What is remembered under a name and a key. */
+  readonly read: (name: string, key: string) => Effect.Effect<Kept | undefined, E>
+  /** What is due by a time in milliseconds since 1970, so many at the most, that of longest ago first. */
+  readonly due: (name: string, by: number, maximum: number) => Effect.Effect<ReadonlyArray<Kept>, E>
+  /** Stores what belongs to no message. */
+  readonly write: (write: Write) => Effect.Effect<Claim, E>
+}
 
 /**
  * What a store does. It knows nothing of what is open.
@@ -85,6 +104,8 @@ export interface Operations<E> {
   readonly commit: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<Claim>, E>
   /** The server has taken their acknowledgements: from here on they may be forgotten, when they are old enough. */
   readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void, E>
+  /** Where there is nothing, changes have no writes. */
+  readonly states?: States<unknown> | undefined
 }
 
 /**
@@ -149,14 +170,15 @@ export const persevering = (store: Operations<unknown>): Store["Service"] => ({
   commitsAtOnce: false,
   load: (ids) => persevere(store.load(ids), [], "read"),
   commit: (changes) => persevere(store.commit(changes), [], "written"),
-  confirm: (ids) => persevere(store.confirm(ids), undefined, "written")
+  confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
+  states: store.states
 })
 
 /** How many changes go together at the most. */
 const maximumTogether = 1000
 
-interface Waiting {
-  readonly changes: ReadonlyArray<Change>
+interface Waiting<C> {
+  readonly changes: ReadonlyArray<C>
   readonly claims: Awaited.Deferred<ReadonlyArray<Claim>>
 }
 
@@ -167,9 +189,11 @@ interface Waiting {
  * @category combinators
  * @since 0.1.0
  */
-export const gathering = (commit: Operations<unknown>["commit"]): Effect.Effect<Operations<never>["commit"]> =>
+export const gathering = <C>(
+  commit: (changes: ReadonlyArray<C>) => Effect.Effect<ReadonlyArray<Claim>, unknown>
+): Effect.Effect<(changes: ReadonlyArray<C>) => Effect.Effect<ReadonlyArray<Claim>>> =>
   Effect.map(Effect.context<never>(), (context) => {
-    let waiting: Array<Waiting> = []
+    let waiting: Array<Waiting<C>> = []
     let isRunning = false
 
     const takeSome = () => {
@@ -228,7 +252,7 @@ const passedConfirmation: Confirmation = { ids: [], at: 0, number: 0 }
 const slack = 10_000
 
 /**
- * Remembers in memory what was confirmed; after a restart everything is new.
+ * Remembers in memory what was confirmed, and values (`State`); after a restart everything is new.
  *
  * @category layers
  * @since 0.1.0
@@ -236,14 +260,27 @@ const slack = 10_000
 export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effect(
   Store,
   Effect.gen(function* () {
-    const { rememberedFor, rememberedMessages } = yield* Settings.checked
+    const { rememberedFor, rememberedMessages, rememberedStates } = yield* Settings.checked
     const remembered = makeRemembered(rememberedMessages, Duration.toMillis(rememberedFor), yield* Elapsed.now)
+    const states = MemoryStates.make(rememberedStates, yield* Clock.Clock)
+    const write = (writes: ReadonlyArray<Write>): Effect.Effect<Claim> =>
+      Effect.map(states.write(writes), (isMade) => (isMade ? "Committed" : "Changed"))
     return Store.of({
       commitsAtOnce: false,
       load: (ids) => Effect.sync(() => ids.map((id) => (remembered.has(id) ? Handled : undefined))),
       // What is not confirmed is remembered by who commits it, for as long as the process lives.
-      commit: (changes) => Effect.sync(() => committed(changes)),
-      confirm: (ids) => Effect.sync(() => remembered.add(ids))
+      commit: (changes) =>
+        Effect.suspend(() =>
+          changes.every(({ writes }) => writes.length === 0)
+            ? Effect.succeed(committed(changes))
+            : Effect.forEach(changes, ({ writes }) => write(writes))
+        ),
+      confirm: (ids) => Effect.sync(() => remembered.add(ids)),
+      states: {
+        read: (name, key) => Effect.sync(() => states.read(name, key)),
+        due: (name, by, maximum) => Effect.sync(() => states.due(name, by, maximum)),
+        write: (each) => write([each])
+      }
     })
   })
 )

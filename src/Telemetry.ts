@@ -56,6 +56,10 @@ export const metrics = {
   givenUp: gauge("blaze_given_up_messages", "Messages that this process has given up; they stay on the server"),
   deferred: gauge("blaze_deferred_messages", "Messages that are put aside to be offered again"),
   handlerTime: histogram("blaze_handler_seconds", "Time of a handler with its retries, by outcome", seconds),
+  conflicts: counter(
+    "blaze_state_conflicts_total",
+    "Handlers that ran again because what they were to write to a state is based on what has changed"
+  ),
   handlersRunning: gauge("blaze_handlers_running", "Handlers that run now"),
   oldestHandler: gauge("blaze_oldest_handler_seconds", "Time since the oldest running handler began"),
   acksPending: gauge("blaze_acks_pending", "Acknowledgements that the server has not confirmed"),

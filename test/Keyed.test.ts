@@ -708,6 +708,52 @@ describe("Keyed.mapEffectBatch", () => {
   )
 })
 
+describe("Keyed.mapExit", () => {
+  it.effect(
+    "gives the place of one that only goes on afterwards to another, and has it take one again that works once more",
+    () =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        const stages = new Map<number, "first" | "afterwards" | "again">()
+        const work = (name: string) =>
+          Effect.andThen(
+            Effect.map(Clock.currentTimeMillis, (now) => log.push(`${now / 1000} ${name}`)),
+            Effect.sleep("1 second")
+          )
+        const fiber = yield* Stream.fromIterable([item("a", 1), item("b", 2), item("c", 3), item("d", 4)]).pipe(
+          Keyed.mapExit(
+            ({ n }) => (stages.set(n, "first"), work(`first ${n}`)),
+            ({ n }) => {
+              const stage = stages.get(n)!
+              if (stage === "again") return Exit.void
+              stages.set(n, stage === "first" ? "afterwards" : "again")
+              return stage === "first" ? Effect.sleep("1 second") : work(`again ${n}`)
+            },
+            { key, concurrency: 1, isAfterwards: ({ n }) => stages.get(n) === "afterwards" }
+          ),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        for (let second = 0; second < 10; second++) {
+          yield* BlazeTest.settle
+          yield* TestClock.adjust("1 second")
+        }
+        yield* Fiber.join(fiber)
+        // The third waits for the end of the first; the second, which goes on, for nobody.
+        assert.deepStrictEqual(log, [
+          "0 first 1",
+          "1 first 2",
+          "2 again 1",
+          "3 first 3",
+          "3 again 2",
+          "4 first 4",
+          "5 again 3",
+          "6 again 4"
+        ])
+      })
+  )
+})
+
 describe("Keyed's every", () => {
   it.effect("elements of a key begin no closer together than that, and the last of them holds nobody up", () =>
     Effect.gen(function* () {

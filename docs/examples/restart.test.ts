@@ -1,28 +1,30 @@
-// A bot that is ended, and one that is killed: what it wrote down has to be enough to go on with.
+// A bot that is ended, and one that is killed: what it has stored has to be enough to go on with.
 import { assert, it } from "@effect/vitest"
 import { Effect, Option, Schema } from "effect"
-import { Bot, Ids } from "effect-blaze"
+import { Blaze, Bot, SqlStore, State } from "effect-blaze"
+import { NodeSqlite } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
-import { KeyValueStore } from "effect/persistence"
 
-// Counts how often somebody has come. The visit is written down under the id of its message, so that it counts once however often
-// that is handled.
+// Counts how often somebody has come.
+const Visits = State.conversation("visits", Schema.Int)
+
 const counter = Bot.layer(
   Bot.match({
     Text: Effect.fnUntraced(function* (delivery) {
-      const { conversationId, id } = delivery.message
-      const store = yield* KeyValueStore.KeyValueStore
-      const visits = KeyValueStore.toSchemaStore(store, Schema.Array(Ids.MessageId))
-      const known = Option.getOrElse(yield* visits.get(conversationId), (): ReadonlyArray<Ids.MessageId> => [])
-      const all = known.includes(id) ? known : [...known, id]
-      yield* visits.set(conversationId, all)
-      yield* delivery.reply(`Visit ${all.indexOf(id) + 1}.`, { key: "visit" })
+      const visits = delivery.state(Visits)
+      const count = Option.getOrElse(yield* visits.get, () => 0) + 1
+      yield* visits.set(count)
+      yield* delivery.reply(`Visit ${count}.`)
     }),
     orElse: () => Effect.void
   })
 )
 
-const options = { seed: 1, disk: KeyValueStore.layerMemory }
+const options = {
+  seed: 1,
+  disk: NodeSqlite.layer({ filename: ":memory:" }),
+  blaze: Blaze.layerWith({ store: SqlStore.layer })
+}
 
 it.live("goes on counting after a restart", () =>
   BlazeTest.replay(counter, options, function* ({ alice, world }) {

@@ -18,11 +18,15 @@ import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "./Branded.ts"
 import * as Restart from "./Restart.ts"
+import * as Cells from "./Cells.ts"
 import type * as Ledger from "./Ledger.ts"
 import type * as Conversations from "../Conversations.ts"
 import type * as Users from "../Users.ts"
 import type * as Message from "../Message.ts"
 import * as Outgoing from "../Outgoing.ts"
+import * as Writes from "./Writes.ts"
+import type * as State from "../State.ts"
+import type * as Store from "../Store.ts"
 
 /**
  * Where a message goes: to a user, in the conversation of the two, or to a conversation that is known.
@@ -105,7 +109,8 @@ export const Observer = Context.Reference<Watch | undefined>("effect-blaze/Deliv
 export interface Actions {
   /** Whose message it is. */
   readonly botId: Ids.UserId
-  readonly ack: (open: Ledger.Open) => Effect.Effect<void>
+  /** With what is written in one go with it. */
+  readonly ack: (open: Ledger.Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
   /** After a time that is given, or as the setting `defer` says. */
   readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
@@ -142,6 +147,8 @@ export interface Actions {
   ) => Effect.Effect<Option.Option<Conversations.Conversation>, BlazeError.BlazeError>
   /** Has something done that nobody waits for. */
   readonly later: (effect: Effect.Effect<void>) => void
+  /** What the bot remembers. */
+  readonly storage: Cells.Storage["Service"]
 }
 
 /**
@@ -153,12 +160,28 @@ export interface Actions {
 export let hold: (delivery: Delivery) => void
 
 /**
- * As `settle`, at once: an effect comes back for what is more than an acknowledgement. `reason` is why a message is given up.
+ * As `settle`, at once: an effect comes back for what is more than an acknowledgement. `reason` is why a message is given up. What is
+ * `Changed` is not settled, and still held: it is for who asked to handle it again.
  *
  * @category combinators
  * @since 0.1.0
  */
-export let settleUnsafe: (delivery: Delivery, exit: Exit.Exit<unknown, unknown>, reason?: string) => Effect.Effect<void>
+export let settleUnsafe: (
+  delivery: Delivery,
+  exit: Exit.Exit<unknown, unknown>,
+  reason?: string
+) => Effect.Effect<Ledger.Acked>
+
+/**
+ * Forgets what a handler would have written that has failed, and is tried again.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let forgetWrites: (delivery: Delivery) => void
+
+/** Has what is `Changed` offered again, at once. */
+let again: (delivery: Delivery) => Effect.Effect<void>
 
 /**
  * Has who watches the bot see one run of a handler.
@@ -270,6 +293,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   readonly message: M
   readonly #open: Ledger.Open
   readonly #actions: Actions
+  #draft: Cells.Draft | "taken" | undefined
 
   constructor(message: M, open: Ledger.Open, actions: Actions) {
     this.message = message
@@ -292,14 +316,22 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         () => new Delivery(delivery.message, whole, actionsOf())
       ) as unknown as Parts<M, N>
     }
+    forgetWrites = (delivery) => {
+      delivery.#draft = undefined
+    }
+    again = (delivery) => {
+      delivery.#actions.release(delivery.#open)
+      return delivery.#actions.defer(delivery.#open, Duration.zero)
+    }
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
-        return delivery.#actions.ack(delivery.#open)
+        return delivery.#actions.ack(delivery.#open, delivery.#take())
       }
+      forgetWrites(delivery)
       // It stays with who is about to begin again.
       if (Restart.isIn(exit.cause)) return Exit.void
       if (Cause.hasInterruptsOnly(exit.cause)) {
@@ -310,9 +342,28 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     }
   }
 
-  /** Done: the server is told with the next batch, and the message does not come back. */
+  /** What is to be written with the end of the message, which has come. */
+  #take(): ReadonlyArray<Store.Write> {
+    const draft = this.#draft
+    if (draft === undefined || draft === "taken") return noWrites
+    this.#draft = "taken"
+    return [...draft.writes.values()]
+  }
+
+  /**
+   * Done: the server is told with the next batch, and the message does not come back. What was written to states is stored with it; where
+   * that cannot be, because one of them has changed meanwhile, the message is offered again.
+   */
   get ack(): Effect.Effect<void> {
-    return Effect.suspend(() => this.#actions.ack(this.#open))
+    return Effect.suspend(() => settled(this, this.#actions.ack(this.#open, this.#take())))
+  }
+
+  /** What is remembered of its conversation or person: see `State`. */
+  state<A, Key extends string>(state: State.State<A, Key>): Cells.Cell<A> {
+    return Cells.drafted(state, state.keyOf(this.message), this.#actions.storage, () => {
+      this.#draft ??= Cells.makeDraft()
+      return this.#draft === "taken" || this.#open.value === undefined ? undefined : this.#draft
+    })
   }
 
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
@@ -433,6 +484,13 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   }
 }
 
+const noWrites: ReadonlyArray<Store.Write> = []
+
+const settled = (delivery: Delivery, acked: Effect.Effect<Ledger.Acked>): Effect.Effect<void> =>
+  acked === Exit.void
+    ? Exit.void
+    : Effect.flatMap(acked, (claim) => (claim === "Changed" ? again(delivery) : Effect.void))
+
 const isPayment = (message: Message.Message): message is Message.Snapshot => message._tag === "Snapshot"
 
 const textOf = (message: Message.Message): string => ("text" in message ? message.text : "")
@@ -448,10 +506,21 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
   let held = 0
   let decided: Effect.Effect<void> | undefined
   let isLeft = false
+  // Of two parts that write one value the later counts.
+  const written = new Map<string, Store.Write>()
 
-  const conclude = () => {
+  const acknowledge = () =>
+    written.size === 0
+      ? Effect.asVoid(actions.ack(whole, noWrites))
+      : Effect.flatMap(actions.ack(whole, [...written.values()]), (claim) => {
+          if (claim !== "Changed") return Effect.void
+          actions.release(whole)
+          return actions.defer(whole, Duration.zero)
+        })
+
+  const conclude = (): Effect.Effect<void> => {
     if (decided !== undefined) return held === 0 ? decided : Effect.void
-    return open === 0 ? actions.ack(whole) : Exit.void
+    return open === 0 ? acknowledge() : Exit.void
   }
 
   return (): Actions => {
@@ -467,7 +536,10 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
     }
     return {
       ...actions,
-      ack: () => settled(undefined),
+      ack: (_, writes) => {
+        if (!isSettled) for (const write of writes) written.set(Writes.placeOf(write), write)
+        return settled(undefined)
+      },
       defer: (_, after) => Effect.suspend(() => settled(decided ?? actions.defer(whole, after))),
       giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
       hold: () => {
@@ -570,4 +642,4 @@ export const isFinal = (cause: Cause.Cause<unknown>): boolean =>
  * @since 0.1.0
  */
 export const settle = (delivery: Delivery, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => settleUnsafe(delivery, exit))
+  Effect.suspend(() => settled(delivery, settleUnsafe(delivery, exit)))

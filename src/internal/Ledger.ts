@@ -40,6 +40,14 @@ import * as Underway from "./Underway.ts"
 export type Open = Underway.Entry<Message.Message>
 
 /**
+ * What came of an acknowledgement: what is `Changed` is still open, and held once more, for who handles it again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Acked = "Changed" | void
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -51,8 +59,8 @@ export interface Ledger {
   readonly receive: (
     give: (entries: ReadonlyArray<Open>) => void
   ) => Effect.Effect<void, BlazeError.BlazeError | Cause.Done>
-  /** It is handled: acknowledges it, once that is stored where the store commits at once. */
-  readonly ack: (entry: Open) => Effect.Effect<void>
+  /** It is handled: acknowledges it, once that and what is written with it are stored, where the store commits at once. */
+  readonly ack: (entry: Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Acked>
   /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
   readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
@@ -485,6 +493,7 @@ const makeAck = Effect.fnUntraced(function* (
   signal: Signal.Signal
 ) {
   const states = yield* States.States
+  const meter = yield* Meter.Meter
   const { stop } = yield* Connection.Connection
 
   const end = (entry: Open) => {
@@ -495,19 +504,21 @@ const makeAck = Effect.fnUntraced(function* (
   }
 
   // Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often it has to be written.
-  const stored = (entry: Open, id: Ids.MessageId) =>
+  const stored = (entry: Open, id: Ids.MessageId, writes: ReadonlyArray<Store.Write>) =>
     Effect.uninterruptibleMask((restore) => {
-      const write: Effect.Effect<Store.Claim | undefined> = Effect.flatMap(
-        states.commit([id], Store.Handled),
-        ([claim]) =>
-          claim === "Unstored" ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claim)
+      const write: Effect.Effect<Store.Claim | undefined> = Effect.flatMap(states.settle(id, writes), (claim) =>
+        claim === "Unstored" ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claim)
       )
       open.settle(entry)
-      return Effect.ensuring(
-        write,
-        Effect.sync(() => open.unsettle(entry))
-      ).pipe(
-        Effect.flatMap((claim) => {
+      return Effect.onExit(write, (exit) => {
+        open.unsettle(entry, Exit.isSuccess(exit) && exit.value === "Changed")
+        return Effect.void
+      }).pipe(
+        Effect.flatMap((claim): Effect.Effect<Acked> => {
+          if (claim === "Changed") {
+            meter.measure(Telemetry.metrics.conflicts, 1)
+            return Effect.succeed(claim)
+          }
           if (States.isOwn(claim)) {
             end(entry)
             return Effect.void
@@ -519,10 +530,10 @@ const makeAck = Effect.fnUntraced(function* (
       )
     })
 
-  return (entry: Open): Effect.Effect<void> => {
+  return (entry: Open, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> => {
     const { value } = entry
     if (value === undefined || open.isSettling(entry)) return Exit.void
-    if (states.commitsAtOnce) return stored(entry, value.id)
+    if (states.commitsAtOnce || writes.length > 0) return stored(entry, value.id, writes)
     end(entry)
     return Exit.void
   }
@@ -552,9 +563,10 @@ const makeHolds = (onChange: () => void) => {
       settling.add(entry)
       hold(entry)
     },
-    unsettle: (entry: Open) => {
+    /** It has been stored, or could not be: then it may stay held. */
+    unsettle: (entry: Open, staysHeld: boolean) => {
       settling.delete(entry)
-      release(entry)
+      if (!staysHeld) release(entry)
     },
     isSettling: (entry: Open) => settling.has(entry)
   }

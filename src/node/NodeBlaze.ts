@@ -138,7 +138,7 @@ const layerFile = (options: NodeSqlite.Options) =>
  */
 export const layerSender = (
   signer: Blaze.SignerLayer
-): Layer.Layer<Exclude<Blaze.Services, Blaze.Blaze> | MixinApi.MixinApi, BlazeError.BlazeError> =>
+): Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError> =>
   Layer.fresh(Blaze.layerSender.pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, layerHttp]))).pipe(
     Layer.provide(layerTools)
   )
@@ -149,10 +149,8 @@ export const layerSender = (
  * @category layers
  * @since 0.1.0
  */
-export const layerSenderConfig: Layer.Layer<
-  Exclude<Blaze.Services, Blaze.Blaze> | MixinApi.MixinApi,
-  BlazeError.BlazeError
-> = layerSender(Signer.layerConfig).pipe(Layer.provide(layerEnvironment))
+export const layerSenderConfig: Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError> =
+  layerSender(Signer.layerConfig).pipe(Layer.provide(layerEnvironment))
 
 /**
  * The raw wire and the REST API, set up from the environment as `layerConfig` is.

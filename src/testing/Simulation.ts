@@ -40,11 +40,11 @@ import * as World from "./internal/World.ts"
  */
 export interface Subject<D> {
   /** The bot: built anew in each life. */
-  readonly bot: Layer.Layer<never, unknown, Blaze.Blaze | D>
+  readonly bot: Layer.Layer<never, unknown, Blaze.Services | D>
   /** What survives crashes: built once. */
   readonly disk: Layer.Layer<D, unknown>
   /** The library under the bot, built anew in each life: another way of acknowledging, other bounds. */
-  readonly blaze: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, Blaze.Platform | D>
+  readonly blaze: Layer.Layer<Blaze.Services, BlazeError.BlazeError, Blaze.Platform | D>
   /** Tasks that are ready at once run in random order, by the seed. */
   readonly shuffled: boolean
 }

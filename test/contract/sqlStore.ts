@@ -126,6 +126,68 @@ export const sqlStoreContract = (name: string, database: Layer.Layer<SqlClient.S
       }).pipe(Effect.provide(Layer.fresh(database)))
     )
 
+    it.live("stores what is written together with its message, or neither", () =>
+      Effect.gen(function* () {
+        const { commit, load, states } = yield* Store.Store
+        const { read, write } = states!
+        const writes = (name: string, revision: string, basedOn?: string | null): ReadonlyArray<Store.Write> => [
+          {
+            name,
+            key: "k",
+            revision,
+            basedOn: basedOn === undefined ? undefined : { revision: basedOn ?? undefined },
+            next: { version: 1, value: `"${revision}"`, dueAt: undefined, expiresAt: undefined }
+          }
+        ]
+        const change = (n: number, ...writes: ReadonlyArray<Store.Write>) => ({
+          id: id(n),
+          outcome: Store.Handled,
+          writes
+        })
+        const claims = yield* commit([
+          change(1, ...writes("a", "r1", null)),
+          change(2, ...writes("a", "r2", null)),
+          change(3, ...writes("a", "r3", "r1"), ...writes("b", "r4", null)),
+          change(4, ...writes("a", "r5", "r3"), ...writes("b", "r6", "r1")),
+          change(1, ...writes("a", "r7"))
+        ])
+        assert.deepStrictEqual(claims, ["Committed", "Changed", "Committed", "Changed", "Known"])
+        assert.deepStrictEqual(tags(yield* load([1, 2, 3, 4].map(id))), ["Handled", undefined, "Handled", undefined])
+        assert.strictEqual((yield* read("a", "k"))?.value, `"r3"`)
+        assert.strictEqual((yield* read("b", "k"))?.value, `"r4"`)
+        // Made once more, for its end was not heard of, it is what it was.
+        const [once] = writes("b", "r8", "r4")
+        assert.deepStrictEqual([yield* write(once!), yield* write(once!)], ["Committed", "Committed"])
+        assert.strictEqual(yield* write({ ...once!, revision: "r9" }), "Changed")
+        const gone = { ...once!, basedOn: { revision: "r8" }, next: undefined }
+        assert.deepStrictEqual([yield* write(gone), yield* write(gone)], ["Committed", "Committed"])
+        assert.isUndefined(yield* read("b", "k"))
+      }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(Layer.fresh(database)))))
+    )
+
+    it.live("writes nothing for a process whose place another one has taken, and lets what has expired go", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const build = Effect.map(Layer.buildWithScope(Layer.fresh(sqlStore), scope), Context.get(Store.Store))
+        const first = yield* build
+        const write = (key: string, expiresAt: number | undefined): Store.Write => ({
+          name: "a",
+          key,
+          revision: key,
+          basedOn: undefined,
+          next: { version: 1, value: "1", dueAt: undefined, expiresAt }
+        })
+        for (let n = 0; n < 5; n++) yield* first.states!.write(write(`old ${n}`, 1))
+        yield* first.states!.write(write("new", undefined))
+        const second = yield* build
+        assert.strictEqual(yield* first.states!.write(write("late", undefined)), "Conflict")
+        assert.isUndefined(yield* second.states!.read("a", "late"))
+        yield* second.commit([{ id: id(1), outcome: Store.Handled, writes: [write("now", undefined)] }])
+        assert.strictEqual(yield* countOf("blaze_state"), 2)
+        yield* Scope.close(scope, Exit.void)
+      }).pipe(Effect.provide(Layer.fresh(database)))
+    )
+
     it.live("that cannot be opened fails the bot, in one sentence", () =>
       Effect.gen(function* () {
         const broken = Layer.fresh(database).pipe(

@@ -1,10 +1,12 @@
 // The bot of the durable run. It writes down what its handlers do, synchronously: a line is what (B begun, R returned) and the id.
 import { NodeRuntime } from "@effect/platform-node"
-import { Config, Effect, Layer, Logger } from "effect"
-import { Bot, Delivery, Settings } from "effect-blaze"
+import { Config, Effect, Layer, Logger, Option, Schema } from "effect"
+import { Bot, Delivery, Settings, State } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { existsSync, openSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
+
+const Told = State.conversation("told", Schema.Array(Schema.String))
 
 const program = Effect.gen(function* () {
   const directory = yield* Config.String("DIRECTORY")
@@ -20,8 +22,11 @@ const program = Effect.gen(function* () {
         writeFileSync(marker, "")
         return Delivery.deferFor("200 millis")
       }
+      const told = delivery.state(Told)
+      const before = Option.getOrElse(yield* told.get, (): ReadonlyArray<string> => [])
+      yield* told.set([...before, text])
       yield* delivery.reply(`echo ${text}`)
-      yield* delivery.reply(`and again ${text}`)
+      yield* delivery.reply(`number ${before.length + 1}`)
       record("R", id)
       return Delivery.Ack
     }),

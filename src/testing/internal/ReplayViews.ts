@@ -30,6 +30,8 @@ import * as Outgoing from "../../Outgoing.ts"
 import * as Quota from "../../Quota.ts"
 import * as Sending from "../../internal/Sending.ts"
 import * as Signer from "../../Signer.ts"
+import * as State from "../../State.ts"
+import * as Store from "../../Store.ts"
 import * as Users from "../../Users.ts"
 import * as Meter from "../../internal/Meter.ts"
 import * as Seeded from "./Seeded.ts"
@@ -119,6 +121,26 @@ const makeSender = (botId: Ids.UserId) =>
     )
   )
 
+const writtenWith = (
+  store: Store.Store["Service"],
+  id: Ids.MessageId | undefined,
+  writes: ReadonlyArray<Store.Write>,
+  settled: Effect.Effect<void>
+) =>
+  writes.length === 0 || id === undefined
+    ? settled
+    : Effect.flatMap(store.commit([{ id, outcome: Store.Handled, writes }]), ([claim]): Effect.Effect<Ledger.Acked> =>
+        claim === "Changed" ? Effect.succeed(claim) : settled
+      )
+
+/** What a bot remembers from the beginning of a replay to its end. */
+const remembering = Effect.all({ storage: State.Storage, store: Store.Store }).pipe(
+  Effect.provide(
+    Layer.fresh(State.layer.pipe(Layer.provideMerge(Store.layerMemory), Layer.provide(Seeded.layerPlatform("replay"))))
+  ),
+  Effect.orDie
+)
+
 const nobody = Branded.userId("00000000-0000-0000-0000-000000000000")
 
 /** In their order, each once, and without what the bot itself has sent. */
@@ -179,6 +201,7 @@ export const replayViews = Effect.fnUntraced(function* (
 ) {
   const { botId = nobody, identityNumber = "7000" } = options
   const sender = yield* makeSender(botId)
+  const { storage, store } = yield* remembering
   const open = Underway.make<Message.Message>()
   const records = new Map<Underway.Entry<Message.Message>, Entry>()
   const later = Effect.runForkWith(yield* Effect.context<never>())
@@ -196,7 +219,13 @@ export const replayViews = Effect.fnUntraced(function* (
     hold: () => {},
     release: () => {},
     leave: () => {},
-    ack: (entry) => Effect.sync(() => settle(entry, "Acknowledged")),
+    ack: (entry, writes) =>
+      writtenWith(
+        store,
+        entry.value?.id,
+        writes,
+        Effect.sync(() => settle(entry, "Acknowledged"))
+      ),
     defer: (entry) => Effect.sync(() => settle(entry, "Deferred")),
     giveUp: (entry) => Effect.sync(() => settle(entry, "GivenUp")),
     unread: () => Effect.void,
@@ -211,7 +240,8 @@ export const replayViews = Effect.fnUntraced(function* (
     me: Effect.succeed(Users.fromApi({ user_id: botId, identity_number: identityNumber })),
     hasSent: sender.hasSent,
     contactOf: (user) => sender.conversationOf({ user }),
-    conversation: () => Effect.succeedNone
+    conversation: () => Effect.succeedNone,
+    storage
   })
 
   const deliveryOf = (entry: Underway.Entry<Message.Message>) =>

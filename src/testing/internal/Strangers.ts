@@ -26,7 +26,7 @@ export interface BotUnderTest<D> {
   /** What survives a crash, as a disk does: built once for each run. */
   readonly disk?: Layer.Layer<D, unknown> | undefined
   /** The library under the bot, with other parts or bounds: `Blaze.layer` by default. */
-  readonly blaze?: Layer.Layer<Blaze.Blaze, BlazeError.BlazeError, Blaze.Platform | D> | undefined
+  readonly blaze?: Layer.Layer<Blaze.Services, BlazeError.BlazeError, Blaze.Platform | D> | undefined
   /** Which messages want an answer: all, by default. The others have to be acknowledged. */
   readonly answers?: Expectation.Answers | undefined
   /** What is not to be expected of this bot. */
@@ -236,7 +236,7 @@ const makeExpected = <D>(options: BotUnderTest<D> & { readonly strict?: boolean 
 }
 
 const makeJudge = <D>(
-  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
+  bot: Layer.Layer<never, unknown, Blaze.Services | D>,
   options: BotUnderTest<D> & { readonly strict?: boolean | undefined }
 ) => {
   const { blaze = Blaze.layer, disk = Layer.empty as Layer.Layer<D> } = options
@@ -308,7 +308,7 @@ const smallWorld = { people: 6, days: 0.5, rougher: 2, more: { perVisit: 5, grou
  * @since 0.1.0
  */
 export const strangers = Effect.fnUntraced(function* <D = never>(
-  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
+  bot: Layer.Layer<never, unknown, Blaze.Services | D>,
   options: StrangersOptions<D> = {}
 ): Effect.fn.Return<Report, BrokenExpectation | NotRepeatable> {
   const { days = 1, faults = "all", people = 10, seed, seeds = 5, words = [] } = options
@@ -384,7 +384,7 @@ export const strangers = Effect.fnUntraced(function* <D = never>(
  * @since 0.1.0
  */
 export const replay = Effect.fnUntraced(function* <D = never, E = never>(
-  bot: Layer.Layer<never, unknown, Blaze.Blaze | D>,
+  bot: Layer.Layer<never, unknown, Blaze.Services | D>,
   options: BotUnderTest<D> & {
     readonly seed: number
     /** The one expectation that is looked at: all of them, when it is left out. */

@@ -1,0 +1,77 @@
+/**
+ * What is remembered by a process, for as long as it lives.
+ *
+ * Guarantee: writes are made together or not at all; what has expired is not there, and so many values are kept at the most.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Writes from "./Writes.ts"
+
+interface Entry extends Writes.Kept {
+  readonly name: string
+  readonly expiresAt: number | undefined
+}
+
+/**
+ * `maximum` is how many values are kept: beyond it those go that were written longest ago, which is told once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (maximum: number, clock: Clock.Clock) => {
+  // In the order of their writes.
+  const entries = new Map<string, Entry>()
+  let isTold = false
+
+  const current = (place: string): Entry | undefined => {
+    const entry = entries.get(place)
+    if (entry === undefined || (entry.expiresAt ?? Infinity) > clock.currentTimeMillisUnsafe()) return entry
+    entries.delete(place)
+    return undefined
+  }
+
+  const apply = (write: Writes.Write) => {
+    const place = Writes.placeOf(write)
+    entries.delete(place)
+    const { key, name, next, revision } = write
+    if (next !== undefined) entries.set(place, { ...next, name, key, revision })
+  }
+
+  const forgetOldest = Effect.suspend(() => {
+    if (entries.size <= maximum) return Effect.void
+    for (const place of entries.keys()) {
+      if (entries.size <= maximum) break
+      entries.delete(place)
+    }
+    if (isTold) return Effect.void
+    isTold = true
+    return Effect.logWarning(
+      `More than ${maximum} values are remembered in memory: those that were written longest ago are forgotten. The setting rememberedStates is the bound; a store in a database has none.`
+    )
+  })
+
+  return {
+    read: (name: string, key: string): Writes.Kept | undefined => current(Writes.placeOf({ name, key })),
+    due: (name: string, by: number, maximum: number): ReadonlyArray<Writes.Kept> =>
+      Array.from(entries.entries())
+        .filter(([place, entry]) => entry.name === name && (entry.dueAt ?? Infinity) <= by && current(place))
+        .map(([, entry]) => entry)
+        .toSorted((a, b) => a.dueAt! - b.dueAt!)
+        .slice(0, maximum),
+    /** Makes writes that belong together; gives whether they were. */
+    write: (writes: ReadonlyArray<Writes.Write>): Effect.Effect<boolean> =>
+      Effect.suspend(() => {
+        const revisions: Writes.Revisions = new Map()
+        for (const write of writes) {
+          const place = Writes.placeOf(write)
+          const entry = current(place)
+          if (entry !== undefined) revisions.set(place, entry.revision)
+        }
+        if (!Writes.agree(writes, revisions)) return Effect.succeed(false)
+        writes.forEach(apply)
+        return Effect.as(forgetOldest, true)
+      })
+  }
+}
