@@ -38,6 +38,7 @@ import * as Ids from "./Ids.ts"
 import * as Branded from "./internal/Branded.ts"
 import * as Ledger from "./internal/Ledger.ts"
 import * as MixinApi from "./MixinApi.ts"
+import * as Outbox from "./internal/Outbox.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Receipts from "./internal/Receipts.ts"
@@ -68,20 +69,19 @@ export interface Receipt {
 }
 
 /**
- * How something is sent.
+ * How something is sent: `id` and `durable` are those of `Sender.SendOptions`.
+ *
+ * **Details**
+ *
+ * `until` waits for a receipt besides: until the message is on somebody's phone, or was read by somebody. It may never come: see
+ * `Effect.timeoutOption`. Fails when the bot stops for good. What is `durable` is sent later, so that nothing can be waited for.
  *
  * @category models
  * @since 0.1.0
  */
-export interface SendOptions {
-  /** Makes it the same message however often it is sent. */
-  readonly id?: Ids.MessageId | undefined
-  /**
-   * Waits for a receipt besides: until the message is on somebody's phone, or was read by somebody. It may never come: see
-   * `Effect.timeoutOption`. Fails when the bot stops for good.
-   */
-  readonly until?: "delivered" | "read" | undefined
-}
+export type SendOptions =
+  | (Sender.SendOptions & { readonly until?: undefined })
+  | (Sender.SendOptions & { readonly durable?: false | undefined; readonly until?: "delivered" | "read" | undefined })
 
 /**
  * One bot.
@@ -221,6 +221,7 @@ const make = Effect.gen(function* () {
   const acks = yield* Acknowledgements.Acknowledgements
   const ledger = yield* Ledger.make(yield* Encryption.makeReader)
   const sender = yield* Sending.Sending
+  const outgoing = yield* Sender.Sender
   const conversations = yield* Conversations.Conversations
   const unread = yield* Unread.make
   const { userId } = yield* Signer.Signer
@@ -261,11 +262,11 @@ const make = Effect.gen(function* () {
         status: view.status === "READ" ? "READ" : "DELIVERED"
       }))
     ),
-    send: (to, content, { id, until } = {}) =>
-      until === undefined
-        ? sender.send(to, content, id)
-        : Receipts.awaited(connection.receipts.expect, until === "read" ? "READ" : "DELIVERED", (begin) =>
-            sender.send(to, content, id, begin)
+    send: (to, content, options = {}) =>
+      options.until === undefined
+        ? outgoing.send(to, content, options)
+        : Receipts.awaited(connection.receipts.expect, options.until === "read" ? "READ" : "DELIVERED", (begin) =>
+            sender.send(to, content, options.id, begin)
           ),
     recall: (to, id) => Effect.asVoid(sender.send(to, Outgoing.recall(id), undefined)),
     derive: sender.deriveFor,
@@ -401,8 +402,8 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
     Layer.effect(Blaze, make).pipe(
-      Layer.provideMerge(Sending.layer),
-      Layer.provide(Sending.layerSocket),
+      Layer.provideMerge(Outbox.layer.pipe(Layer.provide(store))),
+      Layer.provide(Sending.layer.pipe(Layer.provide(Sending.layerSocket))),
       Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
       Layer.provide(Acknowledgements.layer(acks)),
       Layer.provide(connection),
@@ -427,23 +428,26 @@ export const layer: Layer.Layer<Services, BlazeError.BlazeError, Platform> = lay
  * **Details**
  *
  * Mixin's quota is that of the bot, and this layer counts only what it sends itself: beside a bot that sends much, give each a part of it
- * with the setting `quotaMessages`.
+ * with the setting `quotaMessages`. What is `durable` is in the store that is given, which is not that of the bot: one process has a store.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerSender: Layer.Layer<
+export const layerSender = <StoreServices = never>({
+  store = Store.layerMemory
+}: Pick<Ports<StoreServices, never>, "store"> = {}): Layer.Layer<
   SenderServices,
   BlazeError.BlazeError,
-  MixinApi.MixinApi | Signer.Signer | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
-> = Layer.fresh(
-  Sending.layer.pipe(
-    Layer.provide([Sending.layerRest, Quota.layerMemory]),
-    Layer.provide(layerMeter),
-    Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
-    Settings.once
+  StoreServices | MixinApi.MixinApi | Signer.Signer | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
+> =>
+  Layer.fresh(
+    Outbox.layer.pipe(
+      Layer.provide([Sending.layer.pipe(Layer.provide([Sending.layerRest, Quota.layerMemory])), store]),
+      Layer.provide(layerMeter),
+      Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
+      Settings.once
+    )
   )
-)
 
 /**
  * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig` and for

@@ -266,6 +266,20 @@ export class NotEncrypted extends Schema.TaggedError<NotEncrypted>("effect-blaze
 }
 
 /**
+ * What was to be stored and sent later could not be stored, or what became of it is not known. `problem` says why.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class OutboxFailed extends Schema.TaggedError<OutboxFailed>("effect-blaze/OutboxFailed")("OutboxFailed", {
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `The outbox cannot be used: ${this.problem}.`
+  }
+}
+
+/**
  * What is remembered could not be read or written. `problem` says why, and nothing that is remembered.
  *
  * @category reasons
@@ -351,6 +365,7 @@ export const Reason = Schema.Union([
   InvalidContent,
   FileFailed,
   NotEncrypted,
+  OutboxFailed,
   StateFailed,
   StateChanged,
   InvalidSetting,

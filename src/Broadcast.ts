@@ -17,6 +17,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as Conversations from "./Conversations.ts"
 import type * as Ids from "./Ids.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
+import * as Batches from "./internal/Batches.ts"
 import * as Setting from "./internal/Setting.ts"
 import type * as Outgoing from "./Outgoing.ts"
 import * as Sender from "./Sender.ts"
@@ -47,54 +48,23 @@ export interface Options {
   readonly key: string
   /** Makes the conversation with each recipient first, a request for each: for people who have not met the bot. `false`. */
   readonly firstContact?: boolean | undefined
-  /** How many batches of a hundred are under way at once: 4. */
+  /** How many batches of a hundred are under way at once: 4. What is `durable` has its own number, which is 4. */
   readonly concurrency?: number | undefined
+  /**
+   * Stores every message before it is sent: after a crash the next process goes on with what was stored, without being told to, and what
+   * is known of a recipient is not asked again. See `NodeBlaze.layerDurable`. `false`.
+   */
+  readonly durable?: boolean | undefined
 }
 
-type Message = Parameters<Sender.Sender["Service"]["sendBatch"]>[0][number] & { readonly userId: Ids.UserId }
-
-const accepted = ({ userId }: Message, messageId: Ids.MessageId): Outcome => ({ _tag: "Accepted", userId, messageId })
-
-const refused = ({ id, userId }: Pick<Message, "id" | "userId">, error: BlazeError.BlazeError): Outcome => ({
-  _tag: "Refused",
-  userId,
-  messageId: id,
-  error
-})
-
-// A code that is not known is a verdict too: one recipient whom it is about must not hold up all others for ever.
-const isVerdict = (error: BlazeError.BlazeError) =>
-  error.isFinal ||
-  error.reason._tag === "NotEncrypted" ||
-  (error.reason._tag === "FileFailed" && error.reason.operation === "reading") ||
-  (error.reason._tag === "ApiFailure" && !error.isRetryable && !error.isFatal) ||
-  (error.reason._tag === "Intermediary" && error.reason.status === 413)
-
-// Halved until who is refused is alone: Mixin does not say which of a batch it was. What is known to hold one who is refused, since the
-// other half does not, is not sent as a whole.
-const sendHalving = (
-  send: Sender.Sender["Service"]["sendBatch"],
-  messages: ReadonlyArray<Message>
-): Effect.Effect<ReadonlyArray<Outcome>, BlazeError.BlazeError> =>
-  Effect.flatMap(Effect.result(send(messages)), (sent) => {
-    if (Result.isSuccess(sent)) return Effect.succeed(messages.map((message, n) => accepted(message, sent.success[n]!)))
-    const { failure } = sent
-    if (!isVerdict(failure)) return Effect.fail(failure)
-    return messages.length === 1 ? Effect.succeed([refused(messages[0]!, failure)]) : sendHalves(send, messages)
-  })
-
-const sendHalves = (
-  send: Sender.Sender["Service"]["sendBatch"],
-  messages: ReadonlyArray<Message>
-): Effect.Effect<ReadonlyArray<Outcome>, BlazeError.BlazeError> => {
-  const half = Math.ceil(messages.length / 2)
-  const second = messages.slice(half)
-  return Effect.flatMap(sendHalving(send, messages.slice(0, half)), (outcomes) => {
-    const isInSecond = second.length > 1 && outcomes.every(({ _tag }) => _tag === "Accepted")
-    const rest = isInSecond ? sendHalves(send, second) : sendHalving(send, second)
-    return Effect.map(rest, (others) => [...outcomes, ...others])
-  })
+interface Message extends Batches.BatchMessage {
+  readonly userId: Ids.UserId
 }
+
+const outcomeOf = ({ message: { id, userId }, result }: Sender.Sent<Message>): Outcome =>
+  Result.isSuccess(result)
+    ? { _tag: "Accepted", userId, messageId: result.success }
+    : { _tag: "Refused", userId, messageId: id, error: result.failure }
 
 // What the program cannot say to one is not to keep it from the others.
 const unsayable = (userId: Ids.UserId, error: unknown) =>
@@ -132,13 +102,16 @@ const unsayable = (userId: Ids.UserId, error: unknown) =>
  * @since 0.1.0
  */
 export const sendAll =
-  (content: (userId: Ids.UserId) => Outgoing.Content, { concurrency = 4, firstContact = false, key }: Options) =>
+  (
+    content: (userId: Ids.UserId) => Outgoing.Content,
+    { concurrency = 4, durable = false, firstContact = false, key }: Options
+  ) =>
   <E, R>(
     users: Stream.Stream<Ids.UserId, E, R>
   ): Stream.Stream<Outcome, E | BlazeError.BlazeError, R | Sender.Sender | Conversations.Conversations> =>
     Stream.unwrap(
       Effect.gen(function* () {
-        const { derive, maximumBatch, sendBatch } = yield* Sender.Sender
+        const { derive, maximumBatch, sendBatch, store } = yield* Sender.Sender
         const { createContact } = yield* Conversations.Conversations
 
         yield* Setting.count("the announcement's concurrency", concurrency)
@@ -148,36 +121,42 @@ export const sendAll =
             try {
               return Result.succeed({ userId, to: { user: userId }, content: content(userId), id })
             } catch (error) {
-              return Result.fail(refused({ userId, id }, unsayable(userId, error)))
+              return Result.fail({ _tag: "Refused", userId, messageId: id, error: unsayable(userId, error) })
             }
           })
 
-        /** Who can be written to, and who cannot. */
-        const meet = (messages: ReadonlyArray<Message>) =>
-          Effect.forEach(
-            messages,
-            (message) =>
-              createContact(message.userId).pipe(
-                Effect.map((): Result.Result<Message, Outcome> => Result.succeed(message)),
-                Effect.catchIf(isVerdict, (error) => Effect.succeed(Result.fail(refused(message, error))))
-              ),
-            { concurrency: 16 }
-          )
-
         const send = Effect.fnUntraced(function* (recipients: ReadonlyArray<Ids.UserId>) {
           const [messages, unsaid] = Arr.separate(yield* Effect.forEach(recipients, messageTo))
-          const [known, unmet] = firstContact ? Arr.separate(yield* meet(messages)) : [messages, []]
-          const outcomes = known.length === 0 ? [] : yield* sendHalving(sendBatch, known)
-          return [...unsaid, ...unmet, ...outcomes]
+          const sent = yield* Batches.send(sendBatch, createContact, messages, () => firstContact)
+          return [...unsaid, ...sent.map(outcomeOf)]
         })
 
-        return users.pipe(
-          Stream.grouped(maximumBatch),
-          Stream.mapEffect(send, { concurrency, unordered: true }),
-          Stream.flattenIterable
-        )
+        /** Gives what waits for what becomes of them. */
+        const keep = Effect.fnUntraced(function* (recipients: ReadonlyArray<Ids.UserId>) {
+          const [messages, unsaid] = Arr.separate(yield* Effect.forEach(recipients, messageTo))
+          const sent = yield* store(messages, { firstContact })
+          return Effect.map(sent, (sent) => [...unsaid, ...sent.map(outcomeOf)])
+        })
+
+        return durable
+          ? users.pipe(
+              Stream.grouped(storedTogether),
+              Stream.mapEffect(keep),
+              Stream.buffer({ capacity: storedAhead }),
+              Stream.mapEffect((outcomes) => outcomes),
+              Stream.flattenIterable
+            )
+          : users.pipe(
+              Stream.grouped(maximumBatch),
+              Stream.mapEffect(send, { concurrency, unordered: true }),
+              Stream.flattenIterable
+            )
       })
     )
+
+/** How many are stored in one go, and how often that is done before it is known what became of the first. */
+const storedTogether = 1000
+const storedAhead = 100
 
 const maximumNamed = 20
 const maximumReasons = 100

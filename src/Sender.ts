@@ -34,6 +34,27 @@ export interface OutgoingMessage {
 }
 
 /**
+ * How something is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SendOptions {
+  /** Makes it the same message however often it is sent. */
+  readonly id?: Ids.MessageId | undefined
+  /**
+   * Stores it, and no more: this process sends it, or the next one that has the store (see `NodeBlaze.layerDurable`; in memory it lasts as
+   * long as the process). `false`.
+   *
+   * **Details**
+   *
+   * What is stored for one conversation is sent in its order. What may pass is tried again for as long as ids are remembered (`rememberedFor`);
+   * what is refused for good is a warning in the log, and sending the same `id` again fails with it.
+   */
+  readonly durable?: boolean | undefined
+}
+
+/**
  * How messages leave. Every layer of a bot gives one, which sends over the bot's connection; `Blaze.layerSender` gives
  * one that sends over REST.
  *
@@ -58,12 +79,20 @@ export class Sender extends Context.Service<
   {
     /** The bot itself. */
     readonly userId: Ids.UserId
-    /** Sends, and waits until the server has it. Give an `id` to make it the same message however often it is sent. */
+    /** Sends, and waits until the server has it or, with `durable`, until it is stored. */
     readonly send: (
       to: Delivery.Recipient,
       content: Outgoing.Content,
-      options?: { readonly id?: Ids.MessageId | undefined }
+      options?: SendOptions
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /**
+     * Stores messages, which this process or the next one sends in batches, in no order; what it gives waits until it is known what became
+     * of each. Those whose ids were stored before are not stored again. With `firstContact` each conversation is made first.
+     */
+    readonly store: <M extends OutgoingMessage & { readonly id: Ids.MessageId }>(
+      messages: ReadonlyArray<M>,
+      options?: { readonly firstContact?: boolean | undefined }
+    ) => Effect.Effect<Effect.Effect<ReadonlyArray<Sent<M>>, BlazeError.BlazeError>, BlazeError.BlazeError>
     /**
      * Sends up to `maximumBatch` messages, of 128 KiB together, in one request over REST: Mixin takes all of them or refuses all. Of what
      * comes of each it says nothing; `Broadcast` finds out. Gives the ids that they have on the server: that of a further part of

@@ -80,6 +80,8 @@ export interface Settings {
   readonly rememberedStates: number
   /** How many UTF-16 code units a value of a `State` may have as JSON: 65 536. */
   readonly maximumStateSize: number
+  /** How many messages that are stored to be sent may wait: 1 000 000. Who stores more waits until there is room. */
+  readonly outboxMessages: number
   /**
    * When a deferred message is offered again: after 30 seconds, doubled up to an hour, 30 times, which takes a day. A message whose
    * schedule has come to its end is given up.
@@ -168,6 +170,7 @@ export const defaults: Settings = {
   rememberedFor: "7 days",
   rememberedStates: 100_000,
   maximumStateSize: 65_536,
+  outboxMessages: 1_000_000,
   defer: Schedule.min([Schedule.exponential("30 seconds"), Schedule.spaced("1 hour")]).pipe(
     Schedule.upTo({ times: 30 })
   ),
@@ -273,6 +276,7 @@ const configs = {
   rememberedFor: Config.Duration,
   rememberedStates: Config.Number,
   maximumStateSize: Config.Number,
+  outboxMessages: Config.Number,
   deferredMessages: Config.Number,
   deferredBytes: Config.Number,
   acknowledgeBatch: Config.Number,
@@ -334,6 +338,7 @@ const counts = {
   rememberedMessages: 0,
   rememberedStates: 0,
   maximumStateSize: 1,
+  outboxMessages: 1,
   deferredMessages: 0,
   deferredBytes: 0,
   acknowledgeBatch: 1,

@@ -16,6 +16,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as SqlOutbox from "./internal/SqlOutbox.ts"
 import * as SqlStates from "./internal/SqlStates.ts"
 import * as Writes from "./internal/Writes.ts"
 import * as Settings from "./Settings.ts"
@@ -53,7 +54,8 @@ const makeTables = (sql: SqlClient.SqlClient) =>
         bot TEXT NOT NULL, id TEXT NOT NULL, tries BIGINT NOT NULL, until_at BIGINT NOT NULL, after_millis BIGINT,
         stored_at BIGINT NOT NULL, PRIMARY KEY (bot, id)
       )`,
-      SqlStates.makeTable(sql)
+      SqlStates.makeTable(sql),
+      SqlOutbox.makeTable(sql)
     ],
     { discard: true }
   )
@@ -184,7 +186,10 @@ const open = Effect.fnUntraced(function* (
 })
 
 /** What is to be stored in one go: what became of a message, or what belongs to none. */
-type Change = Store.Change | { readonly id?: undefined; readonly writes: ReadonlyArray<Store.Write> }
+type Change = (Store.Change | { readonly id?: undefined; readonly writes: ReadonlyArray<Store.Write> }) & {
+  readonly unsent?: ReadonlyArray<Store.Unsent>
+  readonly sent?: ReadonlyArray<Store.Sent>
+}
 
 /** What changes come to: what is new of them, each id and each place by what was said of it last. */
 const sort = (changes: ReadonlyArray<Change>, { handled }: Index, revisions: Writes.Revisions) => {
@@ -214,7 +219,8 @@ const makeWrite = (
   bot: Ids.UserId,
   owner: string,
   index: Index,
-  states: ReturnType<typeof SqlStates.make>
+  states: ReturnType<typeof SqlStates.make>,
+  outbox: ReturnType<typeof SqlOutbox.make>
 ) => {
   const owned = sql.onDialectOrElse({
     pg: () => sql<{ owner: string }>`SELECT owner FROM blaze_owner WHERE bot = ${bot} FOR SHARE`,
@@ -231,6 +237,13 @@ const makeWrite = (
         stored_at: at
       }))
     )} ON CONFLICT (bot, id) DO UPDATE SET tries = excluded.tries, until_at = excluded.until_at, after_millis = excluded.after_millis, stored_at = excluded.stored_at`
+  const post = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>, at: number) {
+    const unsent = changes.flatMap((change) => change.unsent ?? [])
+    const sent = changes.flatMap((change) => change.sent ?? [])
+    if (unsent.length === 0 && sent.length === 0) return []
+    yield* outbox.forget(at)
+    return [yield* outbox.add(unsent), yield* outbox.complete(sent, at)]
+  })
   const settle = (ids: ReadonlyArray<Ids.MessageId>) =>
     sql`DELETE FROM blaze_deferred WHERE bot = ${bot} AND ${sql.in("id", ids)}`
 
@@ -253,11 +266,12 @@ const makeWrite = (
         for (const some of Arr.chunksOf(deferred, maximumRows)) yield* defer(some, at)
         if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
         if (stale !== undefined) yield* sql`DELETE FROM blaze_handled WHERE bot = ${bot} AND number <= ${stale}`
-        return sorted
+        return { ...sorted, afterwards: yield* post(changes, at) }
       })
     )
     if (sorted === undefined) return changes.map((): Store.Claim => "Conflict")
-    const { claims, deferred, ids } = sorted
+    const { afterwards, claims, deferred, ids } = sorted
+    for (const note of afterwards) note()
     if (ids.length > 0) index.add({ number, at, ids })
     index.await(ids)
     for (const [id, outcome] of deferred) index.deferred.set(id, outcome)
@@ -322,23 +336,23 @@ export const layer: Layer.Layer<
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     const { userId } = yield* Signer.Signer
     const { uuidV4 } = yield* SecureRandom.SecureRandom
-    const { rememberedFor, rememberedMessages } = yield* Settings.checked
+    const { outboxMessages, rememberedFor, rememberedMessages } = yield* Settings.checked
     const owner = yield* uuidV4()
     const age = Duration.toMillis(rememberedFor)
     const index = makeIndex(rememberedMessages, age)
-    yield* Effect.mapError(open(sql, userId, owner, age, index), cannotOpen)
     const states = SqlStates.make(sql, userId)
-    const write = makeWrite(sql, userId, owner, index, states)
+    const outbox = SqlOutbox.make(sql, userId, outboxMessages, age)
+    yield* Effect.mapError(Effect.andThen(open(sql, userId, owner, age, index), outbox.look), cannotOpen)
+    const write = makeWrite(sql, userId, owner, index, states, outbox)
 
     // A transaction whose end was not heard of may have been committed.
     let isUncertain = false
-    const lookAgain = Effect.map(
-      Effect.suspend(
-        () =>
-          sql<HandledRow>`SELECT number, stored_at, ids FROM blaze_handled WHERE bot = ${userId} AND number > ${index.lastNumber()} ORDER BY number`
-      ),
-      (rows) => rows.forEach((row) => index.add(groupOf(row)))
-    )
+    const lookAgain = Effect.gen(function* () {
+      const rows =
+        yield* sql<HandledRow>`SELECT number, stored_at, ids FROM blaze_handled WHERE bot = ${userId} AND number > ${index.lastNumber()} ORDER BY number`
+      for (const row of rows) index.add(groupOf(row))
+      yield* outbox.look
+    })
     const isKnown = ({ id }: Change) => id !== undefined && index.handled.has(id)
     const gathered = yield* Store.gathering(
       Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
@@ -350,6 +364,7 @@ export const layer: Layer.Layer<
         return claims
       })
     )
+    const claimed = (change: Change) => Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
     return Store.Store.of({
       commitsAtOnce: true,
       load: (ids) =>
@@ -363,7 +378,12 @@ export const layer: Layer.Layer<
       states: {
         read: states.read,
         due: states.due,
-        write: (write) => Effect.map(gathered([{ writes: [write] }]), ([claim]) => claim ?? "Unstored")
+        write: (write) => claimed({ writes: [write] })
+      },
+      outbox: {
+        ...outbox,
+        add: (unsent) => claimed({ writes: [], unsent }),
+        complete: (sent) => claimed({ writes: [], sent })
       }
     })
   })

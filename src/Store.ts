@@ -14,16 +14,19 @@ import * as Exit from "effect/Exit"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
+import * as ErrorKind from "./internal/ErrorKind.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import * as MemoryStates from "./internal/MemoryStates.ts"
+import * as MemoryOutbox from "./internal/MemoryOutbox.ts"
+import type { Known, Sent, Unsent, Waiting as WaitingMessage } from "./internal/Unsent.ts"
 import * as Settings from "./Settings.ts"
 import type { Kept, Write } from "./internal/Writes.ts"
 
+export type { Known, Sent, Unsent, Waiting } from "./internal/Unsent.ts"
 export type { Kept, Write } from "./internal/Writes.ts"
 
 /**
@@ -92,6 +95,27 @@ export interface States<E> {
 }
 
 /**
+ * What a store does that keeps messages until they are sent too.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outbox<E> {
+  /** Stores those of whose ids it knows nothing, in their order. */
+  readonly add: (messages: ReadonlyArray<Unsent>) => Effect.Effect<Claim, E>
+  /** What waits of those that go in batches, or by themselves: so many at the most, after a number, in the order in which they were stored. */
+  readonly next: (inBatches: boolean, after: number, maximum: number) => Effect.Effect<ReadonlyArray<WaitingMessage>, E>
+  /** What became of some. One that went by itself and was taken may be forgotten, any other one after `rememberedFor`. */
+  readonly complete: (results: ReadonlyArray<Sent>) => Effect.Effect<Claim, E>
+  /** What is known of each, in their order. */
+  readonly results: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Known | undefined>, E>
+  /** How many wait. */
+  readonly size: () => number
+  /** Whether more may. */
+  readonly hasRoom: () => boolean
+}
+
+/**
  * What a store does. It knows nothing of what is open.
  *
  * @category models
@@ -106,6 +130,8 @@ export interface Operations<E> {
   readonly confirm: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<void, E>
   /** Where there is nothing, changes have no writes. */
   readonly states?: States<unknown> | undefined
+  /** Where there is nothing, nothing can be sent later. */
+  readonly outbox?: Outbox<unknown> | undefined
 }
 
 /**
@@ -146,18 +172,13 @@ const persevere = <A>(
     Effect.retry(retry),
     Effect.catch((cause) =>
       Effect.as(
-        Effect.logError(`The store of handled messages cannot be ${problem}${why(cause)}; ${consequence}.`),
+        Effect.logError(
+          `The store of handled messages cannot be ${problem}${ErrorKind.of(Cause.squash(cause))}; ${consequence}.`
+        ),
         fallback
       )
     )
   )
-
-/** Of what kind an error is, and nothing that might be in it. */
-const why = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  const reason = Predicate.hasProperty(error, "reason") ? error.reason : error
-  return Predicate.hasProperty(reason, "_tag") ? ` (${String(reason._tag)})` : ""
-}
 
 /**
  * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on
@@ -171,7 +192,8 @@ export const persevering = (store: Operations<unknown>): Store["Service"] => ({
   load: (ids) => persevere(store.load(ids), [], "read"),
   commit: (changes) => persevere(store.commit(changes), [], "written"),
   confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
-  states: store.states
+  states: store.states,
+  outbox: store.outbox
 })
 
 /** How many changes go together at the most. */
@@ -260,9 +282,10 @@ const slack = 10_000
 export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effect(
   Store,
   Effect.gen(function* () {
-    const { rememberedFor, rememberedMessages, rememberedStates } = yield* Settings.checked
+    const { outboxMessages, rememberedFor, rememberedMessages, rememberedStates } = yield* Settings.checked
     const remembered = makeRemembered(rememberedMessages, Duration.toMillis(rememberedFor), yield* Elapsed.now)
     const states = MemoryStates.make(rememberedStates, yield* Clock.Clock)
+    const outbox = MemoryOutbox.make(outboxMessages)
     const write = (writes: ReadonlyArray<Write>): Effect.Effect<Claim> =>
       Effect.map(states.write(writes), (isMade) => (isMade ? "Committed" : "Changed"))
     return Store.of({
@@ -280,6 +303,21 @@ export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effe
         read: (name, key) => Effect.sync(() => states.read(name, key)),
         due: (name, by, maximum) => Effect.sync(() => states.due(name, by, maximum)),
         write: (each) => write([each])
+      },
+      outbox: {
+        ...outbox,
+        add: (messages) =>
+          Effect.as(
+            Effect.sync(() => outbox.add(messages)),
+            "Committed"
+          ),
+        next: (inBatches, after, maximum) => Effect.sync(() => outbox.next(inBatches, after, maximum)),
+        complete: (results) =>
+          Effect.as(
+            Effect.sync(() => outbox.complete(results)),
+            "Committed"
+          ),
+        results: (ids) => Effect.sync(() => outbox.results(ids))
       }
     })
   })

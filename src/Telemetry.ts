@@ -67,7 +67,8 @@ export const metrics = {
   ackTime: histogram("blaze_ack_seconds", "Time until a batch was confirmed, with its retries", seconds),
   acksDropped: counter("blaze_acks_dropped_total", "Acknowledgements that the server will never take"),
   sends: counter("blaze_sends_total", "Attempts to send a message, by result"),
-  sendWaits: counter("blaze_send_waits_total", "Sends that waited for the quota")
+  sendWaits: counter("blaze_send_waits_total", "Sends that waited for the quota"),
+  outbox: gauge("blaze_outbox_messages", "Messages that are stored and not sent yet")
 } as const
 
 /**

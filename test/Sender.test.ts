@@ -11,7 +11,7 @@ const ways: ReadonlyArray<
   ["over the socket", client, { _tag: "FailRequest", action: "CREATE_MESSAGE", code: 7000 }],
   [
     "over REST",
-    Blaze.layerSender.pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform)),
+    Blaze.layerSender().pipe(Layer.provide(BlazeTest.layerTransport), Layer.provide(BlazeTest.layerPlatform)),
     { _tag: "FailRest", status: 503, body: "" }
   ]
 ]

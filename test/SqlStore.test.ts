@@ -61,7 +61,15 @@ describe("a store in a database", () => {
         })
       ).pipe(Layer.provide(database))
       yield* Effect.gen(function* () {
-        const { commit, load } = yield* Store.Store
+        const { commit, load, outbox } = yield* Store.Store
+        const { add, complete, next: waiting, size } = outbox!
+        const unsent = (n: number): Store.Unsent => ({
+          id: id(n),
+          to: { conversation: Ids.ConversationId.make(id(0)) },
+          content: "{}",
+          storedAt: 0,
+          way: "Alone"
+        })
         const one = yield* Effect.forkChild(commit(handled([id(1)])))
         yield* BlazeTest.settle
         assert.deepStrictEqual(yield* Fiber.join(one), ["Committed"])
@@ -75,7 +83,21 @@ describe("a store in a database", () => {
           // It had been committed, which is known now.
           assert.deepStrictEqual(yield* Fiber.join(asked), ["Known"])
           assert.deepStrictEqual(yield* load([next]), [Store.Handled])
+          problem = each
+          const added = yield* Effect.forkChild(add([unsent(10 + index)]))
+          yield* BlazeTest.pass("10 seconds")
+          assert.strictEqual(yield* Fiber.join(added), "Committed")
         }
+        yield* add([unsent(20)])
+        assert.deepStrictEqual(
+          (yield* waiting(false, 0, 10)).map(({ id }) => id),
+          [10, 11, 20].map(id)
+        )
+        problem = Effect.fail(new SqlError.SqlError({ reason }))
+        const completed = yield* Effect.forkChild(complete([{ id: id(10), way: "Alone", problem: undefined }]))
+        yield* BlazeTest.pass("10 seconds")
+        assert.strictEqual(yield* Fiber.join(completed), "Committed")
+        assert.strictEqual(size(), 2)
         const last = yield* Effect.forkChild(commit(handled([id(2_000_000)])))
         yield* BlazeTest.settle
         assert.deepStrictEqual(yield* Fiber.join(last), ["Committed"])

@@ -13,8 +13,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as BlazeError from "../BlazeError.ts"
+import * as ErrorKind from "./ErrorKind.ts"
 import * as Setting from "./Setting.ts"
 import * as Settings from "../Settings.ts"
 import * as Store from "../Store.ts"
@@ -75,11 +75,6 @@ export class Storage extends Context.Service<
 const failed = (state: string, problem: string) =>
   Effect.fail(BlazeError.make(new BlazeError.StateFailed({ state, problem })))
 
-const problemOf = (error: unknown) => {
-  const reason = Predicate.hasProperty(error, "reason") ? error.reason : error
-  return `the store does not answer${Predicate.hasProperty(reason, "_tag") ? ` (${String(reason._tag)})` : ""}`
-}
-
 /** How long a store may take to tell what is remembered. */
 const readTimeout = "2 seconds"
 
@@ -97,7 +92,7 @@ export const layer: Layer.Layer<Storage, BlazeError.BlazeError, Store.Store | Se
     const asked = <A>(name: string, ask: (states: Store.States<unknown>) => Effect.Effect<A, unknown>) =>
       states === undefined
         ? failed(name, "the store keeps no states")
-        : Effect.catch(ask(states), (error) => failed(name, problemOf(error)))
+        : Effect.catch(ask(states), (error) => failed(name, `the store does not answer${ErrorKind.of(error)}`))
     return Storage.of({
       maximumSize: maximumStateSize,
       revision: () => `${life} ${++writes}`,

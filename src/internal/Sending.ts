@@ -32,7 +32,6 @@ import * as Conversations from "../Conversations.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
-import * as Sender from "../Sender.ts"
 import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -116,6 +115,11 @@ export class Sending extends Context.Service<
       content: Outgoing.Content,
       options: Delivery.AnswerOptions | undefined
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
+    /** What is sent of it later, under this id: its file is uploaded, and what breaks a limit fails. */
+    readonly prepare: (
+      content: Outgoing.Content,
+      id: Ids.MessageId | undefined
+    ) => Effect.Effect<{ readonly id: Ids.MessageId; readonly content: Outgoing.Outgoing }, BlazeError.BlazeError>
     /** Sends several over REST, in one request that Mixin takes or refuses whole. */
     readonly sendBatch: (
       messages: ReadonlyArray<BatchMessage>
@@ -381,7 +385,7 @@ export const make: Effect.Effect<
   const newId = Effect.map(yield* Uuid.makeRandom, Branded.messageId)
   const digest = yield* Digest.Digest
   const derive = (parts: ReadonlyArray<string>) => Effect.mapEager(Uuid.derive(digest, parts), Branded.messageId)
-  const { metered, uploads } = parts
+  const { encryption, metered, settings, uploads } = parts
   const { conversationOf, recipientOf } = makeAddresses(userId, digest)
   const said = Recent.make<Ids.MessageId>(maximumSent)
 
@@ -433,6 +437,18 @@ export const make: Effect.Effect<
         uploads.keyed(file)
         return saying(saidIn(outgoing, options.key))
       }),
+    prepare: Effect.fnUntraced(function* (content, id) {
+      const outgoing = Outgoing.fromContent(content)
+      const { category, file, part } = outgoing
+      const messageId = yield* id === undefined ? newId : partId(id, part, derive)
+      const filled =
+        file === undefined
+          ? outgoing
+          : yield* uploads.fill(outgoing, file, messageId, encryption.applies(category, undefined))
+      const nowhere = { botId: userId, conversationId: Branded.conversationId(""), messageId }
+      yield* Effect.fromResult(Outgoing.toParams(filled, nowhere, settings))
+      return yield* parts.doubted(filled, Effect.succeed({ id: messageId, content: filled }))
+    }),
     hasSent: said.has,
     deriveFor: (...parts) => derive(["bot", userId, ...parts]),
     derive: (message, name) => derive(["derive", message.id, name])
@@ -440,27 +456,10 @@ export const make: Effect.Effect<
 })
 
 /**
- * For the bot's own rooms, and as programs see it.
- *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<
-  Sending | Sender.Sender,
-  BlazeError.BlazeError,
-  Effect.Services<typeof make>
-> = Layer.effectContext(
-  Effect.map(Effect.all({ sending: make, signer: Signer.Signer }), ({ sending, signer }) =>
-    Context.empty().pipe(
-      Context.add(Sending, sending),
-      Context.add(Sender.Sender, {
-        userId: signer.userId,
-        send: (to, content, options) => sending.send(to, content, options?.id),
-        sendBatch: sending.sendBatch,
-        maximumBatch: sending.maximumBatch,
-        conversationOf: sending.conversationOf,
-        derive: sending.deriveFor
-      })
-    )
-  )
+export const layer: Layer.Layer<Sending, BlazeError.BlazeError, Effect.Services<typeof make>> = Layer.effect(
+  Sending,
+  make
 )

@@ -127,10 +127,10 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
         }
       }
       if (Math.abs(at - lookedAt) < expirePeriod) return
-      yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND (name, key) IN (
+      const gone = yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND (name, key) IN (
         SELECT name, key FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} ORDER BY expires_at LIMIT ${maximumRows}
-      )`
-      lookedAt = at
+      ) RETURNING key`
+      if (gone.length < maximumRows) lookedAt = at
     })
   }
 }

@@ -131,17 +131,18 @@ const layerFile = (options: NodeSqlite.Options) =>
 
 /**
  * A bot that only sends, over REST: it opens no connection, and takes no message from the bot that listens. For jobs, scripts and
- * announcements.
+ * announcements. What is `durable` needs a store: `{ store: SqlStore.layer }`, on a file of its own.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerSender = (
-  signer: Blaze.SignerLayer
-): Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError> =>
-  Layer.fresh(Blaze.layerSender.pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, layerHttp]))).pipe(
-    Layer.provide(layerTools)
-  )
+export const layerSender = <StoreServices = never>(
+  signer: Blaze.SignerLayer,
+  ports: Pick<Blaze.Ports<StoreServices, never>, "store"> = {}
+): Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices> =>
+  Layer.fresh(
+    Blaze.layerSender(ports).pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, layerHttp]))
+  ).pipe(Layer.provide(layerTools))
 
 /**
  * A bot that only sends, set up from the environment as `layerConfig` is.

@@ -1,6 +1,6 @@
 // What a store in a database does, whichever database it is.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, References, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Layer, References, Scope } from "effect"
 import { Ids, Settings, Store } from "effect-blaze"
 import { SqlClient, type SqlError } from "effect/sql"
 import { sqlStore, sqlStoreOf } from "../support.ts"
@@ -17,6 +17,14 @@ const countOf = (table: string) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.map(sql<{ n: number | string }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => Number(row!.n))
   )
+
+const withoutNumber = ({ content, id, storedAt, to, way }: Store.Waiting): Store.Unsent => ({
+  content,
+  id,
+  storedAt,
+  to,
+  way
+})
 
 const tags = (outcomes: ReadonlyArray<Store.Outcome | undefined>) => outcomes.map((outcome) => outcome?._tag)
 
@@ -42,6 +50,83 @@ export const sqlStoreContract = (name: string, database: Layer.Layer<SqlClient.S
         assert.deepStrictEqual(
           tags(yield* opened(load, other)),
           Array.from({ length: 5 }, () => undefined)
+        )
+      }).pipe(Effect.provide(Layer.fresh(database)))
+    )
+
+    it.live("keeps what is to be sent until it is said what became of it, each bot for itself", () =>
+      Effect.gen(function* () {
+        const to = { user: Ids.UserId.make("99999999-9999-4999-8999-999999999999") }
+        const now = yield* Clock.currentTimeMillis
+        const unsent = (n: number, way: Store.Unsent["way"], content = `{"n":${n}}`) =>
+          ({ id: id(n), to, content, storedAt: now + n, way }) as const
+        const group = { ...unsent(4, "Alone"), to: { conversation: Ids.ConversationId.make(id(99)) } }
+        const long = "x".repeat(60_000)
+        const outbox = Effect.map(Store.Store, ({ outbox }) => outbox!)
+        const idsOf = (some: ReadonlyArray<{ readonly id: Ids.MessageId }>) => some.map(({ id }) => id)
+        yield* opened(
+          Effect.gen(function* () {
+            const { add, complete, next, results, size } = yield* outbox
+            assert.strictEqual(yield* add([unsent(1, "Alone"), unsent(2, "InBatches", long)]), "Committed")
+            // Those of one transaction, of one content or not, some of them known.
+            yield* Effect.all(
+              [
+                add([unsent(2, "InBatches", "other"), unsent(3, "InBatches", long), unsent(5, "FirstContact", long)]),
+                add([group, unsent(6, "Alone"), unsent(6, "Alone", "other"), unsent(3, "InBatches", "other")])
+              ],
+              { concurrency: 2 }
+            )
+            assert.strictEqual(size(), 6)
+            assert.deepStrictEqual((yield* next(false, 0, 10)).map(withoutNumber), [
+              unsent(1, "Alone"),
+              group,
+              unsent(6, "Alone")
+            ])
+            assert.deepStrictEqual((yield* next(true, 0, 10)).map(withoutNumber), [
+              unsent(2, "InBatches", long),
+              unsent(3, "InBatches", long),
+              unsent(5, "FirstContact", long)
+            ])
+            const [first, second] = yield* next(true, 0, 2)
+            assert.deepStrictEqual(idsOf(yield* next(true, first!.number, 1)), [id(3)])
+            assert.deepStrictEqual(idsOf(yield* next(true, second!.number, 9)), [id(5)])
+            yield* complete([
+              { id: id(1), way: "Alone", problem: undefined },
+              { id: id(2), way: "InBatches", problem: undefined },
+              { id: id(3), way: "InBatches", problem: "no" },
+              { id: id(4), way: "Alone", problem: "never" }
+            ])
+            yield* complete([{ id: id(2), way: "InBatches", problem: "too late" }])
+            assert.strictEqual(size(), 2)
+            assert.deepStrictEqual(yield* results([1, 2, 3, 4, 5, 7].map(id)), [
+              undefined,
+              { problem: undefined },
+              { problem: "no" },
+              { problem: "never" },
+              "Waiting",
+              undefined
+            ])
+          })
+        )
+        yield* opened(
+          Effect.gen(function* () {
+            const { add, next, size } = yield* outbox
+            assert.strictEqual(size(), 2)
+            yield* add([unsent(3, "InBatches"), unsent(8, "InBatches")])
+            assert.deepStrictEqual(idsOf(yield* next(true, 0, 10)), [id(5), id(8)])
+            assert.deepStrictEqual(idsOf(yield* next(false, 0, 10)), [id(6)])
+            assert.deepStrictEqual((yield* next(true, 0, 1))[0]?.content, long)
+          })
+        )
+        const other = sqlStoreOf(Ids.UserId.make("99999999-9999-4999-8999-999999999999"))
+        yield* opened(
+          Effect.gen(function* () {
+            const { add, next, size } = yield* outbox
+            yield* add([unsent(1, "Alone")])
+            assert.deepStrictEqual(idsOf(yield* next(false, 0, 10)), [id(1)])
+            assert.strictEqual(size(), 1)
+          }),
+          other
         )
       }).pipe(Effect.provide(Layer.fresh(database)))
     )

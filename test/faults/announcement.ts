@@ -2,13 +2,15 @@
 //
 // An announcement to very many, from a process of its own: one recipient in a hundred has blocked the bot, one batch in a hundred fails, the
 // connection is lost twice, and the process is killed in the middle and begins again. In the end everybody who may be reached has the message
-// once. Before that, without faults, its rate beside a bare loop of fetch.
+// once. So again with a durable one, which goes on in a process that is told nothing. Before that, without faults, the rates beside a bare
+// loop of fetch.
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Option, Schedule, Stream } from "effect"
 import { Endpoint } from "effect-blaze"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -85,64 +87,119 @@ const main = Effect.gen(function* () {
     )
 
   const port = Number(new URL(local.url).port)
-  const ratios: Array<number> = []
-  for (let round = 0; round < 3; round++) {
+  const ratios = { ours: [] as Array<number>, durable: [] as Array<number> }
+  const orders = [
+    ["bare", "ours", "durable"],
+    ["durable", "ours", "bare"],
+    ["ours", "bare", "durable"]
+  ]
+  for (const [round, order] of orders.entries()) {
     const times: Record<string, number> = {}
-    for (const who of round % 2 === 0 ? ["bare", "ours"] : ["ours", "bare"]) {
+    for (const who of order) {
       const { bot, file } = yield* makeCrowd(directory, `${who} ${round}`)
-      const { millis } = yield* finish(yield* start(bot, file, port, { BARE: who === "bare" ? "1" : "0" }))
+      const environment = who === "bare" ? { BARE: "1" } : who === "durable" ? { FILE: `${file}.sqlite` } : {}
+      const { millis } = yield* finish(yield* start(bot, file, port, environment))
       times[who] = millis
     }
-    ratios.push(times["ours"]! / times["bare"]!)
-    console.log(
-      `${recipients} recipients: ${times["ours"]!.toFixed(0)} ms, a bare loop ${times["bare"]!.toFixed(0)} ms`
-    )
+    for (const who of ["ours", "durable"] as const) ratios[who].push(times[who]! / times["bare"]!)
+    const [bare, ours, durable] = ["bare", "ours", "durable"].map((who) => times[who]!.toFixed(0))
+    console.log(`${recipients} recipients: ${ours} ms, durable ${durable} ms, a bare loop ${bare} ms`)
   }
-  console.log(`the rate: ${median(ratios).toFixed(2)} times a bare loop's time (median of ${ratios.length})`)
+  console.log(
+    `the rate: ${median(ratios.ours).toFixed(2)} times a bare loop's time, durable ${median(ratios.durable).toFixed(2)} times (medians of ${orders.length})`
+  )
 
   const proxy = yield* Proxy.make(port)
   const random = seeded(7)
-  const { bot, file, people } = yield* makeCrowd(directory, "faults")
-  const blocked = new Set<number>()
-  while (blocked.size < recipients / 100) blocked.add(Math.floor(random() * recipients))
-  for (const n of blocked) yield* people[n]!.block
-  const reached = (share: number) =>
-    bot.sent.pipe(
-      Effect.map(({ length }) => length >= recipients * share),
-      Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("20 millis") })
+  const faulty = Effect.fnUntraced(function* (name: string) {
+    const { bot, file, people } = yield* makeCrowd(directory, name)
+    const blocked = new Set<number>()
+    while (blocked.size < recipients / 100) blocked.add(Math.floor(random() * recipients))
+    for (const n of blocked) yield* people[n]!.block
+    const until = <E>(condition: Effect.Effect<boolean, E>) =>
+      Effect.repeat(condition, { until: (is) => is, schedule: Schedule.spaced("20 millis") })
+    const wrong = Effect.forEach(people, (person, n) =>
+      Effect.map(person.received, ({ length }) => length !== (blocked.has(n) ? 0 : 1))
     )
-  const child = yield* start(bot, file, proxy.port, {})
-  yield* Effect.forkScoped(
-    server
-      .inject({ _tag: "FailRest", status: 503, body: "" })
-      .pipe(
-        Effect.andThen(Effect.sleep(`${Math.max(50, recipients / 1000)} millis`)),
-        Effect.repeat({ times: Math.ceil(recipients / 10_000) })
-      )
-  )
-  yield* reached(0.2)
-  proxy.cut()
-  yield* reached(0.4)
-  yield* child.kill({ killSignal: "SIGKILL" })
-  const before = (yield* bot.sent).length
-  const again = yield* start(bot, file, proxy.port, {})
-  yield* reached(0.7)
-  proxy.cut()
-  const report = yield* finish(again)
-  const sent = yield* bot.sent
-  let wrong = 0
-  for (const [n, person] of people.entries()) {
-    const { length } = yield* person.received
-    if (length !== (blocked.has(n) ? 0 : 1)) wrong++
+    return {
+      bot,
+      file,
+      blocked: blocked.size,
+      until,
+      reached: (share: number) => until(Effect.map(bot.sent, ({ length }) => length >= recipients * share)),
+      wrong: Effect.map(wrong, (each) => each.filter((is) => is).length)
+    }
+  })
+  const failing = server
+    .inject({ _tag: "FailRest", status: 503, body: "" })
+    .pipe(
+      Effect.andThen(Effect.sleep(`${Math.max(50, recipients / 1000)} millis`)),
+      Effect.repeat({ times: Math.ceil(recipients / 10_000) })
+    )
+  const told = (name: string, isRight: boolean) => {
+    console.log(isRight ? `${name}: ok` : `${name}: FAILED`)
+    if (!isRight) process.exitCode = 1
   }
-  const megabytes = report.peak / 2 ** 20
-  console.log(
-    `killed after ${before}; in the end ${sent.length} messages on the server, ${report.refused} refused, ${wrong} with too many or too few, ${megabytes.toFixed(0)} MiB of heap at most`
-  )
-  const isRight =
-    wrong === 0 && sent.length === recipients - blocked.size && report.refused === blocked.size && before < sent.length
-  console.log(isRight ? "announcement: ok" : "announcement: FAILED")
-  process.exitCode = isRight ? 0 : 1
+
+  {
+    const { blocked, bot, file, reached, wrong } = yield* faulty("faults")
+    const child = yield* start(bot, file, proxy.port, {})
+    yield* Effect.forkScoped(failing)
+    yield* reached(0.2)
+    proxy.cut()
+    yield* reached(0.4)
+    yield* child.kill({ killSignal: "SIGKILL" })
+    const before = (yield* bot.sent).length
+    const again = yield* start(bot, file, proxy.port, {})
+    yield* reached(0.7)
+    proxy.cut()
+    const report = yield* finish(again)
+    const sent = (yield* bot.sent).length
+    const missed = yield* wrong
+    const megabytes = report.peak / 2 ** 20
+    console.log(
+      `killed after ${before}; in the end ${sent} messages on the server, ${report.refused} refused, ${missed} with too many or too few, ${megabytes.toFixed(0)} MiB of heap at most`
+    )
+    told("announcement", missed === 0 && sent === recipients - blocked && report.refused === blocked && before < sent)
+  }
+
+  {
+    const { blocked, bot, file, reached, until, wrong } = yield* faulty("durable faults")
+    const filename = `${file}.sqlite`
+    const stored = Effect.sync(() => {
+      const client = new DatabaseSync(filename)
+      const [row] = client.prepare("SELECT count(*) AS count FROM blaze_outbox").all()
+      client.close()
+      return Number(row?.["count"])
+    })
+    const child = yield* start(bot, file, proxy.port, { FILE: filename })
+    yield* Effect.forkScoped(failing)
+    yield* reached(0.1)
+    proxy.cut()
+    yield* until(Effect.map(stored, (count) => count === recipients))
+    yield* child.kill({ killSignal: "SIGKILL" })
+    const before = (yield* bot.sent).length
+    const second = yield* start(bot, file, proxy.port, { FILE: filename, KEY: "none" })
+    yield* reached(0.7)
+    yield* second.kill({ killSignal: "SIGKILL" })
+    const third = yield* start(bot, file, proxy.port, { FILE: filename, KEY: "none" })
+    yield* reached(1 - blocked / recipients)
+    const attempts = Effect.map(bot.sent, (sent) => sent.reduce((sum, { attempts }) => sum + attempts, 0))
+    yield* third.kill({ killSignal: "SIGTERM", forceKillAfter: "1 minute" })
+    const tried = yield* attempts
+    const report = yield* finish(yield* start(bot, file, proxy.port, { FILE: filename }))
+    const sent = (yield* bot.sent).length
+    const missed = yield* wrong
+    const twice = tried - sent
+    const size = statSync(filename).size / 2 ** 20
+    console.log(
+      `durable: killed after ${before}, and again; in the end ${sent} messages on the server, ${report.refused} refused, ${missed} with too many or too few, ${twice} sent twice, ${(report.peak / 2 ** 20).toFixed(0)} MiB of heap at most, a file of ${size.toFixed(0)} MiB`
+    )
+    told(
+      "durable announcement",
+      missed === 0 && sent === recipients - blocked && report.refused === blocked && before < sent
+    )
+  }
 })
 
 await Effect.runPromise(

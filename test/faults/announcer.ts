@@ -1,8 +1,9 @@
-// The announcer of the announcement run: ours, or a bare loop of fetch. It says how long it took, and how much memory it held.
+// The announcer of the announcement run: ours, with FILE a durable one, or a bare loop of fetch. It says how long it took, and how much
+// memory it held. With KEY "none" it announces nothing, and goes on with what is in the file.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Effect, Layer, Stream } from "effect"
-import { Broadcast, Ids, Settings } from "effect-blaze"
-import { NodeBlaze } from "effect-blaze/node"
+import { Broadcast, Ids, Settings, Signer, SqlStore } from "effect-blaze"
+import { NodeBlaze, NodeSqlite } from "effect-blaze/node"
 import { randomUUID } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { makeToken } from "../bench/clients/token.ts"
@@ -21,11 +22,15 @@ const watch = setInterval(() => {
   peak = Math.max(peak, process.memoryUsage().heapUsed)
 }, 2000)
 
+const filename = process.env["FILE"] ?? ""
+
 const ours = Effect.gen(function* () {
   const begun = performance.now()
+  const key = yield* Config.String("KEY")
+  if (key === "none") return yield* Effect.never
   const { accepted, refused } = yield* Stream.fromIterable(users).pipe(
     Stream.map(([user]) => Ids.UserId.make(user)),
-    Broadcast.run((user) => `Hello ${user}, the sale begins.`, { key: yield* Config.String("KEY") })
+    Broadcast.run((user) => `Hello ${user}, the sale begins.`, { key, durable: filename !== "" })
   )
   report(begun, peak, accepted, refused)
   clearInterval(watch)
@@ -72,5 +77,10 @@ if (process.env["BARE"] === "1") await bare()
 else {
   // The quota counts as always, and does not hold this to Mixin's 100 000 messages a minute.
   const unbounded = Settings.layer({ quotaMessages: 1_000_000_000 })
-  ours.pipe(Effect.provide(NodeBlaze.layerSenderConfig.pipe(Layer.provide(unbounded))), NodeRuntime.runMain)
+  const durable = NodeBlaze.layerSender(Signer.layerConfig, { store: SqlStore.layer }).pipe(
+    Layer.provide(NodeSqlite.layer({ filename })),
+    Layer.provide(Settings.layerConfig)
+  )
+  const sender = filename === "" ? NodeBlaze.layerSenderConfig : durable
+  ours.pipe(Effect.provide(sender.pipe(Layer.provide(unbounded))), NodeRuntime.runMain)
 }

@@ -2,8 +2,8 @@
 //
 // A bot with a file, in a process of its own, is killed with SIGKILL after the first event that the server sees, then in another world
 // after the second, and so on, until a run has no more events. Each time the next process leaves what an undisturbed run leaves: the same
-// answers, once and in order, nothing pending, the same remembered; and begins with nothing that was stored as handled. What is in the
-// file after the kill is all of what was done for a message, or nothing of it.
+// answers, once and in order, nothing pending, the same remembered, and what was stored to be sent; and begins with nothing that was stored as
+// handled. What is in the file after the kill is all of what was done for a message, or nothing of it.
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
@@ -26,6 +26,9 @@ const names = ["alice", "bob", "carol"] as const
 const saidBy = (name: string) => script.flatMap(([who, text]) => (who === name ? [text] : []))
 
 const answersTo = (texts: ReadonlyArray<string>) => texts.flatMap((text, n) => [`echo ${text}`, `number ${n + 1}`])
+
+/** What was stored to be sent, besides the answers: a note to the first, and something to everybody. */
+const later = { alice: ["a note", "announced"], bob: ["announced"], carol: ["announced"] }
 
 const storedIn = (
   file: string
@@ -70,7 +73,11 @@ const world = (killAfter: number) =>
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
     const file = join(directory, "bot.sqlite")
-    const start = program("test/faults/durable-bot.ts", { ...local.environment(bot), DIRECTORY: directory })
+    const start = program("test/faults/durable-bot.ts", {
+      ...local.environment(bot),
+      DIRECTORY: directory,
+      PEOPLE: names.map((name) => people[name].userId).join()
+    })
 
     const first = yield* start
     let events = 0
@@ -85,7 +92,7 @@ const world = (killAfter: number) =>
     const isDone = Effect.gen(function* () {
       const pending = yield* bot.pending
       const texts = yield* Effect.forEach(names, (name) => people[name].received)
-      return pending.length === 0 && texts.flat().length >= 2 * script.length
+      return pending.length === 0 && texts.flat().length >= 2 * script.length + Object.values(later).flat().length
     })
     yield* eventually(Effect.map(isDone, (done) => done || events >= killAfter))
     const isKilled = events >= killAfter
@@ -107,7 +114,10 @@ const world = (killAfter: number) =>
     } else yield* first.kill({ killSignal: "SIGTERM", forceKillAfter: "1 minute" }).pipe(Effect.ignore)
     for (const name of names) {
       const texts = (yield* people[name].received).map(({ text }) => text)
-      if (texts.join() !== answersTo(saidBy(name)).join()) problems.push(`${name} got ${texts.join()}`)
+      const isLater = (text: string) => later[name].includes(text)
+      const answers = texts.filter((text) => !isLater(text))
+      if (answers.join() !== answersTo(saidBy(name)).join()) problems.push(`${name} got ${texts.join()}`)
+      if (texts.filter(isLater).toSorted().join() !== later[name].join()) problems.push(`${name} got ${texts.join()}`)
     }
     const told = storedIn(file).told.map((texts) => texts.join())
     if (
