@@ -236,6 +236,7 @@ const make = Effect.gen(function* () {
     hold: ledger.hold,
     release: ledger.release,
     ack: ledger.ack,
+    ackAll: ledger.ackAll,
     defer: ledger.defer,
     giveUp: ledger.giveUp,
     unread: unread.count,

@@ -160,9 +160,6 @@ const slowAfter = 60_000
 /** How many handlers that were interrupted are remembered for the log. */
 const maximumInterrupted = 1000
 
-/** How often a handler runs again because what it was to write is based on what has changed. */
-const maximumConflicts = 10
-
 const isChanged = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) && exit.value === "Changed"
 
 /** A message whose handler runs. */
@@ -316,14 +313,16 @@ const overtaken = <E, R>(
   const { delivery } = handling
   Handling.forgetWrites(delivery)
   if (isOver) return Handling.settleUnsafe(delivery, Exit.interrupt())
-  if (handling.conflicts++ < maximumConflicts) {
+  const pause = Handling.pauseAfter(++handling.conflicts)
+  if (Option.isSome(pause)) {
     handling.stage = "trying"
-    return again(handling)
+    return Effect.andThen(
+      pause.value,
+      Effect.suspend(() => again(handling))
+    )
   }
   return Effect.andThen(
-    Effect.logError(
-      `What the handler of message ${delivery.message.id} was to write has changed each time since it was read; the message is deferred.`
-    ),
+    Handling.overtaken([delivery]),
     Effect.suspend(() => Handling.settleUnsafe(delivery, Exit.succeed(Delivery.Defer)))
   )
 }
@@ -380,9 +379,14 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     )
   }
 
-  const again = (handling: Handling<E>) => {
+  const again = (handling: Handling<E>): Settling<E, R | R2> => {
+    // It may have been taken back meanwhile.
+    if (Handling.skips(handling.delivery)) {
+      handling.stage = "settling"
+      return Handling.settleUnsafe(handling.delivery, Exit.void)
+    }
     running.begin(handling)
-    return Effect.suspend(() => tries.first(handling))
+    return tries.first(handling)
   }
 
   // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.

@@ -69,11 +69,8 @@ export const handle =
   (delivery: Handling.Delivery<M>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       Handling.hold(delivery)
-      // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
-      return Effect.onExit(
-        Effect.suspend(() => Handling.observe(delivery, Handling.call(handler, delivery))),
-        (exit) => Handling.settle(delivery, exit)
-      )
+      const run = Effect.suspend(() => Handling.observe(delivery, Handling.call(handler, delivery)))
+      return Handling.inPlace([delivery], run, (exit) => Handling.settleUnsafe(delivery, exit))
     })
 
 /**
@@ -117,19 +114,16 @@ export const handleAll =
       const open = given.filter(Handling.isOpen)
       const deliveries = open.length === 0 ? given : open
       for (const delivery of deliveries) Handling.hold(delivery)
-      const handled = Effect.suspend(() => Handling.effectOf(handler(deliveries), deliveries))
-      return Effect.onExit(
-        deliveries.reduce((handled, delivery) => Handling.observe(delivery, handled), handled),
-        (exit) => {
-          // What no further try can change of one of them may be of no account to the others.
-          const isOfOne = deliveries.length > 1 && Exit.isFailure(exit) && Handling.isFinal(exit.cause)
-          const verdict = isOfOne ? Exit.succeed(Defer) : exit
-          return Effect.forEach(deliveries, (delivery) => Handling.settle(delivery, verdict), {
-            concurrency: "unbounded",
-            discard: true
-          })
-        }
-      )
+      const run = Effect.suspend(() => {
+        Handling.share(deliveries)
+        const handled = Effect.suspend(() => Handling.effectOf(handler(deliveries), deliveries))
+        return deliveries.reduce((handled, delivery) => Handling.observe(delivery, handled), handled)
+      })
+      return Handling.inPlace(deliveries, run, (exit) => {
+        // What no further try can change of one of them may be of no account to the others.
+        const isOfOne = deliveries.length > 1 && Exit.isFailure(exit) && Handling.isFinal(exit.cause)
+        return Handling.settleTogether(deliveries, isOfOne ? Exit.succeed(Defer) : exit)
+      })
     })
 
 /**

@@ -194,13 +194,13 @@ type Change = (Store.Change | { readonly id?: undefined; readonly writes: Readon
 /** What changes come to: what is new of them, each id and each place by what was said of it last. */
 const sort = (changes: ReadonlyArray<Change>, { handled }: Index, revisions: Writes.Revisions) => {
   const newest = new Map<Ids.MessageId, Store.Outcome>()
-  const written = new Map<string, Store.Write>()
+  const written = new Map<string, Writes.Change>()
   const claims = changes.map((change): Store.Claim => {
     const { id, writes } = change
     if (id !== undefined && (handled.has(id) || newest.get(id)?._tag === "Handled")) return "Known"
     if (!Writes.agree(writes, revisions)) return "Changed"
     Writes.make(writes, revisions)
-    for (const write of writes) written.set(Writes.placeOf(write), write)
+    for (const write of Writes.changes(writes)) written.set(Writes.placeOf(write), write)
     if (id !== undefined) newest.set(id, change.outcome)
     return "Committed"
   })

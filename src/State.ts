@@ -6,9 +6,10 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as BlazeError from "./BlazeError.ts"
 import * as Ids from "./Ids.ts"
@@ -25,7 +26,7 @@ export type { Cell, Form } from "./internal/Cells.ts"
  * @category models
  * @since 0.1.0
  */
-export interface State<in out A, in out Key extends string = string> extends Cells.Form<A> {
+export interface State<in out A, out Key extends string = string> extends Cells.Form<A> {
   /** Whose value a handler of a message gets. */
   readonly keyOf: (message: Message.Message) => Key
 }
@@ -47,32 +48,57 @@ export interface Options {
 
 type Codec<A> = Schema.Codec<A, unknown>
 
-const makeForm = <A>(name: string, schema: Codec<A>, { migrate, timeToLive, version = 1 }: Options): Cells.Form<A> => {
+const problemOf = ({ timeToLive, version = 1 }: Options) => {
+  if (!Number.isSafeInteger(version) || version < 1) return "its version has to be a whole number from 1 on"
+  if (timeToLive === undefined) return undefined
+  const life = Duration.fromInput(timeToLive)
+  return Option.isSome(life) && Duration.isPositive(life.value) ? undefined : "its timeToLive has to be a positive time"
+}
+
+const makeForm = <A>(
+  kind: "conversation" | "person",
+  name: string,
+  schema: Codec<A>,
+  options: Options
+): Cells.Form<A> => {
+  const { migrate, timeToLive, version = 1 } = options
   const json = Schema.toCodecJson(schema)
   const decode = Schema.decodeUnknownExit(json)
   const encode = Schema.encodeExit(json)
   const failed = (problem: string) => Effect.fail(BlazeError.make(new BlazeError.StateFailed({ state: name, problem })))
+
+  const read = (kept: Pick<Store.Kept, "version" | "value">) => {
+    const stored: unknown = JSON.parse(kept.value)
+    return decode(kept.version === version ? stored : migrate?.(stored, kept.version))
+  }
+  const write = (value: A) => {
+    const encoded = encode(value)
+    const text: unknown = Exit.isSuccess(encoded) ? JSON.stringify(encoded.value) : undefined
+    return typeof text === "string" ? text : undefined
+  }
+
   return {
     name,
+    place: `${kind} ${name}`,
+    problem: problemOf(options),
     timeToLive,
     decode: (kept) =>
-      Effect.suspend((): Effect.Effect<A, BlazeError.BlazeError | Schema.SchemaError> => {
-        const stored: unknown = JSON.parse(kept.value)
-        if (kept.version === version) return decode(stored)
-        if (migrate === undefined)
+      Effect.suspend(() => {
+        if (kept.version !== version && migrate === undefined) {
           return failed(`version ${kept.version} of it is stored, and version ${version} has no migrate`)
-        return decode(migrate(stored, kept.version))
-      }).pipe(
-        Effect.catchTag("SchemaError", () =>
-          failed(`what is stored, of version ${kept.version}, does not fit its schema`)
+        }
+        // Whatever somebody has stored there, and whatever migrate makes of it.
+        return Effect.catchCause(
+          Effect.suspend(() => read(kept)),
+          () => failed(`what is stored, of version ${kept.version}, does not fit its schema`)
         )
-      ),
+      }),
     encode: (value) =>
       Effect.suspend(() => {
-        const encoded = encode(value)
-        return Exit.isSuccess(encoded)
-          ? Effect.succeed({ version, value: JSON.stringify(encoded.value) })
-          : failed("a value does not fit its schema")
+        const text = write(value)
+        return text === undefined
+          ? failed("a value does not fit its schema, or has no form in JSON")
+          : Effect.succeed({ version, value: text })
       })
   }
 }
@@ -128,7 +154,7 @@ export const conversation = <A>(
   schema: Codec<A>,
   options: Options = {}
 ): State<A, Ids.ConversationId> => ({
-  ...makeForm(name, schema, options),
+  ...makeForm("conversation", name, schema, options),
   keyOf: ({ conversationId }) => conversationId
 })
 
@@ -138,13 +164,14 @@ export const conversation = <A>(
  * **Gotchas**
  *
  * What a person says in two conversations at the same time is handled at the same time. Where both handlers read the value and write it, the
- * one that ends later has written nothing and runs again, with what the other one has written: what it says should have a `key`.
+ * one that ends later has written nothing and runs again, with what the other one has written, and may have answered before that. A dialog
+ * is better kept by its conversation.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const person = <A>(name: string, schema: Codec<A>, options: Options = {}): State<A, Ids.UserId> => ({
-  ...makeForm(name, schema, options),
+  ...makeForm("person", name, schema, options),
   keyOf: ({ senderId }) => senderId
 })
 
@@ -177,6 +204,45 @@ export const of = <A, Key extends string>(
   key: Key
 ): Effect.Effect<Cells.Cell<A>, never, Cells.Storage> =>
   Effect.map(Cells.Storage, (storage) => Cells.immediate(state, key, storage))
+
+/**
+ * Makes another value of what is remembered, outside of a handler, and gives it: nothing that somebody else writes is lost. `f` may be called
+ * more often than once.
+ *
+ * **Details**
+ *
+ * In this process one is made after the other. Where a handler has written meanwhile it begins again, ten times at the most; then it fails
+ * with `StateChanged`.
+ *
+ * **Example** (Credit that another program gives)
+ *
+ * ```ts
+ * import { Effect, Option, Schema } from "effect"
+ * import { State } from "effect-blaze"
+ * import { BlazeTest } from "effect-blaze/testing"
+ *
+ * const Credit = State.person("credit", Schema.Int)
+ *
+ * const program = Effect.gen(function* () {
+ *   const { userId } = yield* BlazeTest.user("alice")
+ *   const add = State.update(Credit, userId, (credit) => Option.getOrElse(credit, () => 0) + 5)
+ *   yield* Effect.all([add, add, add], { concurrency: "unbounded" })
+ *   const credit = yield* State.of(Credit, userId)
+ *   console.assert(Option.contains(yield* credit.get, 15))
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(BlazeTest.layer)))
+ * ```
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const update = <A, Key extends string>(
+  state: State<A, Key>,
+  key: Key,
+  f: (before: Option.Option<A>) => A
+): Effect.Effect<A, BlazeError.BlazeError, Cells.Storage> =>
+  Effect.flatMap(Cells.Storage, (storage) => Cells.update(state, key, storage, f))
 
 /**
  * A value that is due.
@@ -231,8 +297,9 @@ const maximumDue = 1000
  *   const blaze = yield* Blaze.Blaze
  *   for (const { dueAt, key, set, value } of yield* State.due(Asked)) {
  *     const id = yield* blaze.derive("remind", key, String(dueAt))
- *     yield* blaze.send({ conversation: key }, `Once more: ${value}`, { id })
- *     yield* set(value)
+ *     yield* blaze.send({ conversation: key }, `Once more: ${value}`, { id, durable: true })
+ *     // Somebody may have answered in this moment.
+ *     yield* Effect.ignore(set(value))
  *   }
  * })
  *
@@ -259,10 +326,17 @@ export const due = <A, Key extends string>(
     const storage = yield* Cells.Storage
     const entries: Array<Due<A, Key>> = []
     const unread: Array<string> = []
-    for (const kept of yield* storage.due(state.name, maximumDue)) {
-      const value = yield* Effect.exit(state.decode(kept))
-      if (Exit.isSuccess(value)) entries.push(dueOf(state, kept, value.value, storage))
-      else unread.push(kept.key)
+    let looked = 0
+    // What cannot be read stays where it is, and must not hide the rest.
+    while (entries.length === 0) {
+      const found = yield* storage.due(state.place, maximumDue, looked)
+      for (const kept of found) {
+        const value = yield* Effect.exit(state.decode(kept))
+        if (Exit.isSuccess(value)) entries.push(dueOf(state, kept, value.value, storage))
+        else if (unread.push(kept.key) > maximumDue) unread.pop()
+      }
+      looked += found.length
+      if (found.length < maximumDue) break
     }
     if (unread.length > 0) {
       yield* Effect.logError(

@@ -88,8 +88,8 @@ export type Claim = "Committed" | "Known" | "Conflict" | "Changed" | "Unstored"
 export interface States<E> {
   /** What is remembered under a name and a key. */
   readonly read: (name: string, key: string) => Effect.Effect<Kept | undefined, E>
-  /** What is due by a time in milliseconds since 1970, so many at the most, that of longest ago first. */
-  readonly due: (name: string, by: number, maximum: number) => Effect.Effect<ReadonlyArray<Kept>, E>
+  /** What is due by a time in milliseconds since 1970, so many at the most, that of longest ago first, without the first of these. */
+  readonly due: (name: string, by: number, maximum: number, without: number) => Effect.Effect<ReadonlyArray<Kept>, E>
   /** Stores what belongs to no message. */
   readonly write: (write: Write) => Effect.Effect<Claim, E>
 }
@@ -301,7 +301,7 @@ export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effe
       confirm: (ids) => Effect.sync(() => remembered.add(ids)),
       states: {
         read: (name, key) => Effect.sync(() => states.read(name, key)),
-        due: (name, by, maximum) => Effect.sync(() => states.due(name, by, maximum)),
+        due: (name, by, maximum, without) => Effect.sync(() => states.due(name, by, maximum, without)),
         write: (each) => write([each])
       },
       outbox: {

@@ -417,7 +417,7 @@ describe("Acks", () => {
           admit: () => Effect.succeed([]),
           of: () => undefined,
           become: () => {},
-          settle: () => Effect.succeed("Committed"),
+          settle: (ids) => Effect.succeed(ids.map(() => "Committed")),
           commitsAtOnce: false,
           commit: (ids) => Effect.as(step("commit")(ids), Store.committed(ids as never)),
           confirm: step("confirm")
@@ -449,7 +449,7 @@ describe("Acks", () => {
           admit: () => Effect.succeed([]),
           of: () => undefined,
           become: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
-          settle: () => Effect.succeed("Committed"),
+          settle: (ids) => Effect.succeed(ids.map(() => "Committed")),
           commitsAtOnce: false,
           commit: (ids) => Effect.succeed(ids.map((each) => (each === id(2) ? "Conflict" : "Committed"))),
           confirm: (ids) =>

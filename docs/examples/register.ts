@@ -1,4 +1,4 @@
-// A dialog in steps, for each person: name, e-mail, confirmation. It goes on where it was after a restart, and after a crash.
+// A dialog in steps, in each conversation: name, e-mail, confirmation. It goes on where it was after a restart, and after a crash.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Option, Schema } from "effect"
 import { Bot, State } from "effect-blaze"
@@ -12,7 +12,7 @@ const Step = Schema.Union([
 ])
 type Step = typeof Step.Type
 
-export const Registration = State.person("registration", Step)
+export const Registration = State.conversation("registration", Step)
 
 const next = (now: Step, text: string): readonly [Step, string] => {
   switch (now._tag) {

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Predicate from "effect/Predicate"
 import * as BlazeError from "../BlazeError.ts"
 import * as Ids from "../Ids.ts"
@@ -111,6 +112,8 @@ export interface Actions {
   readonly botId: Ids.UserId
   /** With what is written in one go with it. */
   readonly ack: (open: Ledger.Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
+  /** As `ack`, for several that were handled together. */
+  readonly ackAll: (open: ReadonlyArray<Ledger.Open>, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
   /** After a time that is given, or as the setting `defer` says. */
   readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
@@ -180,8 +183,29 @@ export let settleUnsafe: (
  */
 export let forgetWrites: (delivery: Delivery) => void
 
-/** Has what is `Changed` offered again, at once. */
+/** Has what is `Changed` offered again, soon. */
 let again: (delivery: Delivery) => Effect.Effect<void>
+
+/**
+ * Has what is written to states by what handles several deliveries together be of one piece; a run before it has written nothing. Deliveries
+ * of several bots, and parts of one, have nothing in common.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let share: (deliveries: ReadonlyArray<Delivery>) => void
+
+/**
+ * As `settleUnsafe`, for deliveries that were handled together. Where they share what they write all of them are `Changed`, or none is; of
+ * the others those are offered again that are.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let settleTogether: (
+  deliveries: ReadonlyArray<Delivery>,
+  exit: Exit.Exit<unknown, unknown>
+) => Effect.Effect<Ledger.Acked>
 
 /**
  * Has who watches the bot see one run of a handler.
@@ -321,8 +345,37 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     }
     again = (delivery) => {
       delivery.#actions.release(delivery.#open)
-      return delivery.#actions.defer(delivery.#open, Duration.zero)
+      return delivery.#actions.defer(delivery.#open, againAfter)
     }
+    share = (deliveries) => {
+      const ackAll = deliveries.length > 1 ? deliveries[0]!.#actions.ackAll : undefined
+      const areOne = ackAll !== undefined && deliveries.every((delivery) => delivery.#actions.ackAll === ackAll)
+      const draft = areOne ? Cells.makeDraft() : undefined
+      for (const delivery of deliveries) delivery.#draft = draft
+    }
+    settleTogether = (deliveries, exit) =>
+      Effect.suspend(() => {
+        const [first] = deliveries
+        const draft = first === undefined || deliveries.length < 2 ? undefined : first.#draft
+        const isShared =
+          typeof draft === "object" &&
+          draft.writes.size > 0 &&
+          deliveries.every((delivery) => delivery.#draft === draft)
+        if (!isShared || Exit.isFailure(exit) || outcomeOf(exit.value) !== "Ack") {
+          return Effect.forEach(deliveries, (delivery) => settle(delivery, exit), {
+            concurrency: "unbounded",
+            discard: true
+          })
+        }
+        for (const delivery of deliveries) {
+          delivery.#actions.release(delivery.#open)
+          delivery.#draft = "taken"
+        }
+        return first!.#actions.ackAll(
+          deliveries.map((delivery) => delivery.#open),
+          Cells.writesOf(draft)
+        )
+      })
     settleUnsafe = (delivery, exit, reason) => {
       delivery.#actions.release(delivery.#open)
       if (Exit.isSuccess(exit)) {
@@ -347,7 +400,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     const draft = this.#draft
     if (draft === undefined || draft === "taken") return noWrites
     this.#draft = "taken"
-    return [...draft.writes.values()]
+    return Cells.writesOf(draft)
   }
 
   /**
@@ -486,6 +539,75 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
 const noWrites: ReadonlyArray<Store.Write> = []
 
+/** How long it takes until what was overtaken is offered again, where nobody can run its handler again in its place. */
+const againAfter = Duration.seconds(1)
+
+/** How often a handler runs again because what it was to write is based on what has changed. */
+const maximumConflicts = 10
+
+/**
+ * Before the next run of a handler that was overtaken so often: nothing the first time, and then the longer the more there were, so that of
+ * many that want the same each gets it. `None` when it has been enough.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const pauseAfter = (conflicts: number): Option.Option<Effect.Effect<void>> => {
+  if (conflicts > maximumConflicts) return Option.none()
+  if (conflicts === 1) return Option.some(Effect.void)
+  const most = Math.min(1000, 5 * 2 ** conflicts)
+  return Option.some(Effect.flatMap(Random.next, (random) => Effect.sleep(random * most)))
+}
+
+/** In the words of the log. */
+export const overtaken = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> =>
+  Effect.logError(
+    `What the handler of message ${Ids.list(deliveries.map(({ message }) => message.id))} was to write has changed each time since it was read; it is deferred.`
+  )
+
+/**
+ * Runs what handles deliveries that are held, and settles them with its end; again where that is `Changed`, in their place.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export const inPlace = <A, E, R>(
+  deliveries: ReadonlyArray<Delivery>,
+  run: Effect.Effect<A, E, R>,
+  settleWith: (exit: Exit.Exit<A, E>) => Effect.Effect<Ledger.Acked>
+): Effect.Effect<A, E, R> => {
+  let conflicts = 0
+  let last: Exit.Exit<A, E> | undefined
+  const runAgain = (): Effect.Effect<void, never, R> => {
+    for (const delivery of deliveries) forgetWrites(delivery)
+    const pause = pauseAfter(++conflicts)
+    if (Option.isNone(pause)) {
+      return Effect.andThen(
+        overtaken(deliveries),
+        Effect.forEach(deliveries, (delivery) => settle(delivery, deferred), { discard: true })
+      )
+    }
+    return Effect.exit(Effect.interruptible(attempt(Effect.andThen(pause.value, run)))).pipe(
+      Effect.map((exit) => {
+        // Of several runs within one another the innermost is the last.
+        last ??= exit
+      })
+    )
+  }
+  // In the exit, so that no interruption comes between the handler's success and the acknowledgement.
+  const attempt = (run: Effect.Effect<A, E, R>) =>
+    Effect.onExit(run, (exit) => {
+      const acked = settleWith(exit)
+      if (acked === Exit.void) return Exit.void
+      return Effect.flatMap(acked, (claim): Effect.Effect<void, never, R> =>
+        claim === "Changed" ? Effect.suspend(runAgain) : Effect.void
+      )
+    })
+  return Effect.flatMap(attempt(run), (value) => last ?? Effect.succeed(value))
+}
+
+const deferred = Exit.succeed("Defer")
+
 const settled = (delivery: Delivery, acked: Effect.Effect<Ledger.Acked>): Effect.Effect<void> =>
   acked === Exit.void
     ? Exit.void
@@ -515,7 +637,7 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
       : Effect.flatMap(actions.ack(whole, [...written.values()]), (claim) => {
           if (claim !== "Changed") return Effect.void
           actions.release(whole)
-          return actions.defer(whole, Duration.zero)
+          return actions.defer(whole, againAfter)
         })
 
   const conclude = (): Effect.Effect<void> => {
@@ -534,12 +656,19 @@ const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
       decided = decision ?? decided
       return conclude()
     }
+    const ack: Actions["ack"] = (_, writes) => {
+      for (const write of isSettled ? noWrites : writes) {
+        const place = Writes.placeOf(write)
+        // What another part writes was not there yet to look at.
+        if (write.next !== "Same" || !written.has(place)) written.set(place, write)
+      }
+      return settled(undefined)
+    }
     return {
       ...actions,
-      ack: (_, writes) => {
-        if (!isSettled) for (const write of writes) written.set(Writes.placeOf(write), write)
-        return settled(undefined)
-      },
+      ack,
+      // Its own, so that nothing is taken for one with it.
+      ackAll: (opens, writes) => Effect.asVoid(Effect.forEach(opens, (open) => ack(open, writes))),
       defer: (_, after) => Effect.suspend(() => settled(decided ?? actions.defer(whole, after))),
       giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
       hold: () => {

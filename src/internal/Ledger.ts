@@ -61,6 +61,8 @@ export interface Ledger {
   ) => Effect.Effect<void, BlazeError.BlazeError | Cause.Done>
   /** It is handled: acknowledges it, once that and what is written with it are stored, where the store commits at once. */
   readonly ack: (entry: Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Acked>
+  /** As `ack`, for what was handled together: all of it is `Changed`, or nothing. */
+  readonly ackAll: (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Acked>
   /** It is not: puts it aside, or gives it up when it has been offered for long enough. */
   readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
@@ -440,7 +442,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     receive,
-    ack: yield* makeAck(open, takenBack, signal),
+    ...(yield* makeAck(open, takenBack, signal)),
     defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
     skips: ({ value }) => value !== undefined && takenBack.skips(value),
@@ -503,39 +505,57 @@ const makeAck = Effect.fnUntraced(function* (
     signal.notify()
   }
 
+  const leave = (ids: ReadonlyArray<Ids.MessageId>) => {
+    signal.notify()
+    return Effect.andThen(Effect.logError(States.othersHave(ids)), stop(States.takenOver))
+  }
+
   // Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often it has to be written.
-  const stored = (entry: Open, id: Ids.MessageId, writes: ReadonlyArray<Store.Write>) =>
+  const stored = (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>) =>
     Effect.uninterruptibleMask((restore) => {
-      const write: Effect.Effect<Store.Claim | undefined> = Effect.flatMap(states.settle(id, writes), (claim) =>
-        claim === "Unstored" ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claim)
+      const ids = entries.map(({ value }) => value!.id)
+      const write: Effect.Effect<ReadonlyArray<Store.Claim>> = Effect.flatMap(states.settle(ids, writes), (claims) =>
+        claims.includes("Unstored") ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claims)
       )
-      open.settle(entry)
+      for (const entry of entries) open.settle(entry)
       return Effect.onExit(write, (exit) => {
-        open.unsettle(entry, Exit.isSuccess(exit) && exit.value === "Changed")
+        const staysHeld = Exit.isSuccess(exit) && exit.value.includes("Changed")
+        for (const entry of entries) open.unsettle(entry, staysHeld)
         return Effect.void
       }).pipe(
-        Effect.flatMap((claim): Effect.Effect<Acked> => {
-          if (claim === "Changed") {
+        Effect.flatMap((claims): Effect.Effect<Acked> => {
+          if (claims.includes("Changed")) {
             meter.measure(Telemetry.metrics.conflicts, 1)
-            return Effect.succeed(claim)
+            return Effect.succeed("Changed")
           }
-          if (States.isOwn(claim)) {
-            end(entry)
-            return Effect.void
+          const others: Array<Ids.MessageId> = []
+          for (const [index, entry] of entries.entries()) {
+            const id = ids[index]!
+            if (States.isOwn(claims[index])) end(entry)
+            else {
+              others.push(id)
+              if (open.end(entry) !== undefined) takenBack.leave(id)
+            }
           }
-          if (open.end(entry) !== undefined) takenBack.leave(id)
-          signal.notify()
-          return Effect.andThen(Effect.logError(States.othersHave([id])), stop(States.takenOver))
+          return others.length === 0 ? Effect.void : leave(others)
         })
       )
     })
 
-  return (entry: Open, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> => {
-    const { value } = entry
-    if (value === undefined || open.isSettling(entry)) return Exit.void
-    if (states.commitsAtOnce || writes.length > 0) return stored(entry, value.id, writes)
-    end(entry)
-    return Exit.void
+  const isSettled = (entry: Open) => entry.value === undefined || open.isSettling(entry)
+
+  return {
+    ack: (entry: Open, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> => {
+      if (isSettled(entry)) return Exit.void
+      if (states.commitsAtOnce || writes.length > 0) return stored([entry], writes)
+      end(entry)
+      return Exit.void
+    },
+    ackAll: (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> =>
+      Effect.suspend(() => {
+        const unsettled = entries.filter((entry) => !isSettled(entry))
+        return unsettled.length === 0 ? Effect.void : stored(unsettled, writes)
+      })
   }
 })
 

@@ -14,6 +14,9 @@ interface Entry extends Writes.Kept {
   readonly expiresAt: number | undefined
 }
 
+/** How often what has expired is looked for where there is no room, in milliseconds. */
+const expirePeriod = 1000
+
 /**
  * `maximum` is how many values are kept: beyond it those go that were written longest ago, which is told once.
  *
@@ -24,6 +27,7 @@ export const make = (maximum: number, clock: Clock.Clock) => {
   // In the order of their writes.
   const entries = new Map<string, Entry>()
   let isTold = false
+  let expiredAt = -Infinity
 
   const current = (place: string): Entry | undefined => {
     const entry = entries.get(place)
@@ -32,14 +36,23 @@ export const make = (maximum: number, clock: Clock.Clock) => {
     return undefined
   }
 
-  const apply = (write: Writes.Write) => {
+  const apply = (write: Writes.Change) => {
     const place = Writes.placeOf(write)
     entries.delete(place)
     const { key, name, next, revision } = write
     if (next !== undefined) entries.set(place, { ...next, name, key, revision })
   }
 
+  // All of them are looked at, so that this is not done for each write.
+  const forgetExpired = () => {
+    const now = clock.currentTimeMillisUnsafe()
+    if (Math.abs(now - expiredAt) < expirePeriod) return
+    expiredAt = now
+    for (const [place, { expiresAt }] of entries) if ((expiresAt ?? Infinity) <= now) entries.delete(place)
+  }
+
   const forgetOldest = Effect.suspend(() => {
+    if (entries.size > maximum) forgetExpired()
     if (entries.size <= maximum) return Effect.void
     for (const place of entries.keys()) {
       if (entries.size <= maximum) break
@@ -54,12 +67,12 @@ export const make = (maximum: number, clock: Clock.Clock) => {
 
   return {
     read: (name: string, key: string): Writes.Kept | undefined => current(Writes.placeOf({ name, key })),
-    due: (name: string, by: number, maximum: number): ReadonlyArray<Writes.Kept> =>
+    due: (name: string, by: number, maximum: number, without: number): ReadonlyArray<Writes.Kept> =>
       Array.from(entries.entries())
         .filter(([place, entry]) => entry.name === name && (entry.dueAt ?? Infinity) <= by && current(place))
         .map(([, entry]) => entry)
         .toSorted((a, b) => a.dueAt! - b.dueAt!)
-        .slice(0, maximum),
+        .slice(without, without + maximum),
     /** Makes writes that belong together; gives whether they were. */
     write: (writes: ReadonlyArray<Writes.Write>): Effect.Effect<boolean> =>
       Effect.suspend(() => {
@@ -70,7 +83,7 @@ export const make = (maximum: number, clock: Clock.Clock) => {
           if (entry !== undefined) revisions.set(place, entry.revision)
         }
         if (!Writes.agree(writes, revisions)) return Effect.succeed(false)
-        writes.forEach(apply)
+        Writes.changes(writes).forEach(apply)
         return Effect.as(forgetOldest, true)
       })
   }

@@ -56,7 +56,8 @@ export const makeTable = (sql: SqlClient.SqlClient) =>
     { discard: true }
   )
 
-const byName = (writes: ReadonlyArray<Store.Write>) => Object.entries(Arr.groupBy(writes, ({ name }) => name))
+const byName = <W extends Pick<Store.Write, "name">>(writes: ReadonlyArray<W>) =>
+  Object.entries(Arr.groupBy(writes, ({ name }) => name))
 
 /**
  * Writes of one bot, each within a transaction of who asks.
@@ -68,7 +69,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
   let lookedAt = -Infinity
 
   const set = (
-    writes: Arr.NonEmptyReadonlyArray<Store.Write & { readonly next: NonNullable<Store.Write["next"]> }>,
+    writes: Arr.NonEmptyReadonlyArray<Writes.Change & { readonly next: NonNullable<Writes.Change["next"]> }>,
     at: number
   ) =>
     sql`INSERT INTO blaze_state ${sql.insert(
@@ -94,12 +95,17 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
           ([row]) => (row === undefined ? undefined : keptOf(row))
         )
       ),
-    due: (name: string, by: number, maximum: number): Effect.Effect<ReadonlyArray<Store.Kept>, SqlError.SqlError> =>
+    due: (
+      name: string,
+      by: number,
+      maximum: number,
+      without: number
+    ): Effect.Effect<ReadonlyArray<Store.Kept>, SqlError.SqlError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.map(
           sql<Row>`SELECT key, revision, version, value, due_at FROM blaze_state
             WHERE bot = ${bot} AND name = ${name} AND due_at <= ${by} AND (expires_at IS NULL OR expires_at > ${now})
-            ORDER BY due_at LIMIT ${maximum}`,
+            ORDER BY due_at, key LIMIT ${maximum} OFFSET ${without}`,
           (rows) => rows.map(keptOf)
         )
       ),
@@ -117,7 +123,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
       return revisions
     }),
     /** Makes writes, no two of one place. */
-    apply: Effect.fnUntraced(function* (writes: ReadonlyArray<Store.Write>, at: number) {
+    apply: Effect.fnUntraced(function* (writes: ReadonlyArray<Writes.Change>, at: number) {
       const kept = writes.flatMap(({ next, ...write }) => (next === undefined ? [] : [{ ...write, next }]))
       for (const some of Arr.chunksOf(kept, maximumRows)) yield* set(some, at)
       for (const [name, gone] of byName(writes.filter(({ next }) => next === undefined))) {

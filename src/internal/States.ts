@@ -48,8 +48,11 @@ export class States extends Context.Service<
       ids: ReadonlyArray<Ids.MessageId>,
       outcome: Store.Outcome
     ) => Effect.Effect<ReadonlyArray<Store.Claim>>
-    /** Stores that a message was handled, and what is written with it. */
-    readonly settle: (id: Ids.MessageId, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Store.Claim | undefined>
+    /** Stores that messages were handled together, and what is written with them; gives what came of each, in their order. */
+    readonly settle: (
+      ids: ReadonlyArray<Ids.MessageId>,
+      writes: ReadonlyArray<Store.Write>
+    ) => Effect.Effect<ReadonlyArray<Store.Claim>>
     /** See `Store.Store`. */
     readonly commitsAtOnce: boolean
     /** The server has taken these acknowledgements. */
@@ -128,7 +131,7 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
         else states.set(id, state)
       },
       commit: (ids, outcome) => store.commit(ids.map((id) => ({ id, outcome, writes: [] }))),
-      settle: (id, writes) => Effect.map(store.commit([{ id, outcome: Store.Handled, writes }]), ([claim]) => claim),
+      settle: (ids, writes) => store.commit(ids.map((id) => ({ id, outcome: Store.Handled, writes }))),
       commitsAtOnce: store.commitsAtOnce,
       confirm: (ids) =>
         Effect.map(store.confirm(ids), () => {

@@ -38,9 +38,34 @@ export interface Write {
   readonly basedOn: { readonly revision: string | undefined } | undefined
   /** The revision that it makes. */
   readonly revision: string
-  /** The times are milliseconds since 1970; what has expired is as good as nothing. */
-  readonly next: (Pick<Kept, "version" | "value" | "dueAt"> & { readonly expiresAt: number | undefined }) | undefined
+  /**
+   * The times are milliseconds since 1970; what has expired is as good as nothing. What is the `Same` was only looked at, and other writes
+   * were decided on it: it has to be there still, and is left as it is.
+   */
+  readonly next:
+    | (Pick<Kept, "version" | "value" | "dueAt"> & { readonly expiresAt: number | undefined })
+    | "Same"
+    | undefined
 }
+
+/**
+ * A write that makes a difference.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Change extends Omit<Write, "next"> {
+  readonly next: Exclude<Write["next"], "Same">
+}
+
+/**
+ * Of writes, those that make a difference.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const changes = (writes: ReadonlyArray<Write>): ReadonlyArray<Change> =>
+  writes.flatMap(({ next, ...write }) => (next === "Same" ? [] : [{ ...write, next }]))
 
 /** Where a value stands. */
 export const placeOf = ({ key, name }: Pick<Write, "key" | "name">): string => `${name.length} ${name} ${key}`
@@ -68,7 +93,7 @@ export const agree = (writes: ReadonlyArray<Write>, revisions: Revisions): boole
  * @since 0.1.0
  */
 export const make = (writes: ReadonlyArray<Write>, revisions: Revisions): void => {
-  for (const write of writes) {
+  for (const write of changes(writes)) {
     if (write.next === undefined) revisions.delete(placeOf(write))
     else revisions.set(placeOf(write), write.revision)
   }

@@ -121,17 +121,19 @@ const makeSender = (botId: Ids.UserId) =>
     )
   )
 
-const writtenWith = (
-  store: Store.Store["Service"],
-  id: Ids.MessageId | undefined,
-  writes: ReadonlyArray<Store.Write>,
-  settled: Effect.Effect<void>
-) =>
-  writes.length === 0 || id === undefined
-    ? settled
-    : Effect.flatMap(store.commit([{ id, outcome: Store.Handled, writes }]), ([claim]): Effect.Effect<Ledger.Acked> =>
-        claim === "Changed" ? Effect.succeed(claim) : settled
-      )
+/** Writes what goes with messages that were handled together, and settles them, unless what that is decided on has changed. */
+const ackingIn =
+  (store: Store.Store["Service"], settle: (entry: Ledger.Open) => void): Handling.Actions["ackAll"] =>
+  (entries, writes) => {
+    const ids = entries.flatMap(({ value }) => (value === undefined ? [] : [value.id]))
+    const settled = Effect.sync(() => entries.forEach(settle))
+    return writes.length === 0 || ids.length === 0
+      ? settled
+      : Effect.flatMap(
+          store.commit(ids.map((id) => ({ id, outcome: Store.Handled, writes }))),
+          (claims): Effect.Effect<Ledger.Acked> => (claims.includes("Changed") ? Effect.succeed("Changed") : settled)
+        )
+  }
 
 /** What a bot remembers from the beginning of a replay to its end. */
 const remembering = Effect.all({ storage: State.Storage, store: Store.Store }).pipe(
@@ -211,6 +213,8 @@ export const replayViews = Effect.fnUntraced(function* (
     if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
   }
 
+  const ackAll = ackingIn(store, (entry) => settle(entry, "Acknowledged"))
+
   const actionsOf = (record: Entry): Handling.Actions => ({
     botId,
     later,
@@ -219,13 +223,8 @@ export const replayViews = Effect.fnUntraced(function* (
     hold: () => {},
     release: () => {},
     leave: () => {},
-    ack: (entry, writes) =>
-      writtenWith(
-        store,
-        entry.value?.id,
-        writes,
-        Effect.sync(() => settle(entry, "Acknowledged"))
-      ),
+    ack: (entry, writes) => ackAll([entry], writes),
+    ackAll,
     defer: (entry) => Effect.sync(() => settle(entry, "Deferred")),
     giveUp: (entry) => Effect.sync(() => settle(entry, "GivenUp")),
     unread: () => Effect.void,
