@@ -275,7 +275,7 @@ export class OutboxFailed extends Schema.TaggedError<OutboxFailed>("effect-blaze
   problem: Schema.String
 }) {
   override get message(): string {
-    return `The outbox cannot be used: ${this.problem}.`
+    return `Of what is stored to be sent: ${this.problem}.`
   }
 }
 

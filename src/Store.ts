@@ -113,6 +113,8 @@ export interface Outbox<E> {
   readonly size: () => number
   /** Whether more may. */
   readonly hasRoom: () => boolean
+  /** Whether the next process has them. */
+  readonly isLasting: boolean
 }
 
 /**

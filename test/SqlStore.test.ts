@@ -109,7 +109,17 @@ describe("a store in a database", () => {
     const { all, layer } = lines()
     return Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const { commit } = yield* Store.Store
+      const { commit, outbox } = yield* Store.Store
+      const unsent = (n: number): Store.Unsent => ({
+        id: id(n),
+        to: { conversation: Ids.ConversationId.make(id(0)) },
+        content: "{}",
+        storedAt: 0,
+        way: "Alone"
+      })
+      yield* outbox!.add([unsent(1)])
+      const [first] = yield* outbox!.next(false, 0, 1)
+      yield* outbox!.complete([{ id: id(1), way: "Alone", problem: undefined }])
       yield* sql`ALTER TABLE blaze_handled RENAME TO elsewhere`
       const failing = yield* Effect.forkChild(commit(handled([id(1)])))
       yield* BlazeTest.pass("1 minute")
@@ -120,6 +130,9 @@ describe("a store in a database", () => {
       )
       yield* sql`ALTER TABLE elsewhere RENAME TO blaze_handled`
       assert.deepStrictEqual(yield* commit(handled([id(1)])), ["Committed"])
+      // Who reads on from what was sent finds what is stored now.
+      yield* outbox!.add([unsent(2)])
+      assert.lengthOf(yield* outbox!.next(false, first!.number, 1), 1)
     }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(database), Layer.provideMerge(layer))))
   })
 })

@@ -41,28 +41,30 @@ type Send<M> = (messages: ReadonlyArray<M>) => Effect.Effect<ReadonlyArray<Ids.M
 // other half does not, is not sent as a whole.
 const sendHalving = <M extends BatchMessage>(
   send: Send<M>,
-  messages: ReadonlyArray<M>
+  messages: ReadonlyArray<M>,
+  isOfOne: (error: BlazeError.BlazeError) => boolean
 ): Effect.Effect<ReadonlyArray<Sender.Sent<M>>, BlazeError.BlazeError> =>
   Effect.flatMap(Effect.result(send(messages)), (sent) => {
     if (Result.isSuccess(sent)) {
       return Effect.succeed(messages.map((message, n) => ({ message, result: Result.succeed(sent.success[n]!) })))
     }
     const { failure } = sent
-    if (!isVerdict(failure)) return Effect.fail(failure)
+    if (!isOfOne(failure)) return Effect.fail(failure)
     return messages.length === 1
       ? Effect.succeed([{ message: messages[0]!, result: Result.fail(failure) }])
-      : sendHalves(send, messages)
+      : sendHalves(send, messages, isOfOne)
   })
 
 const sendHalves = <M extends BatchMessage>(
   send: Send<M>,
-  messages: ReadonlyArray<M>
+  messages: ReadonlyArray<M>,
+  isOfOne: (error: BlazeError.BlazeError) => boolean
 ): Effect.Effect<ReadonlyArray<Sender.Sent<M>>, BlazeError.BlazeError> => {
   const half = Math.ceil(messages.length / 2)
   const second = messages.slice(half)
-  return Effect.flatMap(sendHalving(send, messages.slice(0, half)), (first) => {
+  return Effect.flatMap(sendHalving(send, messages.slice(0, half), isOfOne), (first) => {
     const isInSecond = second.length > 1 && first.every(({ result }) => Result.isSuccess(result))
-    const rest = isInSecond ? sendHalves(send, second) : sendHalving(send, second)
+    const rest = isInSecond ? sendHalves(send, second, isOfOne) : sendHalving(send, second, isOfOne)
     return Effect.map(rest, (others) => [...first, ...others])
   })
 }
@@ -75,20 +77,21 @@ const sendHalves = <M extends BatchMessage>(
  */
 const meet = <M extends BatchMessage>(
   createContact: Conversations.Conversations["Service"]["createContact"],
-  messages: ReadonlyArray<M>
+  messages: ReadonlyArray<M>,
+  isOfOne: (error: BlazeError.BlazeError) => boolean
 ) =>
   Effect.forEach(
     messages,
     (message) =>
       ("user" in message.to ? Effect.asVoid(createContact(message.to.user)) : Effect.void).pipe(
         Effect.map((): Result.Result<M, Sender.Sent<M>> => Result.succeed(message)),
-        Effect.catchIf(isVerdict, (error) => Effect.succeed(Result.fail({ message, result: Result.fail(error) })))
+        Effect.catchIf(isOfOne, (error) => Effect.succeed(Result.fail({ message, result: Result.fail(error) })))
       ),
     { concurrency: 16 }
   )
 
 /**
- * Sends a batch, with those first whom the bot may not have met.
+ * Sends a batch, to those first whom the bot may not have met. `isOfOne` says of which errors it is to be found out whose they are.
  *
  * @category sending
  * @since 0.1.0
@@ -97,11 +100,12 @@ export const send = Effect.fnUntraced(function* <M extends BatchMessage>(
   send: Send<M>,
   createContact: Conversations.Conversations["Service"]["createContact"],
   messages: ReadonlyArray<M>,
-  isFirstContact: (message: M) => boolean
+  isFirstContact: (message: M) => boolean,
+  isOfOne: (error: BlazeError.BlazeError) => boolean = isVerdict
 ): Effect.fn.Return<ReadonlyArray<Sender.Sent<M>>, BlazeError.BlazeError> {
   const strangers = messages.filter(isFirstContact)
-  const [met, unmet] = Arr.separate(strangers.length === 0 ? [] : yield* meet(createContact, strangers))
+  const [met, unmet] = Arr.separate(strangers.length === 0 ? [] : yield* meet(createContact, strangers, isOfOne))
   const known = strangers.length === 0 ? messages : [...messages.filter((message) => !isFirstContact(message)), ...met]
-  const sent = known.length === 0 ? [] : yield* sendHalving(send, known)
+  const sent = known.length === 0 ? [] : yield* sendHalving(send, known, isOfOne)
   return [...unmet, ...sent]
 })

@@ -11,6 +11,9 @@ import type * as Unsent from "./Unsent.ts"
 /** How many UTF-16 code units of contents there may be. */
 const maximumCharacters = 32 * 1024 * 1024
 
+/** Of how many it is remembered what became of them: of more than one announcement stores ahead. */
+const maximumDone = 200_000
+
 interface Entry extends Unsent.Waiting {
   /** How many code units its content takes that no other one has. */
   readonly weight: number
@@ -27,6 +30,7 @@ export const make = (maximum: number) => {
   let last = 0
 
   return {
+    isLasting: false,
     size: () => waiting.size,
     hasRoom: () => waiting.size < maximum && characters < maximumCharacters,
     add: (messages: ReadonlyArray<Unsent.Unsent>) => {
@@ -54,7 +58,7 @@ export const make = (maximum: number) => {
         if (way !== "Alone" || problem !== undefined) done.set(id, { problem })
       }
       for (const id of done.keys()) {
-        if (done.size <= maximum) break
+        if (done.size <= maximumDone) break
         done.delete(id)
       }
     },

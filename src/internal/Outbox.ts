@@ -11,11 +11,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Batches from "./Batches.ts"
-import type * as BlazeError from "../BlazeError.ts"
+import * as BlazeError from "../BlazeError.ts"
 import type * as Conversations from "../Conversations.ts"
 import type * as Delivery from "../Delivery.ts"
 import * as ErrorKind from "./ErrorKind.ts"
@@ -26,6 +28,7 @@ import * as Persisted from "./Persisted.ts"
 import * as Relay from "./Relay.ts"
 import * as Sender from "../Sender.ts"
 import * as Sending from "./Sending.ts"
+import * as Settings from "../Settings.ts"
 import * as Signal from "./Signal.ts"
 import * as Signer from "../Signer.ts"
 import * as States from "./States.ts"
@@ -54,18 +57,18 @@ const keepsNone = Effect.fail(Persisted.failed("the store keeps no messages to b
 
 type Errors = Option.Option<BlazeError.BlazeError>
 
+interface Watcher {
+  readonly wanted: ReadonlySet<Ids.MessageId>
+  readonly found: Map<Ids.MessageId, Errors>
+  readonly failed: Deferred.Deferred<never, BlazeError.BlazeError>
+}
+
 /** Who waits for what becomes of messages. */
-const makeWatchers = (ended: Effect.Effect<never, BlazeError.BlazeError>) => {
-  interface Watcher {
-    readonly wanted: ReadonlySet<Ids.MessageId>
-    readonly found: Map<Ids.MessageId, Errors>
-  }
+const makeWatchers = () => {
   const watchers = new Set<Watcher>()
   const signal = Signal.make()
+  let failure: BlazeError.BlazeError | undefined
   return {
-    /** Tells when it is known what became of some. */
-    signal,
-    /** Tells, and gives those of which nobody wants to know. */
     tell: (results: ReadonlyArray<Persisted.Fate>) => {
       const unwatched = new Set(results)
       for (const { found, wanted } of watchers) {
@@ -78,24 +81,33 @@ const makeWatchers = (ended: Effect.Effect<never, BlazeError.BlazeError>) => {
       signal.notify()
       return [...unwatched]
     },
+    begin: () => {
+      failure = undefined
+    },
+    fail: (error: BlazeError.BlazeError) => {
+      failure = error
+      for (const { failed } of watchers) Deferred.doneUnsafe(failed, Exit.fail(error))
+    },
     await: (
       ids: ReadonlyArray<Ids.MessageId>,
       known: Effect.Effect<ReadonlyMap<Ids.MessageId, Errors>, BlazeError.BlazeError>
-    ): Effect.Effect<ReadonlyArray<Errors>, BlazeError.BlazeError> =>
+    ): Effect.Effect<ReadonlyMap<Ids.MessageId, Errors>, BlazeError.BlazeError> =>
       Effect.acquireUseRelease(
         Effect.sync(() => {
-          const watcher: Watcher = { wanted: new Set(ids), found: new Map() }
+          const watcher: Watcher = { wanted: new Set(ids), found: new Map(), failed: Deferred.makeUnsafe() }
           watchers.add(watcher)
           return watcher
         }),
-        ({ found, wanted }) =>
+        ({ failed, found, wanted }) =>
           Effect.gen(function* () {
-            for (const [id, errors] of yield* known) found.set(id, errors)
+            for (const [id, errors] of yield* known) if (!found.has(id)) found.set(id, errors)
+            if (found.size === wanted.size) return found
+            if (failure !== undefined) return yield* failure
             yield* Effect.raceFirst(
               signal.until(() => found.size === wanted.size),
-              ended
+              Deferred.await(failed)
             )
-            return ids.map((id) => found.get(id)!)
+            return found
           }),
         (watcher) => Effect.sync(() => watchers.delete(watcher))
       )
@@ -104,107 +116,185 @@ const makeWatchers = (ended: Effect.Effect<never, BlazeError.BlazeError>) => {
 
 const claimed = (claim: Store.Claim): Effect.Effect<void, BlazeError.BlazeError> => {
   if (claim === "Conflict") return Effect.fail(States.takenOver)
-  return claim === "Unstored" ? Effect.fail(Persisted.failed("the store cannot be written")) : Effect.void
+  return claim === "Unstored"
+    ? Effect.fail(
+        Persisted.failed(
+          "it is not known whether it was stored, for the store does not answer; with an id of its own it can be stored again"
+        )
+      )
+    : Effect.void
 }
 
 const asked = <A>(effect: Effect.Effect<A, unknown>) =>
-  Effect.mapError(effect, (error) => Persisted.failed(`the store does not answer${ErrorKind.of(error)}`))
+  Effect.catchCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause as Cause.Cause<never>)
+      : Effect.fail(Persisted.failed(`the store does not answer${ErrorKind.of(Cause.squash(cause))}`))
+  )
 
-/** Makes of what is to be sent what is stored. */
-const makeUnsent =
-  (prepare: Sending.Sending["Service"]["prepare"]) =>
-  (
-    to: Delivery.Recipient,
-    content: Outgoing.Content,
-    id: Ids.MessageId | undefined,
-    way: Store.Unsent["way"]
-  ): Effect.Effect<Store.Unsent, BlazeError.BlazeError> =>
-    Effect.zipWith(prepare(content, id), Clock.currentTimeMillis, (prepared, storedAt) => ({
-      id: prepared.id,
-      to,
-      content: Persisted.fromOutgoing(prepared.content),
-      storedAt,
-      way
-    }))
+const forgotten = Option.some(Persisted.failed("what became of it has been forgotten"))
 
-/** What is stored of those of which it is known what became of them. */
-const errorsOf = (outbox: Store.Outbox<unknown>, ids: ReadonlyArray<Ids.MessageId>) =>
-  Effect.flatMap(asked(outbox.results(ids)), (known) => {
-    const found = new Map<Ids.MessageId, Errors>()
-    for (const [index, result] of known.entries()) {
-      const id = ids[index]!
-      if (result === undefined) return Effect.fail(Persisted.failed(`what became of message ${id} has been forgotten`))
-      if (result !== "Waiting") found.set(id, Option.map(Option.fromUndefinedOr(result.problem), Persisted.toError))
+/** What is known of those of which something is. */
+const knownOf = (outbox: Store.Outbox<unknown>, ids: ReadonlyArray<Ids.MessageId>) =>
+  Effect.map(asked(outbox.results(ids)), (results) => {
+    const known = new Map<Ids.MessageId, Errors | "Waiting">()
+    for (const [index, result] of results.entries()) {
+      if (result === undefined) continue
+      const errors =
+        result === "Waiting" ? result : Option.map(Option.fromUndefinedOr(result.problem), Persisted.toError)
+      known.set(ids[index]!, errors)
     }
-    return Effect.succeed(found)
+    return known
   })
+
+/** Who may store how many: each has his place before it is taken. */
+const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
+  const signal = Signal.make()
+  let reserved = 0
+  const release = (count: number) => {
+    reserved -= count
+    signal.notify()
+  }
+  return {
+    notify: signal.notify,
+    /** Has room for so many for as long as they are being stored. What is more than there may be goes alone. */
+    within: (count: number, storing: Effect.Effect<void, BlazeError.BlazeError>) =>
+      Effect.suspend(() => {
+        let isReserved = false
+        const reserve = () => {
+          const size = outbox.size() + reserved
+          isReserved = outbox.hasRoom() && (size + count <= maximum || size === 0)
+          if (isReserved) reserved += count
+          return isReserved
+        }
+        return Effect.ensuring(
+          Effect.andThen(signal.until(reserve), storing),
+          Effect.sync(() => {
+            if (isReserved) release(count)
+          })
+        )
+      })
+  }
+}
 
 /** Lets the relay run; gives how something is added to what it sends. */
 const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   const meter = yield* Meter.Meter
-  const ended = yield* Deferred.make<never, BlazeError.BlazeError>()
-  const watchers = makeWatchers(Deferred.await(ended))
+  const { outboxMessages } = yield* Settings.checked
+  const watchers = makeWatchers()
+  const room = makeRoom(outbox, outboxMessages)
   const signal = Signal.make()
   let count = 0
-  const run = yield* Relay.make(outbox, { signal, count: () => count }, watchers.tell)
-  yield* run.pipe(
-    Effect.tapCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
+  let isClosed = false
+  const look = Effect.sync(() => {
+    count++
+    meter.measure(Telemetry.metrics.outbox, outbox.size())
+    signal.notify()
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      isClosed = true
+      watchers.fail(closed)
+      return outbox.isLasting || outbox.size() === 0
         ? Effect.void
-        : Effect.logError("What was stored to be sent waits for the next process: this one sends nothing more.", cause)
-    ),
-    Effect.catchCause((cause) => Deferred.failCause(ended, cause)),
-    Effect.forkScoped
+        : Effect.logWarning(
+            `${outbox.size()} messages were to be sent that were stored in memory: they are lost with the bot. A store in a database has the next process send them.`
+          )
+    })
   )
+  const tell = (results: ReadonlyArray<Persisted.Fate>) => {
+    room.notify()
+    return watchers.tell(results)
+  }
+  const run = yield* Relay.make(outbox, { signal, count: () => count }, { ...watchers, tell })
+  yield* Effect.forkScoped(Effect.ignore(run))
+  const scope = yield* Effect.scope
+
+  const storing = (messages: ReadonlyArray<Store.Unsent>) =>
+    Effect.flatMap(asked(outbox.add(messages)), claimed).pipe(
+      // It may be stored though that is not known, or become so later.
+      Effect.onExit((exit) =>
+        Effect.andThen(look, Exit.isSuccess(exit) ? Effect.void : Effect.forkIn(Effect.delay(look, "1 minute"), scope))
+      )
+    )
   return {
     await: watchers.await,
-    add: Effect.fnUntraced(function* (messages: ReadonlyArray<Store.Unsent>) {
-      if (!outbox.hasRoom()) yield* Effect.raceFirst(watchers.signal.until(outbox.hasRoom), Deferred.await(ended))
-      yield* Effect.flatMap(asked(outbox.add(messages)), claimed)
-      meter.measure(Telemetry.metrics.outbox, outbox.size())
-      count++
-      signal.notify()
-    })
+    /** What is being stored goes on where nobody waits for it any more. */
+    add: (messages: ReadonlyArray<Store.Unsent>): Effect.Effect<void, BlazeError.BlazeError> =>
+      Effect.suspend(() =>
+        isClosed
+          ? Effect.fail(closed)
+          : messages.length === 0
+            ? Effect.void
+            : room.within(
+                messages.length,
+                Effect.flatMap(Effect.forkIn(storing(messages), scope, { startImmediately: true }), Fiber.join)
+              )
+      )
   }
 })
 
+const closed = BlazeError.make(new BlazeError.Closed({}))
+
 const make = Effect.gen(function* () {
   const { outbox } = yield* Store.Store
-  const { prepare } = yield* Sending.Sending
+  const { idOf, prepare } = yield* Sending.Sending
   if (outbox === undefined) return Outbox.of({ send: () => keepsNone, store: () => keepsNone })
   const relay = yield* start(outbox)
-  const unsentOf = makeUnsent(prepare)
+
+  const unsentOf = (
+    { content, id, to }: Batches.BatchMessage,
+    way: Store.Unsent["way"]
+  ): Effect.Effect<Store.Unsent, BlazeError.BlazeError> =>
+    Effect.zipWith(prepare(content, id), Clock.currentTimeMillis, (prepared, storedAt) => ({
+      id,
+      to,
+      content: Persisted.fromOutgoing(prepared),
+      storedAt,
+      way
+    }))
 
   return Outbox.of({
-    send: Effect.fnUntraced(function* (to, content, id) {
-      const message = yield* unsentOf(to, content, id, "Alone")
+    send: Effect.fnUntraced(function* (to, content, given) {
+      const id = yield* idOf(content, given)
       // An id of the program's own may have been stored before.
-      const [known] = id === undefined ? [] : yield* asked(outbox.results([message.id]))
-      if (known === undefined) yield* relay.add([message])
-      else if (known !== "Waiting" && known.problem !== undefined) return yield* Persisted.toError(known.problem)
-      return message.id
+      const known = given === undefined ? undefined : (yield* knownOf(outbox, [id])).get(id)
+      if (known === undefined) yield* relay.add([yield* unsentOf({ to, content, id }, "Alone")])
+      else if (known !== "Waiting" && Option.isSome(known)) return yield* known.value
+      return id
     }),
     store: Effect.fnUntraced(function* (messages, { firstContact = false } = {}) {
-      const way = firstContact ? "FirstContact" : "InBatches"
-      // One that breaks a limit keeps nobody else from it.
-      const prepared = yield* Effect.forEach(messages, ({ content, id, to }) =>
-        unsentOf(to, content, id, way).pipe(
-          Effect.map((unsent): Result.Result<Store.Unsent, BlazeError.BlazeError> => Result.succeed(unsent)),
-          Effect.catchIf(Batches.isVerdict, (error) => Effect.succeed(Result.fail(error)))
-        )
-      )
-      const unsent = prepared.flatMap((each) => (Result.isSuccess(each) ? [each.success] : []))
+      const ids = yield* Effect.forEach(messages, ({ content, id }) => idOf(content, id))
+      const known = yield* knownOf(outbox, ids)
+      const refused = new Map<number, BlazeError.BlazeError>()
+      const unsent: Array<Store.Unsent> = []
+      for (const [index, { content, to }] of messages.entries()) {
+        const id = ids[index]!
+        if (known.has(id)) continue
+        const made = yield* Effect.result(unsentOf({ to, content, id }, firstContact ? "FirstContact" : "InBatches"))
+        if (Result.isSuccess(made)) unsent.push(made.success)
+        // One that breaks a limit keeps nobody else from it.
+        else if (Batches.isVerdict(made.failure)) refused.set(index, made.failure)
+        else return yield* made.failure
+      }
       yield* relay.add(unsent)
-      const ids = unsent.map(({ id }) => id)
-      return Effect.map(relay.await(ids, errorsOf(outbox, ids)), (errors) => {
-        let next = 0
-        return messages.map((message, index) => ({
-          message,
-          result: Result.flatMap(prepared[index]!, ({ id }) =>
-            Option.match(errors[next++]!, { onNone: () => Result.succeed(id), onSome: Result.fail })
-          )
-        }))
+      const wanted = ids.filter((_, index) => !refused.has(index))
+      const found = Effect.map(knownOf(outbox, wanted), (known) => {
+        const errors = new Map<Ids.MessageId, Errors>()
+        for (const id of wanted) {
+          const each = known.get(id) ?? forgotten
+          if (each !== "Waiting") errors.set(id, each)
+        }
+        return errors
       })
+      return Effect.map(relay.await(wanted, found), (errors) =>
+        messages.map((message, index) => {
+          const id = ids[index]!
+          const error = refused.get(index) ?? Option.getOrUndefined(errors.get(id) ?? forgotten)
+          return { message, result: error === undefined ? Result.succeed(id) : Result.fail(error) }
+        })
+      )
     })
   })
 })

@@ -86,6 +86,16 @@ export const unreadable: BlazeError.BlazeError = BlazeError.make(
 )
 
 /**
+ * What is said of what cannot be sent because of an error of the program's, which is in the log.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const unsayable: BlazeError.BlazeError = BlazeError.make(
+  new BlazeError.InvalidContent({ field: "what was stored", expected: "sent without an error; the log has it" })
+)
+
+/**
  * @category conversions
  * @since 0.1.0
  */

@@ -115,11 +115,13 @@ export class Sending extends Context.Service<
       content: Outgoing.Content,
       options: Delivery.AnswerOptions | undefined
     ) => Effect.Effect<Ids.MessageId, BlazeError.BlazeError>
-    /** What is sent of it later, under this id: its file is uploaded, and what breaks a limit fails. */
+    /** The id that it has on the server, where it is sent with one or with none. */
+    readonly idOf: (content: Outgoing.Content, id: Ids.MessageId | undefined) => Effect.Effect<Ids.MessageId>
+    /** What is sent of it later, under the id that it has on the server: its file is uploaded, and what breaks a limit fails. */
     readonly prepare: (
       content: Outgoing.Content,
-      id: Ids.MessageId | undefined
-    ) => Effect.Effect<{ readonly id: Ids.MessageId; readonly content: Outgoing.Outgoing }, BlazeError.BlazeError>
+      id: Ids.MessageId
+    ) => Effect.Effect<Outgoing.Outgoing, BlazeError.BlazeError>
     /** Sends several over REST, in one request that Mixin takes or refuses whole. */
     readonly sendBatch: (
       messages: ReadonlyArray<BatchMessage>
@@ -437,17 +439,17 @@ export const make: Effect.Effect<
         uploads.keyed(file)
         return saying(saidIn(outgoing, options.key))
       }),
-    prepare: Effect.fnUntraced(function* (content, id) {
+    idOf: (content, id) => (id === undefined ? newId : partId(id, Outgoing.fromContent(content).part, derive)),
+    prepare: Effect.fnUntraced(function* (content, messageId) {
       const outgoing = Outgoing.fromContent(content)
-      const { category, file, part } = outgoing
-      const messageId = yield* id === undefined ? newId : partId(id, part, derive)
+      const { category, file } = outgoing
       const filled =
         file === undefined
           ? outgoing
           : yield* uploads.fill(outgoing, file, messageId, encryption.applies(category, undefined))
       const nowhere = { botId: userId, conversationId: Branded.conversationId(""), messageId }
       yield* Effect.fromResult(Outgoing.toParams(filled, nowhere, settings))
-      return yield* parts.doubted(filled, Effect.succeed({ id: messageId, content: filled }))
+      return yield* parts.doubted(filled, Effect.succeed(filled))
     }),
     hasSent: said.has,
     deriveFor: (...parts) => derive(["bot", userId, ...parts]),

@@ -157,13 +157,15 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, maximum: number,
   const complete = makeComplete(sql, bot)
 
   return {
+    isLasting: true,
     size: () => size,
     hasRoom: () => size < maximum,
     /** Looks how many wait, and which number was the last. */
     look: Effect.gen(function* () {
       const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT max(number) AS last,
         count(CASE WHEN done_at IS NULL THEN 1 END) AS size FROM blaze_outbox WHERE bot = ${bot}`
-      last = Number(row?.last ?? 0)
+      // What was sent by itself is no longer there, and its number is not given again: it has been passed.
+      last = Math.max(last, Number(row?.last ?? 0))
       size = Number(row?.size ?? 0)
     }),
     add: Effect.fnUntraced(function* (messages: ReadonlyArray<Unsent.Unsent>) {
@@ -198,7 +200,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, maximum: number,
       const gone = yield* sql`DELETE FROM blaze_outbox WHERE bot = ${bot} AND number IN (
         SELECT number FROM (
           SELECT number, done_at, stored_at FROM blaze_outbox WHERE bot = ${bot} ORDER BY number LIMIT ${maximumRows}
-        ) AS oldest WHERE done_at IS NOT NULL AND stored_at < ${at - age}
+        ) AS oldest WHERE done_at IS NOT NULL AND (stored_at < ${at - age} OR stored_at > ${at + age})
       ) RETURNING number`
       if (gone.length < maximumRows) lookedAt = at
     }),
