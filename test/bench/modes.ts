@@ -123,9 +123,9 @@ export const modes: Readonly<Record<string, Mode>> = {
     contenders: bothWays(["bare", "limit", "bot"])
   },
   durable: {
-    what: "receive and acknowledge over REST, what was handled in memory and in SQLite",
+    what: "receive and acknowledge over REST, what was handled and what is remembered in memory and in SQLite",
     ...receiving,
-    contenders: overRest("bare", "bot", "bot-sqlite")
+    contenders: overRest("bare", "bot", "bot-sqlite", "bot-state", "bot-state-sqlite")
   },
   "conversations-10": {
     what: "receive and acknowledge in 10 conversations, over REST",

@@ -62,7 +62,7 @@ interface Planned {
 // Kills come in the first four fifths, so that the last lifetime is long enough to be measured.
 const plan: Array<Planned> = []
 for (let n = 0; n < faultCount; n++) plan.push({ at: Math.floor(random() * total * 0.97), kind: pick(kinds) })
-const kills = Math.max(2, Math.round(total / 12_000))
+const kills = Math.max(2, Math.round(total / 5000))
 for (let n = 0; n < kills; n++) plan.push({ at: Math.floor(random() * total * 0.75), kind: "kill -9" })
 plan.sort((a, b) => a.at - b.at)
 

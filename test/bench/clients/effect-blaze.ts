@@ -1,6 +1,6 @@
 // effect-blaze as a user has it: the default layers, everything on.
 import { NodeHttpClient } from "@effect/platform-node"
-import { Effect, Layer, Scope, Stream } from "effect"
+import { Effect, Layer, Option, Schema, Scope, Stream } from "effect"
 import {
   Acks,
   Blaze,
@@ -12,7 +12,8 @@ import {
   PortableGzip,
   Settings,
   Signer,
-  SqlStore
+  SqlStore,
+  State
 } from "effect-blaze"
 import { NodeBlaze, NodeSqlite } from "effect-blaze/node"
 import { mkdtempSync } from "node:fs"
@@ -60,6 +61,18 @@ const listen = Bot.match({
   orElse: () => Effect.void
 })
 
+const Count = State.conversation("count", Schema.Int)
+
+/** Reads and writes something for each message. */
+const remember = Bot.match({
+  Text: Effect.fnUntraced(function* (delivery) {
+    read(delivery.message.text)
+    const count = delivery.state(Count)
+    yield* count.set(Option.getOrElse(yield* count.get, () => 0) + 1)
+  }),
+  orElse: () => Effect.void
+})
+
 const readAndAcknowledge = (delivery: Delivery.Delivery) => {
   if (Message.isText(delivery.message)) read(delivery.message.text)
   return delivery.ack
@@ -79,6 +92,7 @@ const program = (job: Job) =>
       )
     }
     if (job.work === "echo") return yield* Bot.run(echo)
+    if (job.client.startsWith("bot-state")) return yield* Bot.run(remember)
     if (job.client.startsWith("bot")) return yield* Bot.run(listen)
     return yield* Stream.runForEach(blaze.deliveries, readAndAcknowledge)
   })

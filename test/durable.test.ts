@@ -1,17 +1,16 @@
-// npm run test:durable
-//
 // A bot with a file, in a process of its own, is killed with SIGKILL after the first event that the server sees, then in another world
 // after the second, and so on, until a run has no more events. Each time the next process leaves what an undisturbed run leaves: the same
 // answers, once and in order, nothing pending, the same remembered, and what was stored to be sent; and begins with nothing that was stored as
 // handled. What is in the file after the kill is all of what was done for a message, or nothing of it.
 import { NodeServices } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { eventually, program } from "../support.ts"
+import { eventually, program } from "./support.ts"
 
 /** Who says what; "later" is put aside at first. */
 const script = [
@@ -73,7 +72,7 @@ const world = (killAfter: number) =>
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
     const file = join(directory, "bot.sqlite")
-    const start = program("test/faults/durable-bot.ts", {
+    const start = program("test/programs/durable.ts", {
       ...local.environment(bot),
       DIRECTORY: directory,
       PEOPLE: names.map((name) => people[name].userId).join()
@@ -132,19 +131,19 @@ const world = (killAfter: number) =>
     return { isKilled, problems, events }
   }).pipe(Effect.scoped, Effect.provide(Layer.fresh(LocalServer.layer())))
 
-const main = Effect.gen(function* () {
-  let failures = 0
-  let kills = 0
-  for (let killAfter = 1; ; killAfter++) {
-    const { isKilled, problems } = yield* world(killAfter)
-    for (const problem of problems) console.log(`killed after event ${killAfter}: ${problem}`)
-    failures += problems.length
-    if (!isKilled) break
-    kills++
-  }
-  console.log(`durable: ${failures === 0 ? "ok" : "FAILED"}, killed ${kills} times, each time after another event`)
-  process.exitCode = failures === 0 && kills > 10 ? 0 : 1
-})
-
-await main.pipe(Effect.provide(NodeServices.layer), Effect.runPromise)
-process.exit()
+it.live("a bot that is killed after any event leaves to the next process what it would have left undisturbed", () =>
+  Stream.iterate(1, (killAfter) => killAfter + 1).pipe(
+    Stream.mapEffect((killAfter) => Effect.map(world(killAfter), (end) => ({ ...end, killAfter })), { concurrency: 2 }),
+    Stream.takeUntil(({ isKilled }) => !isKilled),
+    Stream.runCollect,
+    Effect.map((ends) => {
+      const problems = ends.flatMap(({ killAfter, problems }) =>
+        problems.map((problem) => `killed after event ${killAfter}: ${problem}`)
+      )
+      assert.deepStrictEqual(problems, [])
+      // Each of the events that an undisturbed run has was the last one of a process.
+      assert.isAbove(ends.length, 30)
+    }),
+    Effect.provide(NodeServices.layer)
+  )
+)
