@@ -123,7 +123,7 @@ const place = (file: string) => {
   const [, room] = /^(?:internal\/)?([^/]+)\.ts$/.exec(file) ?? []
   if (room !== undefined) return room === "index" ? "index" : "room"
   const [part] = file.split("/")
-  return part === "node" || part === "testing" ? part : "nowhere"
+  return part === "node" || part === "testing" || part === "cli" ? part : "nowhere"
 }
 
 const roomOf = (file: string) => file.replace(/^internal\/|\.ts$/g, "")
@@ -133,7 +133,8 @@ const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
   index: ["room"],
   room: ["room"],
   node: ["room", "node"],
-  testing: ["room", "node", "testing"]
+  testing: ["room", "node", "testing"],
+  cli: ["room", "node", "testing", "cli"]
 }
 
 interface Import {
@@ -175,9 +176,9 @@ const offenceOutside = (file: string, specifier: string): string | undefined => 
   if (specifier === manifest.name || specifier.startsWith(`${manifest.name}/`))
     return "the sources import each other by path"
   const from = place(file)
-  if (from === "node" || from === "testing") return undefined
+  if (from === "node" || from === "testing" || from === "cli") return undefined
   const ofNode = isBuiltin(specifier) || /^(?:node:|ws(?:\/|$)|@effect\/platform-node)/.test(specifier)
-  return ofNode ? "only src/node and src/testing may need Node" : undefined
+  return ofNode ? "only src/node, src/testing and src/cli may need Node" : undefined
 }
 
 const files = readdirSync(source, { recursive: true, encoding: "utf8" })

@@ -157,6 +157,22 @@ const typeCheck = (project: string, lib: ReadonlyArray<string>): number => {
   return foreign.length
 }
 
+/** As npx has it: with what npm installs along, and no optional peers. */
+const commandAlone = (tarball: string) => {
+  const project = join(temporary, "alone")
+  mkdirSync(project)
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "alone", version: "1.0.0", private: true }))
+  run(project, "npm", "install", tarball)
+  if (readdirSync(join(project, "node_modules")).includes("@effect")) throw new Complaint("An optional peer is there.")
+  const command = join(project, "node_modules/.bin", manifest.name)
+  const { stdout } = run(project, command, "--version")
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string }
+  if (!stdout.includes(version)) throw new Complaint(`${command} --version says ${stdout}`)
+  const { output, status } = attempt(project, command, "doctor", "--keystore", "nowhere.json")
+  if (status !== 1 || !output.includes("NO  keystore: The keystore cannot be used")) throw new Complaint(output)
+  passed("command ok, without @effect/platform-node")
+}
+
 const says = (project: string, program: string, line: string) => {
   const { output, stdout } = run(project, process.execPath, program)
   if (stdout !== `${line}\n`)
@@ -185,6 +201,7 @@ try {
   says(project, "out/consumer.js", "consumer ok")
   says(project, "out/surface.js", "surface ok")
   says(project, "consumer.mjs", "javascript ok")
+  commandAlone(tarball)
 } catch (error) {
   if (!(error instanceof Complaint)) throw error
   console.error(error.message)
