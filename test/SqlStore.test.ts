@@ -137,6 +137,48 @@ describe("a store in a database", () => {
   })
 })
 
+describe("the file of a store", () => {
+  it.live(
+    "is no larger after very many messages than after those that are remembered, with states and what was sent",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const { commit, confirm, outbox } = yield* Store.Store
+        const pages = Effect.map(sql<{ page_count: number }>`PRAGMA page_count`, ([row]) => row!.page_count)
+        const sizes: Array<number> = []
+        for (let group = 0; group < 400; group++) {
+          const ids = Array.from({ length: 500 }, (_, n) => id(group * 500 + n))
+          yield* commit(
+            ids.map((each, n) => ({
+              id: each,
+              outcome: Store.Handled,
+              writes: [
+                {
+                  name: "conversation count",
+                  key: `${n % 100}`,
+                  basedOn: undefined,
+                  revision: each,
+                  next: { version: 1, value: `${group}`, dueAt: undefined, expiresAt: undefined }
+                }
+              ]
+            }))
+          )
+          yield* confirm(ids)
+          const sent = ids.slice(0, 20).map((each) => ({ id: each, way: "Alone" as const }))
+          const to = { conversation: Ids.ConversationId.make(id(0)) }
+          yield* outbox!.add(sent.map((each) => ({ ...each, to, content: "x".repeat(500), storedAt: 0 })))
+          yield* outbox!.complete(sent.map((each) => ({ ...each, problem: undefined })))
+          if (group % 40 === 39) sizes.push(yield* pages)
+        }
+        // The first 20 000 fill the room that all have.
+        assert.isAtMost(sizes.at(-1)!, sizes[1]!)
+      }).pipe(
+        Effect.provide(sqlStore.pipe(Layer.provideMerge(database))),
+        Effect.provide(Settings.layer({ rememberedMessages: 20_000 }))
+      )
+  )
+})
+
 describe("a bot with a store in a database", () => {
   const texts = (heard: Array<string>, handle: (text: string) => Effect.Effect<unknown> = () => Effect.void) =>
     Bot.run(({ message }) => {
