@@ -10,7 +10,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 import * as Command from "effect/cli/Command"
-import { userAgent } from "../MixinApi.ts"
+import manifest from "../../package.json" with { type: "json" }
+import * as Create from "./Create.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Listen from "./Listen.ts"
 import * as Send from "./Send.ts"
@@ -18,8 +19,8 @@ import * as Serve from "./Serve.ts"
 
 Command.make("effect-blaze").pipe(
   Command.withDescription("Bots for Mixin Messenger, from the terminal"),
-  Command.withSubcommands([Serve.command, Doctor.command, Listen.command, Send.command]),
-  Command.run({ version: userAgent.split("/")[1]! }),
+  Command.withSubcommands([Create.command, Serve.command, Doctor.command, Listen.command, Send.command]),
+  Command.run({ version: manifest.version }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain
 )

@@ -162,6 +162,8 @@ const importsOf = (file: string, text: string): ReadonlyArray<Import> => {
 const offenceInside = (file: string, target: string): string | undefined => {
   const from = place(file)
   const to = place(target)
+  // The command is bundled, with what the manifest says.
+  if (from === "cli" && target === join("..", "package.json")) return undefined
   if (target.startsWith("..")) return "it leaves src/"
   if (reach[from]?.includes(to) !== true) return `${from === "room" ? "a room" : from} may not import ${target}`
   if (from !== "room") return undefined

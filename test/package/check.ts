@@ -173,6 +173,23 @@ const commandAlone = (tarball: string) => {
   passed("command ok, without @effect/platform-node")
 }
 
+/** What `create` makes, with the package as it is packed: it type-checks, and passes its test. */
+const created = (project: string, tarball: string) => {
+  const made = join(temporary, "made-bot")
+  run(temporary, join(project, "node_modules/.bin", manifest.name), "create", made)
+  const { devDependencies, dependencies } = JSON.parse(readFileSync(join(made, "package.json"), "utf8")) as {
+    readonly dependencies: Record<string, string>
+    readonly devDependencies: Record<string, string>
+  }
+  // Not from the registry, where this version is not yet.
+  run(made, "npm", "install", "--no-save", tarball, ...Object.entries(devDependencies).map((each) => each.join("@")))
+  run(made, "npm", "run", "check")
+  run(made, "npm", "test")
+  const again = attempt(temporary, join(project, "node_modules/.bin", manifest.name), "create", made)
+  if (again.status !== 1 || !again.output.includes("is not empty")) throw new Complaint(again.output)
+  passed(`created with ${Object.keys({ ...dependencies, ...devDependencies }).join(", ")}, checked and tested`)
+}
+
 const says = (project: string, program: string, line: string) => {
   const { output, stdout } = run(project, process.execPath, program)
   if (stdout !== `${line}\n`)
@@ -202,6 +219,7 @@ try {
   says(project, "out/surface.js", "surface ok")
   says(project, "consumer.mjs", "javascript ok")
   commandAlone(tarball)
+  created(project, tarball)
 } catch (error) {
   if (!(error instanceof Complaint)) throw error
   console.error(error.message)
