@@ -2,7 +2,6 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
-import { Settings } from "effect-blaze"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { ChildProcess } from "effect/process"
 import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs"
@@ -84,7 +83,73 @@ describe("effect-blaze serve", () => {
   )
 })
 
+describe("effect-blaze serve, and a keystore file", () => {
+  it.live("writes over none that it has not written, and has the same bot for one that it has", () =>
+    Effect.gen(function* () {
+      const mine = join(directory, "mine.json")
+      writeFileSync(mine, '{"app_id":"mine"}')
+      const refused = yield* ran({}, "serve", "--keystore", mine)
+      assert.strictEqual(refused.code, 1)
+      assert.include(refused.output, "is there already, and no keystore of this server")
+      assert.strictEqual(readFileSync(mine, "utf8"), '{"app_id":"mine"}')
+      const again = join(directory, "again.json")
+      const first = Effect.gen(function* () {
+        const served = yield* listen(yield* command({}, "serve", "--json", "--keystore", again))
+        yield* served.says("\n")
+        return readFileSync(again, "utf8")
+      }).pipe(Effect.scoped)
+      assert.strictEqual(yield* first, yield* first)
+      for (const [args, problem] of [
+        [["--port", "99999"], "99999 is no port"],
+        [["--people", "a:b,"], "is no name"],
+        [["--keystore", directory], "cannot be written"]
+      ] as const) {
+        const wrong = yield* ran({}, "serve", ...args)
+        assert.strictEqual(wrong.code, 1, wrong.output)
+        assert.match(wrong.output, new RegExp(problem))
+        assert.notInclude(wrong.output, "    at ")
+      }
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+})
+
+describe("effect-blaze create", () => {
+  it.live("makes a project where there is nothing, and only there", () =>
+    Effect.gen(function* () {
+      const made = join(directory, "my-bot")
+      assert.strictEqual((yield* ran({}, "create", made)).code, 0)
+      const { dependencies, name } = JSON.parse(readFileSync(join(made, "package.json"), "utf8"))
+      assert.strictEqual(name, "my-bot")
+      assert.strictEqual(dependencies.effect, "^4.1.0")
+      const again = yield* ran({}, "create", made)
+      assert.strictEqual(again.code, 1)
+      assert.include(again.output, "is not empty")
+      assert.include((yield* ran({}, "create", join(directory, "My Bot"))).output, "is no name of a package")
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+})
+
 describe("effect-blaze listen", () => {
+  test(
+    "says nothing but messages where a program reads it, whatever becomes of the connection",
+    Effect.gen(function* () {
+      const { alice, bot, environment, keystore } = yield* world
+      const handle = yield* command(environment, "listen", "--json", "-k", keystore)
+      let output = ""
+      yield* handle.stdout.pipe(
+        Stream.decodeText(),
+        Stream.runForEach((text) => Effect.sync(() => (output += text))),
+        Effect.forkScoped
+      )
+      yield* alice.say("one")
+      yield* eventually(Effect.sync(() => output.includes('"one"')))
+      yield* bot.cut
+      yield* alice.say("two")
+      yield* eventually(Effect.sync(() => output.includes('"two"')))
+      for (const line of output.trim().split("\n")) assert.property(JSON.parse(line), "messageId")
+    }).pipe(Effect.scoped)
+  )
+
   test(
     "shows what comes and leaves it to the bot, unless it is told to take it",
     Effect.gen(function* () {
@@ -125,12 +190,18 @@ describe("effect-blaze send", () => {
       }
       assert.deepStrictEqual(yield* bob.reads, ["It begins."])
 
+      const twice = yield* send("--to", bob.userId, "--to", bob.userId.toUpperCase(), "--json", "Once.")
+      assert.strictEqual(twice.code, 0)
+      assert.include(JSON.parse(twice.output), { _tag: "Accepted", userId: bob.userId })
+      assert.deepStrictEqual(yield* bob.reads, ["It begins.", "Once."])
+
       const refused = yield* send("--users", users, "--to", carol.userId, "--key", "sale", "It begins.")
       assert.strictEqual(refused.code, 1)
       assert.include(refused.output, "2 sent, 1 refused")
       for (const [args, problem] of [
         [["--users", users, "no key"], "Say --key WORD"],
         [["nobody"], "Say to whom"],
+        [["--to", bob.userId, "--key", "", "hi"], "The --key is empty"],
         [["--to", "bob", "hi"], '"bob" is not the id of a user'],
         [["--users", join(directory, "nowhere.txt"), "hi"], "cannot be read"]
       ] as const) {
@@ -145,6 +216,7 @@ describe("effect-blaze send", () => {
 describe("effect-blaze doctor", () => {
   const steps = [
     "keystore",
+    "settings",
     "API: name",
     "API: connection",
     "Blaze: name",
@@ -205,7 +277,10 @@ describe("effect-blaze doctor", () => {
           /session_private_key/
         ],
         [file("oauth.json", JSON.stringify({ ...other, authorization_id: other["session_id"] })), "keystore", /OAuth/],
-        [keystore, "API: name", /Cannot reach blaze\.invalid/, { BLAZE_API_URL: "http://blaze.invalid" }],
+        [keystore, "settings", /address|begin/, { BLAZE_URL: "nonsense" }],
+        [keystore, "settings", /address|begin/, { BLAZE_URL: "http://127.0.0.1:9/" }],
+        [keystore, "settings", /HTTPS_PROXY or ALL_PROXY/, { http_proxy: "::::", no_proxy: "" }],
+        [keystore, "API: name", /Cannot reach blaze\.invalid/, { BLAZE_API_URL: "https://blaze.invalid" }],
         [keystore, "API: connection", /ECONNREFUSED/, { BLAZE_API_URL: "http://127.0.0.1:9" }],
         [
           keystore,
@@ -237,9 +312,27 @@ describe("effect-blaze doctor", () => {
         assert.strictEqual(last?.step, step, output)
         assert.isFalse(last?.isWell, output)
         assert.match(last?.text ?? "", text, output)
-        assert.include(output, "The bot cannot work as it is")
+        assert.include(output, "The bot cannot work as it is: see what is told with NO.")
       }
-      assert.isAbove(troubles.length, 18)
-    }).pipe(Effect.provide(Settings.layer({})))
+      assert.isAtLeast(troubles.length, 22)
+    })
+  )
+
+  test(
+    "takes a bot for well that reaches one of several addresses, as a bot does",
+    Effect.gen(function* () {
+      const { environment, keystore } = yield* world
+      const given = { ...environment, BLAZE_URL: `ws://127.0.0.1:9/,${environment.BLAZE_URL}` }
+      const { code, output } = yield* ran(given, "doctor", "-k", keystore, "--json")
+      assert.strictEqual(code, 0, output)
+      const steps = output
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { readonly isWell: boolean; readonly step: string })
+      assert.deepStrictEqual(
+        steps.filter(({ isWell }) => !isWell).map(({ step }) => step),
+        ["Blaze: connection"]
+      )
+    })
   )
 })

@@ -10,8 +10,8 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import * as Argument from "effect/cli/Argument"
-import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
+import * as Common from "./Common.ts"
 import manifest from "../../package.json" with { type: "json" }
 
 const bot = `// What the bot says. It knows nothing of where it runs: the test and main.ts provide that.
@@ -142,27 +142,25 @@ const filesOf = (name: string): ReadonlyArray<readonly [path: string, text: stri
   ["test/bot.test.ts", test]
 ]
 
-const wrong = (message: string) => Effect.fail(new CliError.UserError({ cause: message }))
-
 const create = Effect.fnUntraced(function* (directory: string) {
   const files = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const target = path.resolve(directory)
   const name = path.basename(target)
   if (!/^[a-z0-9][a-z0-9._-]*$/.test(name)) {
-    return yield* wrong(
+    return yield* Common.wrong(
       `${JSON.stringify(name)} is no name of a package: lower-case letters, digits, and - . _ between them.`
     )
   }
   const there = yield* Effect.orElseSucceed(files.readDirectory(target), (): Array<string> => [])
-  if (there.length > 0) return yield* wrong(`${target} is not empty.`)
+  if (there.length > 0) return yield* Common.wrong(`${target} is not empty.`)
   yield* Effect.gen(function* () {
     for (const [file, text] of filesOf(name)) {
       const whole = path.join(target, file)
       yield* files.makeDirectory(path.dirname(whole), { recursive: true })
       yield* files.writeFileString(whole, text)
     }
-  }).pipe(Effect.catch(() => wrong(`${target} cannot be written.`)))
+  }).pipe(Effect.catch(() => Common.wrong(`${target} cannot be written.`)))
   yield* Console.log(
     `${target} is there. Next:\n\n  cd ${directory}\n  npm install\n  npm test\n\nREADME.md says how to talk to it.`
   )

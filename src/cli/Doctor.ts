@@ -15,11 +15,9 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import { lookup } from "node:dns/promises"
-import { connect } from "node:net"
+import { connect, isIP } from "node:net"
 import { connect as connectSecurely } from "node:tls"
 import { getProxyForUrl } from "proxy-from-env"
 import * as BlazeError from "../BlazeError.ts"
@@ -30,15 +28,10 @@ import * as Keystore from "../Keystore.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as NodeBlaze from "../node/NodeBlaze.ts"
 import * as Settings from "../Settings.ts"
-import * as Keystores from "./Keystores.ts"
+import * as Common from "./Common.ts"
 
-/**
- * One thing that was looked at.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Finding {
+/** One thing that was looked at. */
+interface Finding {
   readonly step: string
   readonly isWell: boolean
   readonly text: string
@@ -70,27 +63,36 @@ const step = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, tell: (valu
 const keyKind = ({ key }: Keystore.Keystore) =>
   "algorithm" in key && key.algorithm === "RS512" ? "an RSA key" : "an Ed25519 key"
 
-const first = (addresses: string | ReadonlyArray<string>): URL =>
-  new URL(typeof addresses === "string" ? addresses : addresses[0]!)
+const all = (addresses: string | ReadonlyArray<string>): ReadonlyArray<URL> =>
+  (typeof addresses === "string" ? [addresses] : addresses).map((address) => new URL(address))
 
-const portOf = (url: URL) => Number(url.port) || (/^(wss|https):$/.test(url.protocol) ? 443 : 80)
+const hostIn = (url: URL) => url.hostname.replace(/^\[|\]$/g, "")
 
-const unreachable = (url: URL, error: unknown) =>
-  BlazeError.make(
-    new BlazeError.Unreachable({ host: url.host, problem: BlazeError.problemOf(error, "no reason given") })
-  )
+const portOf = (url: URL) =>
+  Number(url.port) || (url.protocol.startsWith("socks") ? 1080 : /^(wss|https):$/.test(url.protocol) ? 443 : 80)
+
+const ofCertificate = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|ERR_TLS/
+
+const unreachable = (url: URL, error: unknown): Error => {
+  const problem = BlazeError.problemOf(error, "no reason given")
+  return ofCertificate.test(problem)
+    ? new Error(
+        `The certificate of ${url.host} is not trusted (${problem}): something between may read what is sent. Where that is meant to be, NODE_EXTRA_CA_CERTS names its authority.`
+      )
+    : BlazeError.make(new BlazeError.Unreachable({ host: url.host, problem }))
+}
 
 const resolve = (url: URL) =>
   Effect.mapError(
-    Effect.tryPromise(() => lookup(url.hostname.replace(/^\[|\]$/g, ""))),
+    Effect.tryPromise(() => lookup(hostIn(url))),
     ({ cause }) => unreachable(url, cause)
   )
 
 const open = (url: URL, isSecure: boolean) =>
-  Effect.callback<string, BlazeError.BlazeError>((resume) => {
-    const host = url.hostname.replace(/^\[|\]$/g, "")
+  Effect.callback<string, Error>((resume) => {
+    const host = hostIn(url)
     const socket = isSecure
-      ? connectSecurely({ host, port: portOf(url), servername: host })
+      ? connectSecurely({ host, port: portOf(url), ...(isIP(host) === 0 ? { servername: host } : {}) })
       : connect({ host, port: portOf(url) })
     socket.once("error", (error) => resume(Effect.fail(unreachable(url, error))))
     socket.once(isSecure ? "secureConnect" : "connect", () => {
@@ -106,21 +108,19 @@ const wayTo = (url: URL) => {
   return URL.canParse(proxy) ? { through: new URL(proxy), isProxy: true } : { through: url, isProxy: false }
 }
 
-const clock = Effect.gen(function* () {
-  const api = yield* MixinApi.MixinApi
-  const server = yield* api.serverTime
-  if (Option.isNone(server)) return "the server's time is not known"
-  const difference = Duration.millis(Math.abs((yield* Clock.currentTimeMillis) - server.value))
-  const spelled = Duration.format(Duration.seconds(Math.round(Duration.toSeconds(difference))))
-  if (Duration.isGreaterThan(difference, tolerated)) {
-    return yield* Effect.fail(
-      new Error(
-        `This machine's clock and the server's are ${spelled} apart, and Mixin tolerates 5 minutes: set the clock.`
-      )
-    )
-  }
-  return Duration.toSeconds(difference) < 1 ? "as the server's" : `${spelled} from the server's`
-})
+/** Of a server that says no time nothing is known; what is wrong with it, the next step says. */
+const clockOf = (server: number) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const difference = Duration.millis(Math.abs(now - server))
+    const spelled = Duration.format(Duration.seconds(Math.round(Duration.toSeconds(difference))))
+    return Duration.isGreaterThan(difference, tolerated)
+      ? Effect.fail(
+          new Error(
+            `This machine's clock and the server's are ${spelled} apart, and Mixin tolerates 5 minutes: set the clock.`
+          )
+        )
+      : Effect.succeed(Duration.toSeconds(difference) < 1 ? "as the server's" : `${spelled} from the server's`)
+  })
 
 const me = Effect.gen(function* () {
   const { request } = yield* MixinApi.MixinApi
@@ -142,33 +142,52 @@ const listing = Effect.gen(function* () {
   if (Predicate.isNotNullish(error)) return yield* BlazeError.fromApi(error)
 }).pipe(Effect.scoped)
 
-/** Looks at one thing after the other, and tells of each, until one is not well. */
-const examine = Effect.fnUntraced(function* (tell: (finding: Finding) => Effect.Effect<void>) {
-  const look = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, text: (value: A) => string) =>
-    Effect.flatMap(step(name, effect, text), ({ finding, value }) =>
-      Effect.andThen(tell(finding), Effect.fromOption(value))
-    )
-  const { apiUrl, url } = yield* Settings.current
+type Tell = (finding: Finding) => Effect.Effect<void>
 
-  yield* look("keystore", Keystore.fromConfig, (keystore) => `one bot, one session, ${keyKind(keystore)}`)
-  for (const [name, address] of [
-    ["API", first(apiUrl)],
-    ["Blaze", first(url)]
-  ] as const) {
-    const { isProxy, through } = wayTo(address)
-    const via = isProxy ? `${address.host}, by the proxy ${through.host}` : address.host
-    yield* look(`${name}: name`, resolve(through), ({ address }) => `${via} is ${address}`)
-    yield* look(`${name}: connection`, open(through, false), () => `${through.host} answers`)
-    if (!isProxy && /^(wss|https):$/.test(address.protocol)) {
-      yield* look(`${name}: TLS`, open(address, true), () => "its certificate is good")
-    }
+/** Tells of a step; nothing comes of one that is not well. */
+const look = <A, E, R>(tell: Tell, name: string, effect: Effect.Effect<A, E, R>, text: (value: A) => string) =>
+  Effect.flatMap(step(name, effect, text), ({ finding, value }) =>
+    Effect.andThen(tell(finding), Effect.fromOption(value))
+  )
+
+/** The way to one address. */
+const lookAt = Effect.fnUntraced(function* (tell: Tell, name: string, address: URL) {
+  const { isProxy, through } = wayTo(address)
+  const via = isProxy ? `${address.host}, by the proxy ${through.host}` : address.host
+  yield* look(tell, `${name}: name`, resolve(through), ({ address }) => `${via} is ${address}`)
+  yield* look(tell, `${name}: connection`, open(through, false), () => `${through.host} answers`)
+  if (!isProxy && /^(wss|https):$/.test(address.protocol)) {
+    yield* look(tell, `${name}: TLS`, open(address, true), () => "its certificate is good")
   }
-  // Only now, since nothing of this can be made of a keystore that cannot be read.
+})
+
+/** Of several addresses one is enough: a bot goes on to the next. */
+const lookAtAny = Effect.fnUntraced(function* (tell: Tell, name: string, addresses: ReadonlyArray<URL>) {
+  let isWell = false
+  for (const address of addresses) isWell = Option.isSome(yield* Effect.option(lookAt(tell, name, address))) || isWell
+  if (!isWell) return yield* notWell
+})
+
+const notWell = Effect.fromOption(Option.none<never>())
+
+/** Looks at one thing after the other, and tells of each, until one is not well. */
+const examine = Effect.fnUntraced(function* (tell: Tell) {
+  yield* look(tell, "keystore", Keystore.fromConfig, (keystore) => `one bot, one session, ${keyKind(keystore)}`)
+  const context = yield* look(tell, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => "can be used")
+  const { apiUrl, url } = yield* Settings.current
+  yield* lookAtAny(tell, "API", all(apiUrl))
+  yield* lookAtAny(tell, "Blaze", all(url))
   yield* Effect.gen(function* () {
-    yield* look("clock", clock, (text) => text)
-    yield* look("token", me, () => "Mixin knows the bot")
-    yield* look("messages", listing, () => "the bot is connected, and what waits for it was listed")
-  }).pipe(Effect.provide(NodeBlaze.layerSocketConfig))
+    const time = yield* Effect.flatMap(MixinApi.MixinApi, ({ serverTime }) =>
+      Effect.timeoutOption(serverTime, patience)
+    )
+    const server = Option.flatten(time)
+    if (Option.isSome(server)) yield* look(tell, "clock", clockOf(server.value), (text) => text)
+    yield* look(tell, "token", me, () => "Mixin knows the bot")
+    // Each try is at the next of the addresses.
+    const listed = Effect.retry(listing, { times: all(url).length - 1 })
+    yield* look(tell, "messages", listed, () => "the bot is connected, and what waits for it was listed")
+  }).pipe(Effect.provide(context))
 })
 
 /**
@@ -178,20 +197,23 @@ const examine = Effect.fnUntraced(function* (tell: (finding: Finding) => Effect.
 export const command = Command.make(
   "doctor",
   {
-    keystore: Keystores.flag,
-    json: Flag.Boolean("json").pipe(Flag.withDescription("A line of JSON for each step"), Flag.withDefault(false))
+    keystore: Common.keystore,
+    json: Common.json("A line of JSON for each step")
   },
   ({ json, keystore }) =>
     examine((finding) =>
       Console.log(
-        json ? JSON.stringify(finding) : `${finding.isWell ? "ok  " : "NO  "}${finding.step}: ${finding.text}`
+        json
+          ? JSON.stringify(finding)
+          : Common.visible(`${finding.isWell ? "ok  " : "NO  "}${finding.step}: ${finding.text}`)
       )
     ).pipe(
+      Effect.scoped,
       Effect.provide(Layer.merge(NodeBlaze.layerPlatform, Settings.layerConfig)),
       Effect.catchTag("NoSuchElementError", () =>
-        Effect.fail(new CliError.UserError({ cause: "The bot cannot work as it is: see the last line." }))
+        Common.wrong("The bot cannot work as it is: see what is told with NO.")
       ),
-      Keystores.provide(keystore)
+      Common.withKeystore(keystore)
     )
 ).pipe(
   Command.withDescription("Says what stands between a bot and Mixin, and what to do about it"),

@@ -14,15 +14,14 @@ import * as Blaze from "../Blaze.ts"
 import type * as Message from "../Message.ts"
 import * as Delivery from "../Delivery.ts"
 import * as NodeBlaze from "../node/NodeBlaze.ts"
-import * as Keystores from "./Keystores.ts"
+import * as Common from "./Common.ts"
 
 const textOf = (message: Message.Message): string => ("text" in message ? message.text : "")
 
-// A terminal does as it is told by what is written to it, and somebody else has written this.
-const visible = (text: string) => text.replace(/\p{Cc}/gu, " ")
-
 const lineOf = (message: Message.Message): string =>
-  [message.createdAt, message.conversationId, message.senderId, message.category, visible(textOf(message))].join("  ")
+  [message.createdAt, message.conversationId, message.senderId, message.category, textOf(message)]
+    .map(Common.visible)
+    .join("  ")
 
 const jsonOf = (message: Message.Message): string =>
   JSON.stringify({
@@ -41,12 +40,12 @@ const jsonOf = (message: Message.Message): string =>
 export const command = Command.make(
   "listen",
   {
-    keystore: Keystores.flag,
+    keystore: Common.keystore,
     acknowledge: Flag.Boolean("acknowledge").pipe(
       Flag.withDescription("Takes the messages from the bot: they do not come back"),
       Flag.withDefault(false)
     ),
-    json: Flag.Boolean("json").pipe(Flag.withDescription("A line of JSON for each message"), Flag.withDefault(false))
+    json: Common.json("A line of JSON for each message")
   },
   ({ acknowledge, json, keystore }) =>
     Effect.gen(function* () {
@@ -57,7 +56,7 @@ export const command = Command.make(
           acknowledge ? delivery.ack : Effect.sync(() => Delivery.hold(delivery))
         )
       )
-    }).pipe(Effect.provide(NodeBlaze.layerConfig), Keystores.provide(keystore))
+    }).pipe(Effect.provide(NodeBlaze.layerConfig), Common.withKeystore(keystore))
 ).pipe(
   Command.withDescription("Shows what comes for a bot, and leaves it where it is"),
   Command.withExamples([{ command: "effect-blaze listen --keystore keystore.json", description: "Until Ctrl-C" }])

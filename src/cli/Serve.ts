@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -18,6 +19,7 @@ import * as Flag from "effect/cli/Flag"
 import type * as BlazeServer from "../testing/BlazeServer.ts"
 import * as LocalServer from "../testing/LocalServer.ts"
 import * as Server from "../testing/BlazeServer.ts"
+import * as Common from "./Common.ts"
 
 /** What is shown of what happens, in a line. */
 const lineOf = (event: BlazeServer.Event): string => {
@@ -41,20 +43,59 @@ const lineOf = (event: BlazeServer.Event): string => {
 
 /** Who says what: `alice: hello`, or a text for the first of them. */
 const spoken = (line: string, people: ReadonlyArray<BlazeServer.Person>) => {
-  const [, name, text] = /^([^:]+):\s*(.+)$/.exec(line) ?? []
+  const [, name, text] = /^([^:]+):(.*)$/.exec(line) ?? []
   const named = people.find((person) => person.name === name?.trim())
-  return named === undefined ? { person: people[0], text: line } : { person: named, text: text ?? "" }
+  return named === undefined ? { person: people[0], text: line } : { person: named, text: text!.trim() }
 }
 
-const writeKeystore = Effect.fnUntraced(function* (file: Option.Option<string>, keystore: string) {
+/** By which it is known again: what is in a file without it is somebody's, and stays. */
+const mark = "effect-blaze serve"
+
+const isMarked = (text: string) => {
+  try {
+    return (JSON.parse(text) as { readonly made_by?: unknown } | null)?.made_by === mark
+  } catch {
+    return false
+  }
+}
+
+/** The bot of the keystore that an earlier run has left in the file, or a new one, whose keystore is written there. */
+const botIn = Effect.fnUntraced(function* (file: Option.Option<string>) {
+  const { makeBot, makeBotWith } = yield* Server.BlazeServer
   const files = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const target = Option.isSome(file)
+  if (Option.isSome(file)) {
+    const there = yield* Effect.option(files.readFileString(file.value))
+    if (Option.isSome(there)) {
+      if (!isMarked(there.value)) {
+        return yield* Common.wrong(
+          `${file.value} is there already, and no keystore of this server: name a file that is not.`
+        )
+      }
+      return { bot: yield* makeBotWith({ keystore: there.value }), keystore: path.resolve(file.value) }
+    }
+  }
+  const bot = yield* makeBot
+  const keystore = Option.isSome(file)
     ? path.resolve(file.value)
     : path.join(yield* files.makeTempDirectoryScoped({ prefix: "effect-blaze-" }), "keystore.json")
-  yield* files.writeFileString(target, keystore, { mode: 0o600 })
-  return target
+  const marked = { made_by: mark, ...(JSON.parse(bot.keystore) as object) }
+  const text = `${JSON.stringify(marked, undefined, 2)}\n`
+  yield* Effect.catch(files.writeFileString(keystore, text, { flag: "wx", mode: 0o600 }), () =>
+    Common.wrong(`${keystore} cannot be written.`)
+  )
+  return { bot, keystore }
 })
+
+const namesIn = Effect.fnUntraced(function* (text: string) {
+  const names = Arr.dedupe(text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()])))
+  const bad = names.find((name) => name.includes(":") || Common.visible(name) !== name)
+  return bad === undefined
+    ? names
+    : yield* Common.wrong(`${JSON.stringify(bad)} is no name that can be typed before a colon.`)
+})
+
+const quoted = (value: string) => (/^[\w@%+=:,./-]*$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`)
 
 const run = Effect.fnUntraced(function* (options: {
   readonly json: boolean
@@ -64,10 +105,9 @@ const run = Effect.fnUntraced(function* (options: {
   const server = yield* Server.BlazeServer
   const { apiUrl, environment, url } = yield* LocalServer.LocalServer
   const stdio = yield* Stdio.Stdio
-  const bot = yield* server.makeBot
-  const names = options.people.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()]))
+  const names = yield* namesIn(options.people)
+  const { bot, keystore } = yield* botIn(options.keystore)
   const people = yield* Effect.forEach(names, (name) => server.user(bot, name))
-  const keystore = yield* writeKeystore(options.keystore, bot.keystore)
 
   if (options.json) {
     yield* Console.log(
@@ -79,7 +119,7 @@ const run = Effect.fnUntraced(function* (options: {
       [
         "A Blaze server listens on this machine, and on this machine only. A bot of this library joins it with",
         "",
-        ...lines.map(([name, value]) => `  ${name}=${value}`),
+        ...lines.map(([name, value]) => `  ${name}=${quoted(value)}`),
         "",
         `and any other with these addresses and this keystore. ${
           names.length === 0 ? "Nobody" : names.join(" and ")
@@ -93,7 +133,7 @@ const run = Effect.fnUntraced(function* (options: {
         ? Console.log(JSON.stringify(event))
         : event._tag === "Said"
           ? Effect.void
-          : Console.log(lineOf(event))
+          : Console.log(Common.visible(lineOf(event)))
     ),
     Effect.forkScoped({ startImmediately: true })
   )
@@ -120,6 +160,10 @@ export const command = Command.make(
     port: Flag.Int("port").pipe(
       Flag.withAlias("p"),
       Flag.withDescription("Where it listens; a free port without it"),
+      Flag.filter(
+        (port) => port >= 0 && port < 65_536,
+        (port) => `${port} is no port`
+      ),
       Flag.withDefault(0)
     ),
     people: Flag.String("people").pipe(
@@ -130,13 +174,19 @@ export const command = Command.make(
     keystore: Flag.String("keystore").pipe(
       Flag.withAlias("k"),
       Flag.withMetavar("FILE"),
-      Flag.withDescription("Where the bot's keystore is written, for this server only; a temporary file without it"),
+      Flag.withDescription(
+        "Where the bot's keystore is written, or was by an earlier run; a temporary file without it"
+      ),
       Flag.optional
     ),
-    json: Flag.Boolean("json").pipe(Flag.withDescription("A line of JSON for each thing"), Flag.withDefault(false))
+    json: Common.json("A line of JSON for each thing")
   },
   ({ json, keystore, people, port }) =>
-    run({ json, keystore, people }).pipe(Effect.scoped, Effect.provide(LocalServer.layer({ port }).pipe(Layer.fresh)))
+    run({ json, keystore, people }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.fresh(LocalServer.layer({ port }))),
+      Common.telling
+    )
 ).pipe(
   Command.withDescription("Runs a Blaze server on this machine, without an account: for a bot in any language"),
   Command.withExamples([

@@ -9,6 +9,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Command from "effect/cli/Command"
 import manifest from "../../package.json" with { type: "json" }
 import * as Create from "./Create.ts"
@@ -17,10 +18,20 @@ import * as Listen from "./Listen.ts"
 import * as Send from "./Send.ts"
 import * as Serve from "./Serve.ts"
 
+// Whoever reads what comes out has gone: there is nobody to work for, and no error.
+const unread = Effect.callback<void>((resume) => {
+  process.stdout.once("error", () => resume(Effect.void))
+})
+// A terminal that is closed ends it as Ctrl-C does.
+process.once("SIGHUP", () => process.kill(process.pid, "SIGINT"))
+
 Command.make("effect-blaze").pipe(
   Command.withDescription("Bots for Mixin Messenger, from the terminal"),
   Command.withSubcommands([Create.command, Serve.command, Doctor.command, Listen.command, Send.command]),
   Command.run({ version: manifest.version }),
+  Effect.raceFirst(unread),
   Effect.provide(NodeServices.layer),
+  // What a command is asked for goes to the standard output, and nothing else does.
+  Effect.provideService(Logger.LogToStderr, true),
   NodeRuntime.runMain
 )
