@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as BlazeError from "./BlazeError.ts"
@@ -159,27 +160,25 @@ const timeout = "2 seconds"
 /** How often a store that fails is asked again before the bot goes on without its answer. */
 const retry = Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 5 }))
 
-const persevere = <A>(
-  effect: Effect.Effect<A, unknown>,
-  fallback: A,
-  problem: string,
-  consequence = "messages that come back may be handled again"
-): Effect.Effect<A> =>
+/** Asks once, and fails with all that went wrong. */
+const asking = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, Cause.Cause<unknown>> =>
   // What cannot be interrupted, a COMMIT say, is left to itself.
   Effect.forkDetach(effect, { startImmediately: true }).pipe(
     Effect.flatMap((fiber) => Fiber.join(fiber)),
     Effect.timeout(timeout),
     // A client may die of what is wrong with its connection.
-    Effect.sandbox,
+    Effect.sandbox
+  )
+
+const cannot = (problem: string, cause: Cause.Cause<unknown>, consequence: string) =>
+  Effect.logError(
+    `The store of handled messages cannot be ${problem}${ErrorKind.of(Cause.squash(cause))}; ${consequence}.`
+  )
+
+const persevere = <A>(effect: Effect.Effect<A, unknown>, fallback: A, problem: string): Effect.Effect<A> =>
+  asking(effect).pipe(
     Effect.retry(retry),
-    Effect.catch((cause) =>
-      Effect.as(
-        Effect.logError(
-          `The store of handled messages cannot be ${problem}${ErrorKind.of(Cause.squash(cause))}; ${consequence}.`
-        ),
-        fallback
-      )
-    )
+    Effect.catch((cause) => Effect.as(cannot(problem, cause, "messages that come back may be handled again"), fallback))
   )
 
 /**
@@ -198,6 +197,10 @@ export const persevering = (store: Operations<unknown>): Store["Service"] => ({
   outbox: store.outbox
 })
 
+/** Whether it is not what was to be written that is wrong. */
+const isOfDatabase = (cause: Cause.Cause<unknown>) =>
+  /Timeout|Connection|Authentication|Authorization/.test(ErrorKind.of(Cause.squash(cause)))
+
 /** How many changes go together at the most. */
 const maximumTogether = 1000
 
@@ -207,8 +210,8 @@ interface Waiting<C> {
 }
 
 /**
- * Has what is to be stored while a transaction runs go together in the next one. What cannot be stored after six tries is `Unstored`, and
- * logged.
+ * Has what is to be stored while a transaction runs go together in the next one. What cannot be stored after six tries, and once more by
+ * itself, is `Unstored`, and logged.
  *
  * @category combinators
  * @since 0.1.0
@@ -235,15 +238,25 @@ export const gathering = <C>(
         yield* Effect.yieldNow
         const group = takeSome()
         const changes = group.flatMap(({ changes }) => changes)
-        const claims = yield* persevere(
-          commit(changes),
-          changes.map((): Claim => "Unstored"),
-          "written",
-          "what was handled meanwhile is not acknowledged, and comes back"
-        )
-        let next = 0
-        for (const { changes, claims: own } of group) {
-          Awaited.doneUnsafe(own, Exit.succeed(claims.slice(next, (next += changes.length))))
+        const together = yield* Effect.result(Effect.retry(asking(commit(changes)), retry))
+        if (Result.isSuccess(together)) {
+          let next = 0
+          for (const { changes, claims } of group) {
+            Awaited.doneUnsafe(claims, Exit.succeed(together.success.slice(next, (next += changes.length))))
+          }
+          continue
+        }
+        const { failure } = together
+        // One that no database takes is not to keep the others from it. Where it is the database itself, none is asked for again.
+        let isAsked = group.length > 1 && !isOfDatabase(failure)
+        yield* cannot("written", failure, "what was handled meanwhile is not acknowledged, and comes back")
+        for (const { changes, claims } of group) {
+          const alone = isAsked ? yield* Effect.result(asking(commit(changes))) : together
+          if (Result.isFailure(alone) && isOfDatabase(alone.failure)) isAsked = false
+          Awaited.doneUnsafe(
+            claims,
+            Exit.succeed(Result.isSuccess(alone) ? alone.success : changes.map((): Claim => "Unstored"))
+          )
         }
       }
       isRunning = false

@@ -105,6 +105,31 @@ describe("a store in a database", () => {
     })
   )
 
+  it.effect("keeps nothing from being stored for what no database takes that came with it", () => {
+    const { all, layer } = lines()
+    return Effect.gen(function* () {
+      const { commit } = yield* Store.Store
+      const poison: Store.Write = {
+        name: "conversation count",
+        key: "a",
+        basedOn: undefined,
+        revision: "1",
+        next: { version: Number.NaN, value: "1", dueAt: undefined, expiresAt: undefined }
+      }
+      const commits = [1, 2, 3].map((n) =>
+        commit([{ id: id(n), outcome: Store.Handled, writes: n === 2 ? [poison] : [] }])
+      )
+      const asked = yield* Effect.forkChild(Effect.all(commits, { concurrency: "unbounded" }))
+      yield* BlazeTest.pass("10 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(asked), [["Committed"], ["Unstored"], ["Committed"]])
+      assert.lengthOf(
+        all.filter((line) => line.includes("cannot be written")),
+        1
+      )
+      assert.deepStrictEqual(yield* commit(handled([id(4)])), ["Committed"])
+    }).pipe(Effect.provide(sqlStore.pipe(Layer.provideMerge(database), Layer.provideMerge(layer))))
+  })
+
   it.effect("says what it could not store, and stores it the next time", () => {
     const { all, layer } = lines()
     return Effect.gen(function* () {

@@ -150,8 +150,9 @@ const guarded = <A>(effect: Effect.Effect<A, BlazeError.BlazeError>): Effect.Eff
       : Effect.failCause(cause)
   )
 
-/** It may pass, and yet it may be because of one of them: it is the API that says so, and not the network. */
-const mayBeOfOne = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && error.isRetryable
+/** It may pass, and yet it may be because of one of them: it is the API that says so, and not the network, nor that it has had too many. */
+const mayBeOfOne = (error: BlazeError.BlazeError) =>
+  error.reason._tag === "ApiFailure" && error.isRetryable && error.reason.code !== 429
 
 /** What became of which, and what may still be sent. */
 interface Tried {
