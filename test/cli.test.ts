@@ -3,10 +3,10 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
-import { ChildProcess } from "effect/process"
 import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { bundled } from "./bundled.ts"
 import { eventually, listen, outcome, program } from "./support.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "effect-blaze-cli-"))
@@ -14,7 +14,7 @@ const directory = mkdtempSync(join(tmpdir(), "effect-blaze-cli-"))
 type Environment = Record<string, string>
 
 const command = (environment: Environment, ...args: ReadonlyArray<string>) =>
-  program("src/cli/bin.ts", { PATH: process.env["PATH"]!, ...environment }, args)
+  bundled("src/cli/bin.ts", { PATH: process.env["PATH"]!, ...environment }, args)
 
 const ran = (environment: Environment, ...args: ReadonlyArray<string>) =>
   Effect.flatMap(command(environment, ...args), outcome).pipe(Effect.scoped)
@@ -46,18 +46,7 @@ describe("effect-blaze serve", () => {
         Stream.encodeText
       )
       const served = yield* listen(
-        yield* ChildProcess.make(
-          process.execPath,
-          [
-            "--conditions=effect-blaze-source",
-            join(import.meta.dirname, "../src/cli/bin.ts"),
-            "serve",
-            "--json",
-            "--keystore",
-            keystore
-          ],
-          { env: { NO_COLOR: "1" }, stdin: typed }
-        )
+        yield* bundled("src/cli/bin.ts", {}, ["serve", "--json", "--keystore", keystore], typed)
       )
       yield* served.says("\n")
       const { apiUrl, keystore: path, url } = JSON.parse(served.output().split("\n")[0]!)

@@ -10,7 +10,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { eventually, program } from "./support.ts"
+import { bundled } from "./bundled.ts"
+import { eventually } from "./support.ts"
 
 /** Who says what; "later" is put aside at first. */
 const script = [
@@ -72,7 +73,7 @@ const world = (killAfter: number) =>
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
     const file = join(directory, "bot.sqlite")
-    const start = program("test/programs/durable.ts", {
+    const start = bundled("test/programs/durable.ts", {
       ...local.environment(bot),
       DIRECTORY: directory,
       PEOPLE: names.map((name) => people[name].userId).join()

@@ -55,7 +55,7 @@ export const seeded = (seed: number) => {
 }
 
 // A process of a test begins in half the time where the one before it has left what it compiled.
-const compileCache = fileURLToPath(new URL("../node_modules/.cache/effect-blaze-test", import.meta.url))
+const compileCache = fileURLToPath(new URL("../node_modules/.cache/compile", import.meta.url))
 
 /** Runs a program of this repository as a user would: a process of its own, with an environment of its own. */
 export const program = (path: string, env: Record<string, string>, args: ReadonlyArray<string> = []) =>
