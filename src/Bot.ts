@@ -355,14 +355,19 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
   const interrupted = yield* makeInterrupted(meter)
   const running = yield* makeSweeper(meter, settings.timeout)
 
-  const begin = (handling: Handling<E>): Settling<E, R | R2> => {
-    Delivery.hold(handling.delivery)
+  // It may have been taken back since it was handed out, or since its last run.
+  const attempt = (handling: Handling<E>): Settling<E, R | R2> => {
     if (Handling.skips(handling.delivery)) {
       handling.stage = "settling"
       return Handling.settleUnsafe(handling.delivery, Exit.void)
     }
     running.begin(handling)
     return tries.first(handling)
+  }
+
+  const begin = (handling: Handling<E>): Settling<E, R | R2> => {
+    Delivery.hold(handling.delivery)
+    return attempt(handling)
   }
 
   const finish = (handling: Handling<E>, exit: Exit.Exit<unknown, unknown>): Settling<E, R | R2> => {
@@ -379,16 +384,6 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     )
   }
 
-  const again = (handling: Handling<E>): Settling<E, R | R2> => {
-    // It may have been taken back meanwhile.
-    if (Handling.skips(handling.delivery)) {
-      handling.stage = "settling"
-      return Handling.settleUnsafe(handling.delivery, Exit.void)
-    }
-    running.begin(handling)
-    return tries.first(handling)
-  }
-
   // Seen from outside the handler's fiber: there are ends of a fiber that pass whatever it has put around itself.
   const next = (
     handling: Handling<E>,
@@ -399,7 +394,7 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     handling.fiber = undefined
     handling.deadline = Infinity
     handling.expired = false
-    if (stage === "settling") return isChanged(exit) ? overtaken(handling, isOver, again) : Exit.void
+    if (stage === "settling") return isChanged(exit) ? overtaken(handling, isOver, attempt) : Exit.void
     if (Exit.isSuccess(exit)) return finish(handling, exit)
     if (isOver) {
       interrupted(delivery.message.id)

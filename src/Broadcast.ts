@@ -125,15 +125,18 @@ export const sendAll =
             }
           })
 
+        const messagesTo = (recipients: ReadonlyArray<Ids.UserId>) =>
+          Effect.map(Effect.forEach(recipients, messageTo), Arr.separate)
+
         const send = Effect.fnUntraced(function* (recipients: ReadonlyArray<Ids.UserId>) {
-          const [messages, unsaid] = Arr.separate(yield* Effect.forEach(recipients, messageTo))
+          const [messages, unsaid] = yield* messagesTo(recipients)
           const sent = yield* Batches.send(sendBatch, createContact, messages, () => firstContact)
           return [...unsaid, ...sent.map(outcomeOf)]
         })
 
         /** Gives what waits for what becomes of them. */
         const keep = Effect.fnUntraced(function* (recipients: ReadonlyArray<Ids.UserId>) {
-          const [messages, unsaid] = Arr.separate(yield* Effect.forEach(recipients, messageTo))
+          const [messages, unsaid] = yield* messagesTo(recipients)
           const sent = yield* store(messages, { firstContact })
           return Effect.map(sent, (sent) => [...unsaid, ...sent.map(outcomeOf)])
         })

@@ -336,12 +336,12 @@ export const layer: Layer.Layer<
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
     const { userId } = yield* Signer.Signer
     const { uuidV4 } = yield* SecureRandom.SecureRandom
-    const { outboxMessages, rememberedFor, rememberedMessages } = yield* Settings.checked
+    const { rememberedFor, rememberedMessages } = yield* Settings.checked
     const owner = yield* uuidV4()
     const age = Duration.toMillis(rememberedFor)
     const index = makeIndex(rememberedMessages, age)
     const states = SqlStates.make(sql, userId)
-    const outbox = SqlOutbox.make(sql, userId, outboxMessages, age)
+    const outbox = SqlOutbox.make(sql, userId, age)
     yield* Effect.mapError(Effect.andThen(open(sql, userId, owner, age, index), outbox.look), cannotOpen)
     const write = makeWrite(sql, userId, owner, index, states, outbox)
 

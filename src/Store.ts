@@ -112,7 +112,7 @@ export interface Outbox<E> {
   readonly results: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Known | undefined>, E>
   /** How many wait. */
   readonly size: () => number
-  /** Whether more may. */
+  /** Whether more may, as far as the store has a bound of its own: how many is looked at before. */
   readonly hasRoom: () => boolean
   /** Whether the next process has them. */
   readonly isLasting: boolean
@@ -297,10 +297,10 @@ const slack = 10_000
 export const layerMemory: Layer.Layer<Store, BlazeError.BlazeError> = Layer.effect(
   Store,
   Effect.gen(function* () {
-    const { outboxMessages, rememberedFor, rememberedMessages, rememberedStates } = yield* Settings.checked
+    const { rememberedFor, rememberedMessages, rememberedStates } = yield* Settings.checked
     const remembered = makeRemembered(rememberedMessages, Duration.toMillis(rememberedFor), yield* Elapsed.now)
     const states = MemoryStates.make(rememberedStates, yield* Clock.Clock)
-    const outbox = MemoryOutbox.make(outboxMessages)
+    const outbox = MemoryOutbox.make()
     const write = (writes: ReadonlyArray<Write>): Effect.Effect<Claim> =>
       Effect.map(states.write(writes), (isMade) => (isMade ? "Committed" : "Changed"))
     return Store.of({

@@ -2,23 +2,12 @@ import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, PlatformError, Sink, Stdio, Stream } from "effect"
 import { Bot, Broadcast, Ids, Outgoing, Quota, Sender, Settings } from "effect-blaze"
-import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { clientWith, lines, pass } from "./support.ts"
+import { crowd, tags } from "./crowd.ts"
 
 const stranger = Ids.UserId.make("99999999-9999-4999-8999-999999999999")
-
-/** People who have all met the bot. */
-const crowd = Effect.fnUntraced(function* (size: number) {
-  const server = yield* BlazeServer.BlazeServer
-  const bot = yield* BlazeTest.Account
-  const people = yield* Effect.forEach(Array.from({ length: size }), (_, n) => server.user(bot, `person ${n}`))
-  for (const person of people) yield* person.addBot
-  return { server, bot, people, users: Stream.fromIterable(people.map(({ userId }) => userId)) }
-})
-
-const tags = (outcomes: ReadonlyArray<Broadcast.Outcome>) =>
-  outcomes.reduce<Record<string, number>>((counts, { _tag }) => ({ ...counts, [_tag]: (counts[_tag] ?? 0) + 1 }), {})
 
 const test = <E>(name: string, body: Effect.Effect<void, E, Layer.Success<typeof BlazeTest.layer>>) =>
   it.effect(name, () => Effect.provide(body, BlazeTest.layer))

@@ -15,6 +15,14 @@ const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n
 
 const handled = (some: ReadonlyArray<Ids.MessageId>) => some.map((id) => ({ id, outcome: Store.Handled, writes: [] }))
 
+const unsent = (n: number): Store.Unsent => ({
+  id: id(n),
+  to: { conversation: Ids.ConversationId.make(id(0)) },
+  content: "{}",
+  storedAt: 0,
+  way: "Alone"
+})
+
 const database = NodeSqlite.layer({ filename: ":memory:" })
 const opened = <A, E>(effect: Effect.Effect<A, E, Store.Store | SqlClient.SqlClient>, store = sqlStore) =>
   Effect.provide(effect, Layer.fresh(store))
@@ -63,13 +71,6 @@ describe("a store in a database", () => {
       yield* Effect.gen(function* () {
         const { commit, load, outbox } = yield* Store.Store
         const { add, complete, next: waiting, size } = outbox!
-        const unsent = (n: number): Store.Unsent => ({
-          id: id(n),
-          to: { conversation: Ids.ConversationId.make(id(0)) },
-          content: "{}",
-          storedAt: 0,
-          way: "Alone"
-        })
         const one = yield* Effect.forkChild(commit(handled([id(1)])))
         yield* BlazeTest.settle
         assert.deepStrictEqual(yield* Fiber.join(one), ["Committed"])
@@ -135,13 +136,6 @@ describe("a store in a database", () => {
     return Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const { commit, outbox } = yield* Store.Store
-      const unsent = (n: number): Store.Unsent => ({
-        id: id(n),
-        to: { conversation: Ids.ConversationId.make(id(0)) },
-        content: "{}",
-        storedAt: 0,
-        way: "Alone"
-      })
       yield* outbox!.add([unsent(1)])
       const [first] = yield* outbox!.next(false, 0, 1)
       yield* outbox!.complete([{ id: id(1), way: "Alone", problem: undefined }])

@@ -159,6 +159,25 @@ describe("what a bot remembers in memory", () => {
     }).pipe(Effect.provide(clientWith({ store: slow })), Effect.provide(BlazeTest.layerServer))
   })
 
+  it.effect("fails, and is no defect, where the client of the store dies of what it is asked", () => {
+    const dying = Layer.effect(
+      Store.Store,
+      Effect.map(Store.Store, (store) =>
+        Store.Store.of({
+          ...store,
+          states: { ...store.states!, read: () => Effect.die(new TypeError("the connection is gone")) }
+        })
+      )
+    ).pipe(Layer.provide(Store.layerMemory))
+    return Effect.gen(function* () {
+      const { userId } = yield* BlazeTest.user("alice")
+      const cell = yield* State.of(State.person("name", Schema.String), userId)
+      const failed = yield* Effect.flip(cell.get)
+      assert.strictEqual(failed.reason._tag, "StateFailed")
+      assert.include(failed.message, "the store does not answer")
+    }).pipe(Effect.provide(clientWith({ store: dying })), Effect.provide(BlazeTest.layerServer))
+  })
+
   it.effect("is nothing where the store keeps no states, which is told", () =>
     Effect.gen(function* () {
       const { userId } = yield* BlazeTest.user("alice")

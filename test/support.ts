@@ -54,15 +54,16 @@ export const seeded = (seed: number) => {
   }
 }
 
-// A process of a test begins in half the time where the one before it has left what it compiled.
-const compileCache = fileURLToPath(new URL("../node_modules/.cache/compile", import.meta.url))
+// Where the tests keep what was compiled, the processes that they begin do too.
+const { NODE_COMPILE_CACHE } = process.env
+const compileCache = NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE }
 
 /** Runs a program of this repository as a user would: a process of its own, with an environment of its own. */
 export const program = (path: string, env: Record<string, string>, args: ReadonlyArray<string> = []) =>
   ChildProcess.make(
     process.execPath,
     ["--conditions=effect-blaze-source", fileURLToPath(new URL(`../${path}`, import.meta.url)), ...args],
-    { env: { NO_COLOR: "1", NODE_COMPILE_CACHE: compileCache, ...env }, stdin: "ignore" }
+    { env: { NO_COLOR: "1", ...compileCache, ...env }, stdin: "ignore" }
   )
 
 /** Hears what a process says while it says it. */

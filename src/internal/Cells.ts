@@ -110,7 +110,7 @@ export const layer: Layer.Layer<Storage, BlazeError.BlazeError, Store.Store | Se
     const asked = <A>(place: string, ask: (states: Store.States<unknown>) => Effect.Effect<A, unknown>) =>
       states === undefined
         ? failed(nameOf(place), "the store keeps no states")
-        : Effect.catch(ask(states), (error) => failed(nameOf(place), `the store does not answer${ErrorKind.of(error)}`))
+        : ErrorKind.catchAny(ask(states), (kind) => failed(nameOf(place), `the store does not answer${kind}`))
     return Storage.of({
       maximumSize: maximumStateSize,
       revision: () => `${life} ${++writes}`,

@@ -5,6 +5,8 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 
 /**
@@ -17,3 +19,18 @@ export const of = (error: unknown): string => {
   const reason = Predicate.hasProperty(error, "reason") ? error.reason : error
   return Predicate.hasProperty(reason, "_tag") ? ` (${String(reason._tag)})` : ""
 }
+
+/**
+ * Has something else come of whatever a client of somebody else's ends with: it may die of what is wrong with its connection. An interruption
+ * stays one.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const catchAny = <A, R, B, E2, R2>(
+  effect: Effect.Effect<A, unknown, R>,
+  otherwise: (kind: string) => Effect.Effect<B, E2, R2>
+): Effect.Effect<A | B, E2, R | R2> =>
+  Effect.catchCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : otherwise(of(Cause.squash(cause)))
+  )

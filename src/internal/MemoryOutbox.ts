@@ -1,7 +1,7 @@
 /**
  * Messages that wait to be sent, in memory.
  *
- * Guarantee: never more than so many are kept, nor more of their contents than 64 MiB, but for what is stored in one go.
+ * Guarantee: no more of their contents than 64 MiB are kept, but for what is stored in one go; how many may wait is for who stores them.
  *
  * @since 0.1.0
  */
@@ -23,7 +23,7 @@ interface Entry extends Unsent.Waiting {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (maximum: number) => {
+export const make = () => {
   const waiting = new Map<Ids.MessageId, Entry>()
   const done = new Map<Ids.MessageId, Pick<Unsent.Sent, "problem">>()
   let characters = 0
@@ -32,7 +32,7 @@ export const make = (maximum: number) => {
   return {
     isLasting: false,
     size: () => waiting.size,
-    hasRoom: () => waiting.size < maximum && characters < maximumCharacters,
+    hasRoom: () => characters < maximumCharacters,
     add: (messages: ReadonlyArray<Unsent.Unsent>) => {
       let previous: string | undefined
       for (const message of messages) {

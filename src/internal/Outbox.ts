@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -126,11 +125,7 @@ const claimed = (claim: Store.Claim): Effect.Effect<void, BlazeError.BlazeError>
 }
 
 const asked = <A>(effect: Effect.Effect<A, unknown>) =>
-  Effect.catchCause(effect, (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.failCause(cause as Cause.Cause<never>)
-      : Effect.fail(Persisted.failed(`the store does not answer${ErrorKind.of(Cause.squash(cause))}`))
-  )
+  ErrorKind.catchAny(effect, (kind) => Effect.fail(Persisted.failed(`the store does not answer${kind}`)))
 
 const forgotten = Option.some(Persisted.failed("what became of it has been forgotten"))
 

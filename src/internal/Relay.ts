@@ -82,17 +82,12 @@ export interface Listeners {
   readonly begin: () => void
 }
 
-// A client may die of what is wrong with its connection.
 const persistent = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A> =>
-  Effect.catch(Effect.sandbox(effect), (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.failCause(cause as Cause.Cause<never>)
-      : Effect.andThen(
-          Effect.logError(
-            `What is to be sent cannot be read from the store${ErrorKind.of(Cause.squash(cause))}; it is tried again.`
-          ),
-          Effect.suspend(() => Effect.delay(persistent(effect), pause))
-        )
+  ErrorKind.catchAny(effect, (kind) =>
+    Effect.andThen(
+      Effect.logError(`What is to be sent cannot be read from the store${kind}; it is tried again.`),
+      Effect.suspend(() => Effect.delay(persistent(effect), pause))
+    )
   )
 
 /** What waits, so many at once as there are, and what comes later. */

@@ -399,6 +399,8 @@ export const make: Effect.Effect<
     )
 
   const sendTo = yield* makeSendTo(post, ready, parts, said)
+  const idOf = ({ part }: Outgoing.Outgoing, id: Ids.MessageId | undefined) =>
+    id === undefined ? newId : partId(id, part, derive)
 
   return {
     post,
@@ -407,7 +409,7 @@ export const make: Effect.Effect<
     maximumBatch: metered.maximumBatch,
     send: (to, content, id, begin) => {
       const outgoing = Outgoing.fromContent(content)
-      return Effect.flatMap(id === undefined ? newId : partId(id, outgoing.part, derive), (id) => {
+      return Effect.flatMap(idOf(outgoing, id), (id) => {
         begin?.(id)
         return Effect.flatMap(conversationOf(to), (conversationId) =>
           sendTo("announcement", to, conversationId, userOf(to), outgoing, id)
@@ -439,7 +441,7 @@ export const make: Effect.Effect<
         uploads.keyed(file)
         return saying(saidIn(outgoing, options.key))
       }),
-    idOf: (content, id) => (id === undefined ? newId : partId(id, Outgoing.fromContent(content).part, derive)),
+    idOf: (content, id) => idOf(Outgoing.fromContent(content), id),
     prepare: Effect.fnUntraced(function* (content, messageId) {
       const outgoing = Outgoing.fromContent(content)
       const { category, file } = outgoing

@@ -150,7 +150,7 @@ const makeReads = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, maximum: number, age: number) => {
+export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
   let size = 0
   let last = 0
   let lookedAt = -Infinity
@@ -159,7 +159,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, maximum: number,
   return {
     isLasting: true,
     size: () => size,
-    hasRoom: () => size < maximum,
+    hasRoom: () => true,
     /** Looks how many wait, and which number was the last. */
     look: Effect.gen(function* () {
       const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT max(number) AS last,

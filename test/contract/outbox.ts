@@ -5,23 +5,13 @@ import { Blaze, type BlazeError, Broadcast, Outgoing, Sender, Settings, type Sig
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import type { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
+import { crowd, tags } from "../crowd.ts"
 import { clientWith, lines } from "../support.ts"
-
-const crowd = Effect.fnUntraced(function* (size: number) {
-  const server = yield* BlazeServer.BlazeServer
-  const bot = yield* BlazeTest.Account
-  const people = yield* Effect.forEach(Array.from({ length: size }), (_, n) => server.user(bot, `person ${n}`))
-  for (const person of people) yield* person.addBot
-  return { server, bot, people, users: Stream.fromIterable(people.map(({ userId }) => userId)) }
-})
 
 const durable = { durable: true } as const
 
 const announce = (key: string, options: Partial<Broadcast.Options> = {}) =>
   Broadcast.sendAll((user) => `for ${user}`, { ...options, key, durable: true })
-
-const tags = (outcomes: ReadonlyArray<Broadcast.Outcome>) =>
-  outcomes.reduce<Record<string, number>>((counts, { _tag }) => ({ ...counts, [_tag]: (counts[_tag] ?? 0) + 1 }), {})
 
 const attempts = Effect.flatMap(BlazeTest.Account, ({ sent }) =>
   Effect.map(sent, (sent) => sent.reduce((sum, { attempts }) => sum + attempts, 0))

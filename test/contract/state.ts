@@ -29,6 +29,12 @@ const counting = Effect.fnUntraced(function* (delivery: Delivery.Delivery) {
   return count
 })
 
+/** What its sender has said before, and where that is remembered. */
+const seenBy = (delivery: Delivery.Delivery) => {
+  const seen = delivery.state(Seen)
+  return Effect.map(seen.get, (before) => ({ seen, before: Option.getOrElse(before, (): ReadonlyArray<string> => []) }))
+}
+
 const conversationOf = (person: { readonly userId: Ids.UserId }) =>
   Effect.flatMap(Blaze.Blaze, ({ conversationOf }) => conversationOf({ user: person.userId }))
 
@@ -325,8 +331,7 @@ export const handlerContract = <R>(name: string, ...[store, database]: Parameter
           Bot.run(
             Effect.fnUntraced(function* (delivery) {
               const count = yield* counting(delivery)
-              const seen = delivery.state(Seen)
-              const before = Option.getOrElse(yield* seen.get, (): ReadonlyArray<string> => [])
+              const { before, seen } = yield* seenBy(delivery)
               yield* seen.set([...before, textOf(delivery)])
               assert.deepStrictEqual(yield* seen.get, Option.some([...before, textOf(delivery)]))
               yield* delivery.reply(`${count}: ${before.join()}`)
@@ -415,8 +420,7 @@ export const handlerContract = <R>(name: string, ...[store, database]: Parameter
           Bot.run(
             Effect.fnUntraced(function* (delivery) {
               runs++
-              const seen = delivery.state(Seen)
-              const before = Option.getOrElse(yield* seen.get, (): ReadonlyArray<string> => [])
+              const { before, seen } = yield* seenBy(delivery)
               yield* Deferred.await(gate)
               yield* seen.set([...before, textOf(delivery)])
             }),
@@ -502,8 +506,7 @@ export const handlerContract = <R>(name: string, ...[store, database]: Parameter
         yield* Effect.forkChild(
           Bot.run(
             Effect.fnUntraced(function* (delivery) {
-              const seen = delivery.state(Seen)
-              const before = Option.getOrElse(yield* seen.get, (): ReadonlyArray<string> => [])
+              const { before, seen } = yield* seenBy(delivery)
               yield* Effect.sleep("10 millis")
               yield* seen.set([...before, textOf(delivery)])
             })
@@ -563,8 +566,7 @@ export const handlerContract = <R>(name: string, ...[store, database]: Parameter
           Keyed.mapEffect(
             Delivery.handle((delivery) =>
               Effect.gen(function* () {
-                const seen = delivery.state(Seen)
-                const before = Option.getOrElse(yield* seen.get, (): ReadonlyArray<string> => [])
+                const { before, seen } = yield* seenBy(delivery)
                 if (textOf(delivery) === "1") yield* Deferred.await(gate)
                 if (textOf(delivery) === "endless") {
                   endless++
