@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as BlazeError from "./BlazeError.ts"
+import * as Division from "./internal/Division.ts"
 import * as Elapsed from "./internal/Elapsed.ts"
 import type * as Ids from "./Ids.ts"
 import * as Settings from "./Settings.ts"
@@ -43,6 +44,8 @@ const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking 
 
 const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
   const { answerShare, quotaMessages: messages, quotaWindow: window } = yield* Settings.checked
+  const senders = yield* Division.Senders
+  const partOf = (limit: number) => Math.max(1, Math.floor(limit / senders()))
   const consume = (key: string, limit: number, tokens: number): Effect.Effect<boolean, BlazeError.BlazeError> =>
     tokens > limit
       ? Effect.zipWith(consume(key, limit, limit), consume(key, limit, tokens - limit), (a, b) => a || b)
@@ -56,10 +59,14 @@ const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
   return Quota.of({
     maximumBatch: announcements,
     take: (userId, kind, count = 1) => {
-      const all = consume(`effect-blaze/${userId}`, messages, count)
+      const all = consume(`effect-blaze/${userId}`, partOf(messages), count)
       return kind === "answer"
         ? all
-        : Effect.zipWith(consume(`effect-blaze/${userId}/announcements`, announcements, count), all, (a, b) => a || b)
+        : Effect.zipWith(
+            consume(`effect-blaze/${userId}/announcements`, partOf(announcements), count),
+            all,
+            (a, b) => a || b
+          )
     }
   })
 })

@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Acknowledgements from "./Acknowledgements.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
-import * as Deferral from "./Deferral.ts"
+import type * as Aside from "./Aside.ts"
 import * as Dropped from "./Dropped.ts"
 import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
@@ -89,98 +89,6 @@ export interface Ledger {
   readonly busy: Effect.Effect<void>
 }
 
-const gaveUp = {
-  Exhausted: "it has been offered again for as long as the setting defer says.",
-  Dropped: "the server, which keeps a message for 7 days, has dropped it."
-} as const
-
-/** Gives messages up, and forgets the oldest of too many. */
-const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => Effect.Effect<void>) {
-  const { tell } = yield* Connection.Connection
-  const acks = yield* Acknowledgements.Acknowledgements
-  const states = yield* States.States
-  const meter = yield* Meter.Meter
-  const { maximumGivenUp } = yield* Settings.checked
-  // With who has said it where: the message itself is not kept.
-  const givenUp = new Map<Ids.MessageId, string>()
-  const count = Effect.suspend(() => {
-    meter.measure(Telemetry.metrics.givenUp, givenUp.size)
-    return tell({ givenUp: givenUp.size })
-  })
-
-  const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
-    const { id } = message
-    givenUp.set(id, Recalls.speakerOf(message))
-    yield* forget(id)
-    yield* Effect.logError(
-      `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
-    )
-    const [oldest] = givenUp.keys()
-    if (oldest !== undefined && givenUp.size > maximumGivenUp) {
-      givenUp.delete(oldest)
-      states.become(oldest, "Handled")
-      acks.offer(oldest)
-      yield* Effect.logError(
-        `More than ${maximumGivenUp} messages are given up: the oldest, ${oldest}, is acknowledged, and nobody will handle it.`
-      )
-    }
-    yield* count
-  })
-
-  return {
-    giveUp,
-    count,
-    /** Whether a recall takes back what is given up. */
-    takesBack: (recall: Message.Recall): boolean =>
-      givenUp.get(recall.messageId) === Recalls.speakerOf(recall) && givenUp.delete(recall.messageId)
-  }
-})
-
-/** Puts messages aside, and gives up what may not be. */
-const makePutAside = Effect.fnUntraced(function* (inbox: Inbox.Inbox, recalls: Recalls.Recalls) {
-  const meter = yield* Meter.Meter
-  const states = yield* States.States
-  const acks = yield* Acknowledgements.Acknowledgements
-  const { stop } = yield* Connection.Connection
-  const givenUp = yield* makeGivenUp((id) => {
-    recalls.forget(id)
-    return deferral.giveUp(id)
-  })
-  const { giveUp } = givenUp
-  const deferral: Deferral.Deferral = yield* Deferral.make({
-    offer: (message) => inbox.offer([message], "last"),
-    drop: (message) => giveUp(message, gaveUp.Dropped)
-  })
-  const judge = (message: Message.Message, verdict: Deferral.Verdict) => {
-    if (verdict === "Exhausted" || verdict === "Dropped") return giveUp(message, gaveUp[verdict])
-    if (verdict === "Handled") {
-      // It was stored as handled before, which counts.
-      deferral.forget(message.id)
-      states.become(message.id, "Handled")
-      acks.offer(message.id)
-    }
-    if (verdict === "Conflict") return stop(States.takenOver)
-    // It is on the server only, which has to be asked for it.
-    if (verdict === "NoRoom") inbox.forget()
-    meter.measure(Telemetry.metrics.deferred, deferral.size())
-    return Effect.void
-  }
-  return {
-    giveUp,
-    givenUp,
-    forget: deferral.forget,
-    waiting: deferral.waiting,
-    knows: deferral.knows,
-    size: deferral.size,
-    defer: (message: Message.Message, since: number, after: Duration.Duration | undefined) =>
-      Effect.flatMap(deferral.defer(message, since, after), (verdict) => judge(message, verdict)),
-    resume: (message: Message.Message, stored: Store.Deferred, since: number) =>
-      Effect.flatMap(deferral.resume(message, since, stored), (verdict) => judge(message, verdict))
-  }
-})
-
-type PutAside = Effect.Success<ReturnType<typeof makePutAside>>
-
 /**
  * A push of what the bot itself has sent; notices of its own transfers and groups carry its id too.
  *
@@ -196,7 +104,7 @@ const isSealed = ({ value }: Open) => value?._tag === "Unknown" && value.isSeale
 const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   open: ReturnType<typeof makeOpen>,
-  aside: Pick<PutAside, "knows" | "resume">,
+  aside: Pick<Aside.Aside, "knows" | "resume">,
   takenBack: TakenBack,
   read: (message: Message.Message) => Effect.Effect<Message.Message>
 ) {
@@ -275,7 +183,7 @@ const makeAdmit = Effect.fnUntraced(function* (
 })
 
 /** What becomes of messages that are taken back, and of their recalls. */
-const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside, recalls: Recalls.Recalls) {
+const makeTakenBack = Effect.fnUntraced(function* (aside: Aside.Aside, recalls: Recalls.Recalls) {
   const acks = yield* Acknowledgements.Acknowledgements
   const states = yield* States.States
   const { tellOfRecalls } = yield* Settings.checked
@@ -335,14 +243,14 @@ const makeTakenBack = Effect.fnUntraced(function* (aside: PutAside, recalls: Rec
 type TakenBack = Effect.Success<ReturnType<typeof makeTakenBack>>
 
 /** What is put aside, given up, and taken back. */
-const makeSetApart = Effect.fnUntraced(function* (inbox: Inbox.Inbox) {
+const makeSetApart = Effect.fnUntraced(function* <R>(inbox: Inbox.Inbox, makeAside: Aside.Make<R>) {
   const states = yield* States.States
   const meter = yield* Meter.Meter
   const recalls = Recalls.make(
     (id) => states.of(id) === "Open",
     () => meter.measure(Telemetry.metrics.takenBack, 1)
   )
-  const aside = yield* makePutAside(inbox, recalls)
+  const aside = yield* makeAside(inbox, recalls)
   const takenBack = yield* makeTakenBack(aside, recalls)
   return { aside, takenBack }
 })
@@ -394,19 +302,26 @@ const makeInspection = Effect.fnUntraced(function* (
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  read: (message: Message.Message) => Effect.Effect<Message.Message>
+export const make = Effect.fnUntraced(function* <R>(
+  read: (message: Message.Message) => Effect.Effect<Message.Message>,
+  makeAside: Aside.Make<R>
 ): Effect.fn.Return<
   Ledger,
   BlazeError.BlazeError,
-  Connection.Connection | Acknowledgements.Acknowledgements | States.States | Signer.Signer | Meter.Meter | Scope.Scope
+  | R
+  | Connection.Connection
+  | Acknowledgements.Acknowledgements
+  | States.States
+  | Signer.Signer
+  | Meter.Meter
+  | Scope.Scope
 > {
   const { inbox } = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
-  const { aside, takenBack } = yield* makeSetApart(inbox)
+  const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
 
   const { apart, settled } = makeSettled(open, signal)

@@ -43,6 +43,8 @@ export interface Receipts {
   ) => { readonly arrived: Effect.Effect<void, BlazeError.BlazeError>; readonly end: () => void }
   /** A connection is about to begin: gives what asks for all that has come since the one before, if anybody waits for it. */
   readonly begin: Effect.Effect<Effect.Effect<void>>
+  /** Nothing is known of what comes from now on: the next connection is as the first. */
+  readonly forget: Effect.Effect<void>
   /** There will be no more. */
   readonly stop: (reason: BlazeError.BlazeError) => void
 }
@@ -212,6 +214,9 @@ export const make = Effect.fnUntraced(function* (
       // The server's clock and this one may differ by so much.
       began ??= Nanoseconds.fromMillis(Math.max(0, now - BlazeError.toleratedClockDifference))
       return since === undefined ? Effect.void : closing(since)
+    }),
+    forget: Effect.sync(() => {
+      last = began = gap = undefined
     }),
     stop: expected.stop
   }

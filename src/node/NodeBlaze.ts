@@ -5,32 +5,18 @@
  *
  * @since 0.1.0
  */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
-import type { Agent as HttpsAgent } from "node:https"
 import * as Blaze from "../Blaze.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as MixinApi from "../MixinApi.ts"
-import * as Settings from "../Settings.ts"
 import * as Signer from "../Signer.ts"
 import * as SqlStore from "../SqlStore.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
-import * as BufferBase64 from "./BufferBase64.ts"
-import * as EnvironmentProxy from "./internal/EnvironmentProxy.ts"
-import * as SynchronousCryptography from "./SynchronousCryptography.ts"
+import * as Platform from "./internal/Platform.ts"
 import * as WebSocketDialer from "./WebSocketDialer.ts"
-import * as ZlibGzip from "./ZlibGzip.ts"
-
-const layerTools = Layer.mergeAll(
-  BufferBase64.layer,
-  ZlibGzip.layer,
-  NodeFileSystem.layer,
-  SynchronousCryptography.layer
-)
 
 /**
  * What `Blaze`, `BlazeSocket` and `Signer` need of Node.
@@ -40,18 +26,7 @@ const layerTools = Layer.mergeAll(
  */
 export const layerPlatform: Layer.Layer<BlazeSocket.Dialer | Blaze.Tools> = Layer.merge(
   WebSocketDialer.layer,
-  layerTools
-)
-
-// One agent serves both schemes: the packages that make proxy agents do.
-const layerHttp = Layer.unwrap(
-  Effect.map(WebSocketDialer.ProxyAgent, (agent) =>
-    agent === undefined
-      ? NodeHttpClient.layerNodeHttpOptions({ keepAlive: true })
-      : NodeHttpClient.layerNodeHttpNoAgent.pipe(
-          Layer.provide(Layer.succeed(NodeHttpClient.HttpAgent, { http: agent, https: agent as HttpsAgent }))
-        )
-  )
+  Platform.layerTools
 )
 
 /**
@@ -69,12 +44,7 @@ export const layer: <StoreServices = never, QuotaServices = never>(
   signer: Blaze.SignerLayer,
   ports?: Blaze.Ports<StoreServices, QuotaServices>
 ) => Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices | QuotaServices> =
-  Blaze.layerOn({
-    network: Layer.merge(layerHttp, WebSocketDialer.layer),
-    tools: layerTools
-  })
-
-const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings.layerConfig))
+  Blaze.layerOn(Platform.platform)
 
 /**
  * A bot that is set up from the environment.
@@ -90,7 +60,7 @@ const layerEnvironment = EnvironmentProxy.layer.pipe(Layer.provideMerge(Settings
  */
 export const layerConfig: Layer.Layer<Blaze.Services | MixinApi.MixinApi, BlazeError.BlazeError> = layer(
   Signer.layerConfig
-).pipe(Layer.provide(layerEnvironment))
+).pipe(Layer.provide(Platform.layerEnvironment))
 
 /**
  * A bot that is set up from the environment as `layerConfig` is, and forgets nothing that it has handled or put aside: a file has it.
@@ -123,7 +93,7 @@ export const layerDurable = (
 ): Layer.Layer<Blaze.Services | MixinApi.MixinApi | SqlClient.SqlClient, BlazeError.BlazeError> =>
   layer(Signer.layerConfig, { store: SqlStore.layer }).pipe(
     Layer.provideMerge(layerFile(options)),
-    Layer.provide(layerEnvironment)
+    Layer.provide(Platform.layerEnvironment)
   )
 
 const layerFile = (options: NodeSqlite.Options) =>
@@ -141,8 +111,8 @@ export const layerSender = <StoreServices = never>(
   ports: Pick<Blaze.Ports<StoreServices, never>, "store"> = {}
 ): Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError, StoreServices> =>
   Layer.fresh(
-    Blaze.layerSender(ports).pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, layerHttp]))
-  ).pipe(Layer.provide(layerTools))
+    Blaze.layerSender(ports).pipe(Layer.provideMerge(MixinApi.layer), Layer.provide([signer, Platform.layerHttp]))
+  ).pipe(Layer.provide(Platform.layerTools))
 
 /**
  * A bot that only sends, set up from the environment as `layerConfig` is.
@@ -151,7 +121,7 @@ export const layerSender = <StoreServices = never>(
  * @since 0.1.0
  */
 export const layerSenderConfig: Layer.Layer<Blaze.SenderServices | MixinApi.MixinApi, BlazeError.BlazeError> =
-  layerSender(Signer.layerConfig).pipe(Layer.provide(layerEnvironment))
+  layerSender(Signer.layerConfig).pipe(Layer.provide(Platform.layerEnvironment))
 
 /**
  * The raw wire and the REST API, set up from the environment as `layerConfig` is.
@@ -161,7 +131,7 @@ export const layerSenderConfig: Layer.Layer<Blaze.SenderServices | MixinApi.Mixi
  */
 export const layerSocketConfig: Layer.Layer<BlazeSocket.BlazeSocket | MixinApi.MixinApi, BlazeError.BlazeError> =
   Layer.merge(BlazeSocket.layer, MixinApi.layer).pipe(
-    Layer.provide([Signer.layerConfig, layerHttp]),
+    Layer.provide([Signer.layerConfig, Platform.layerHttp]),
     Layer.provide(layerPlatform),
-    Layer.provide(layerEnvironment)
+    Layer.provide(Platform.layerEnvironment)
   )
