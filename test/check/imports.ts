@@ -13,6 +13,7 @@ const order = [
   "Commands",
   "Broadcast",
   "Blaze",
+  "Front",
   "Outbox",
   "Relay",
   "Persisted",
@@ -33,14 +34,21 @@ const order = [
   "Unread",
   "Ledger",
   "Dropped",
+  "Aside",
   "Recalls",
   "Deferral",
   "Acknowledgements",
   "States",
   "PersistentStore",
   "SqlStore",
+  "SqlTables",
   "SqlOutbox",
   "SqlStates",
+  "SqlGroups",
+  "SqlClaims",
+  "SqlDeferred",
+  "SqlOwner",
+  "Changes",
   "Store",
   "MemoryOutbox",
   "MemoryStates",
@@ -95,6 +103,7 @@ const order = [
   "WholeSeconds",
   "Role",
   "Digits",
+  "Division",
   "Underway",
   "Restart",
   "Signal",
@@ -123,7 +132,7 @@ const place = (file: string) => {
   const [, room] = /^(?:internal\/)?([^/]+)\.ts$/.exec(file) ?? []
   if (room !== undefined) return room === "index" ? "index" : "room"
   const [part] = file.split("/")
-  return part === "node" || part === "testing" || part === "cli" ? part : "nowhere"
+  return part === "node" || part === "testing" || part === "cluster" || part === "cli" ? part : "nowhere"
 }
 
 const roomOf = (file: string) => file.replace(/^internal\/|\.ts$/g, "")
@@ -133,6 +142,7 @@ const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
   index: ["room"],
   room: ["room"],
   node: ["room", "node"],
+  cluster: ["room", "node", "cluster"],
   testing: ["room", "node", "testing"],
   cli: ["room", "node", "testing", "cli"]
 }
@@ -178,9 +188,10 @@ const offenceOutside = (file: string, specifier: string): string | undefined => 
   if (specifier === manifest.name || specifier.startsWith(`${manifest.name}/`))
     return "the sources import each other by path"
   const from = place(file)
-  if (from === "node" || from === "testing" || from === "cli") return undefined
+  if (specifier.startsWith("effect/cluster") && from !== "cluster") return "only src/cluster may need effect/cluster"
+  if (from === "node" || from === "testing" || from === "cluster" || from === "cli") return undefined
   const ofNode = isBuiltin(specifier) || /^(?:node:|ws(?:\/|$)|@effect\/platform-node)/.test(specifier)
-  return ofNode ? "only src/node, src/testing and src/cli may need Node" : undefined
+  return ofNode ? "only src/node, src/testing, src/cluster and src/cli may need Node" : undefined
 }
 
 const files = readdirSync(source, { recursive: true, encoding: "utf8" })
@@ -192,7 +203,8 @@ const index = readFileSync(join(source, "index.ts"), "utf8")
 
 for (const file of files) {
   const text = readFileSync(join(source, file), "utf8")
-  if (place(file) === "nowhere") offences.push(`src/${file}: neither a room nor in src/node or src/testing`)
+  if (place(file) === "nowhere")
+    offences.push(`src/${file}: neither a room nor in src/node, src/testing or src/cluster`)
 
   for (const { line, specifier } of importsOf(file, text)) {
     const why = specifier.startsWith(".")

@@ -51,7 +51,12 @@ export const make = (target: number) =>
         from.on("error", () => {})
         from.on("close", () => {
           pairs.delete(pair)
-          if (!pair.silent) to.destroy()
+          // That it was closed is held back too.
+          const end = () => {
+            if (!pair.silent) to.destroy()
+          }
+          if (stalledUntil > Date.now()) setTimeout(end, stalledUntil - Date.now())
+          else end()
         })
       }
 

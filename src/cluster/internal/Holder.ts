@@ -1,0 +1,293 @@
+/**
+ * Whoever holds the socket: reads what the server sends, and gives each message to the runner that has its conversation.
+ *
+ * Guarantee: one message of a conversation is given out at a time, in the order of their arrival; what no runner has handled is not
+ * acknowledged, whoever ends; only a refusal of the bot itself is the end, whatever else ends it is begun again.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Entity from "effect/cluster/Entity"
+import type * as Sharding from "effect/cluster/Sharding"
+import * as Singleton from "effect/cluster/Singleton"
+import * as Context from "effect/Context"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as SqlClient from "effect/sql/SqlClient"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Acks from "../../Acks.ts"
+import * as BlazeError from "../../BlazeError.ts"
+import * as BlazeSocket from "../../BlazeSocket.ts"
+import type * as Envelope from "../../Envelope.ts"
+import type * as Gzip from "../../Gzip.ts"
+import * as Acknowledgements from "../../internal/Acknowledgements.ts"
+import * as Aside from "../../internal/Aside.ts"
+import * as Connection from "../../internal/Connection.ts"
+import * as Elapsed from "../../internal/Elapsed.ts"
+import * as Front from "../../internal/Front.ts"
+import * as Ledger from "../../internal/Ledger.ts"
+import type * as Receipts from "../../internal/Receipts.ts"
+import * as States from "../../internal/States.ts"
+import * as Keyed from "../../Keyed.ts"
+import type * as MixinApi from "../../MixinApi.ts"
+import * as Settings from "../../Settings.ts"
+import * as Signer from "../../Signer.ts"
+import * as SharedStore from "./SharedStore.ts"
+import * as Wire from "./Wire.ts"
+
+/** How many conversations have a message out at once. */
+const concurrency = 1024
+
+/** How many messages wait for that, and how many bytes of them. */
+const inFlight = 10_000
+const inFlightBytes = 16 * 1024 * 1024
+
+/** How long a message waits that its runner has not begun with, or that could not be given. */
+const pause = "200 millis"
+
+/** How long what is out has to come back when this ends: a handler may wait for what only another runner can give. */
+const maximumGrace = Duration.seconds(1)
+
+/** How often one and the same trouble is told, in milliseconds. */
+const warningPeriod = 60_000
+
+type Services = SecureRandom.SecureRandom | BlazeSocket.Dialer | Gzip.Gzip | MixinApi.MixinApi | Signer.Signer
+
+/**
+ * What this runner tells of the socket, if it holds it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Held extends Context.Service<
+  Held,
+  {
+    readonly status: SubscriptionRef.SubscriptionRef<Connection.Status>
+    readonly receipts: SubscriptionRef.SubscriptionRef<Receipts.Receipts["stream"] | undefined>
+    /** How many runners want to know of it. */
+    readonly watchers: SubscriptionRef.SubscriptionRef<number>
+  }
+>()("effect-blaze/cluster/Held") {}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerHeld: Layer.Layer<Held> = Layer.effect(
+  Held,
+  Effect.gen(function* () {
+    return {
+      status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
+      receipts: yield* SubscriptionRef.make<Receipts.Receipts["stream"] | undefined>(undefined),
+      watchers: yield* SubscriptionRef.make(0)
+    }
+  })
+)
+
+/** Gives out one message until it is known what became of it. */
+const makeGive = Effect.gen(function* () {
+  const { userId } = yield* Signer.Signer
+  const conversation = yield* Wire.conversations(userId).client
+  const now = yield* Elapsed.now
+  let warnedAt = -Infinity
+
+  const warn = (cause: Cause.Cause<unknown>) =>
+    Effect.suspend(() => {
+      if (now() - warnedAt < warningPeriod) return Effect.void
+      warnedAt = now()
+      return Effect.logWarning(
+        "A message could not be given to the runner that has its conversation; it is tried again.",
+        cause
+      )
+    })
+
+  return (view: Envelope.MessageView): Effect.Effect<Wire.Answer> => {
+    // An entity has to have some name.
+    const { Handle } = conversation(view.conversation_id || "none")
+    const text = JSON.stringify(view)
+    const attempt: Effect.Effect<Wire.Answer> = Effect.suspend(() => Handle({ view: text })).pipe(
+      // A runner that ends interrupts what it was given, and nobody has interrupted this.
+      Effect.catchCause((cause) => Effect.as(warn(cause), { _tag: "NotHere" } as const)),
+      Effect.flatMap((answer) =>
+        answer._tag === "NotHere" ? Effect.andThen(Effect.sleep(pause), attempt) : Effect.succeed(answer)
+      )
+    )
+    return attempt
+  }
+})
+
+/** Has each message handled by whoever has its conversation, for as long as there is a connection. */
+const forward = Effect.gen(function* () {
+  const ledger = yield* Ledger.make(Effect.succeed, Aside.make)
+  const give = yield* makeGive
+
+  const settle = (entry: Ledger.Open, answer: Wire.Answer): Effect.Effect<unknown> => {
+    ledger.release(entry)
+    if (answer._tag === "Deferred") {
+      return ledger.defer(entry, answer.after === null ? undefined : Duration.millis(answer.after))
+    }
+    return answer._tag === "GivenUp" ? ledger.giveUp(entry, answer.reason) : ledger.ack(entry, [])
+  }
+
+  const handle = (entry: Ledger.Open): Effect.Effect<unknown> =>
+    Effect.suspend(() => {
+      const { value } = entry
+      if (value === undefined) return Effect.void
+      if (ledger.skips(entry)) return ledger.ack(entry, [])
+      ledger.hold(entry)
+      return Effect.flatMap(give(value.view), (answer) => settle(entry, answer))
+    })
+
+  const receive = Effect.gen(function* () {
+    let received: ReadonlyArray<Ledger.Open> = []
+    yield* ledger.receive((entries) => {
+      received = entries
+    })
+    return received as Arr.NonEmptyReadonlyArray<Ledger.Open>
+  })
+
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), "1 minute")))
+  return yield* Stream.fromPull(Effect.succeed(receive)).pipe(
+    Stream.map((entry) => ({ entry, key: entry.value!.conversationId, size: entry.value!.size })),
+    Keyed.mapEffect(({ entry }) => handle(entry), {
+      key: ({ key }) => key,
+      concurrency,
+      inFlight,
+      weight: ({ size }) => size,
+      inFlightWeight: inFlightBytes
+    }),
+    Stream.runDrain,
+    Effect.provideService(Keyed.Grace, Duration.min(Duration.fromInputUnsafe(yield* Keyed.Grace), maximumGrace))
+  )
+})
+
+/** One time that this runner holds the socket, from its first connection to what ends it. */
+const hold = Effect.gen(function* () {
+  const held = yield* Held
+  const { receipts, status } = yield* Connection.Connection
+  yield* Effect.forkScoped(
+    Stream.runForEach(SubscriptionRef.changes(status), (status) => SubscriptionRef.set(held.status, status))
+  )
+  yield* Effect.acquireRelease(SubscriptionRef.set(held.receipts, receipts.stream), () =>
+    SubscriptionRef.set(held.receipts, undefined)
+  )
+  return yield* forward
+})
+
+const isLast = (error: BlazeError.BlazeError) => error.isFatal || error.reason._tag === "InvalidSetting"
+
+const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>) =>
+  Acknowledgements.layer(acks).pipe(
+    Layer.provideMerge(Connection.layer.pipe(Layer.provide(BlazeSocket.layer))),
+    Layer.provideMerge(States.layer.pipe(Layer.provide(SharedStore.layerHolder))),
+    Layer.provideMerge(Front.layerMeter),
+    Settings.once
+  )
+
+/** Holds the socket, again and again, until the server refuses the bot. */
+const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>) {
+  const { reconnect } = yield* Settings.checked
+  const held = yield* Held
+  const now = yield* Elapsed.now
+  let pauses = yield* Elapsed.delays(reconnect)
+  while (true) {
+    const began = now()
+    const result = yield* hold.pipe(
+      Effect.scoped,
+      Effect.provide(Layer.fresh(parts)),
+      Effect.catchDefect((defect) =>
+        Effect.andThen(Effect.logFatal("What holds the socket has ended with a defect.", defect), ended)
+      ),
+      Effect.result
+    )
+    const reason = Result.isFailure(result) ? result.failure : closed
+    if (isLast(reason)) {
+      yield* SubscriptionRef.set(held.status, Connection.Status.Stopped({ reason }))
+      return
+    }
+    if (now() - began > stable) pauses = yield* Elapsed.delays(reconnect)
+    const delay = Option.getOrElse(yield* pauses(reason), () => maximumPause)
+    yield* Effect.logError(`The socket is held no longer, and taken again. ${reason.message}`)
+    yield* SubscriptionRef.set(held.status, Connection.Status.Waiting({ delay, reason }))
+    yield* Effect.sleep(delay)
+  }
+})
+
+const closed = BlazeError.make(new BlazeError.Closed({}))
+const ended = Effect.fail(closed)
+
+/** After how long what ends is begun again as if for the first time, in milliseconds; and the longest pause before. */
+const stable = 60_000
+const maximumPause = Duration.minutes(1)
+
+/**
+ * Holds the socket on one runner of all.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>
+): Layer.Layer<never, never, Sharding.Sharding | Held | Signer.Signer | Services | SqlClient.SqlClient> =>
+  Layer.unwrap(
+    Effect.map(Signer.Signer, ({ userId }) =>
+      Singleton.make(Wire.holderName(userId), Effect.orDie(holdOn(makeParts(acks))))
+    )
+  )
+
+const told = (held: Held["Service"], holder: string) =>
+  SubscriptionRef.changes(held.status).pipe(
+    Stream.zipLatest(SubscriptionRef.changes(held.watchers)),
+    Stream.map(([status, runners]) => Wire.fromTold({ status, holder, runners }))
+  )
+
+/** What is told of receipts first, and again whenever they may have been missed. */
+const begun = "[]"
+
+const receiptsOf = (held: Held["Service"]) =>
+  SubscriptionRef.changes(held.receipts).pipe(
+    Stream.switchMap((stream) =>
+      stream === undefined
+        ? Stream.never
+        : Stream.merge(
+            Stream.mapArray(stream, (views) => [JSON.stringify(views)] as const),
+            Stream.succeed(begun)
+          )
+    )
+  )
+
+/**
+ * Tells the runners of it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerEntity: Layer.Layer<never, never, Sharding.Sharding | Held | Signer.Signer> = Layer.unwrap(
+  Effect.gen(function* () {
+    const { userId } = yield* Signer.Signer
+    const held = yield* Held
+    const entity = Wire.holders(userId)
+    const count = (more: number) => SubscriptionRef.update(held.watchers, (watchers) => watchers + more)
+    return entity.toLayer(
+      Effect.map(Entity.CurrentRunnerAddress, ({ host, port }) =>
+        entity.of({
+          Watch: () =>
+            Stream.unwrap(
+              Effect.as(
+                Effect.acquireRelease(count(1), () => count(-1)),
+                told(held, `${host}:${port}`)
+              )
+            ),
+          Receipts: () => receiptsOf(held)
+        })
+      ),
+      { concurrency: "unbounded" }
+    )
+  })
+)

@@ -1,0 +1,109 @@
+/**
+ * This runner as a member of the cluster.
+ *
+ * Guarantee: it leaves in an order in which nobody waits for another: the socket first, then the conversations, then the shards; and
+ * once, whoever asks for it first.
+ *
+ * @since 0.1.0
+ */
+import * as Sharding from "effect/cluster/Sharding"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as BlazeError from "../../BlazeError.ts"
+import * as ErrorKind from "../../internal/ErrorKind.ts"
+import * as Signer from "../../Signer.ts"
+import * as Desk from "./Desk.ts"
+import * as Holder from "./Holder.ts"
+import * as Wire from "./Wire.ts"
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Membership extends Context.Service<
+  Membership,
+  {
+    /** How many conversations are here. */
+    readonly conversations: () => number
+    /** Takes in nothing more, and gives up the socket, if it is here, and the conversations once their handlers have ended. */
+    readonly leave: Effect.Effect<void>
+  }
+>()("effect-blaze/cluster/Membership") {}
+
+/** The conversations of this runner. */
+const layerConversations = (count: (more: number) => void) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { handle } = yield* Desk.Desk
+      const { userId } = yield* Signer.Signer
+      const entity = Wire.conversations(userId)
+      const here = Effect.acquireRelease(
+        Effect.sync(() => count(1)),
+        () => Effect.sync(() => count(-1))
+      )
+      return entity.toLayer(Effect.as(here, entity.of({ Handle: ({ payload }) => handle(payload.view) })), {
+        concurrency: "unbounded"
+      })
+    })
+  )
+
+/**
+ * A member of a cluster, with what it does there. The cluster is made for it alone, and closed when it leaves.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E, R, E2, R2>(
+  cluster: Layer.Layer<Sharding.Sharding, E, R>,
+  holder: Layer.Layer<never, E2, R2>
+): Layer.Layer<
+  Membership | Sharding.Sharding,
+  E | E2,
+  R | Exclude<R2, Sharding.Sharding> | Desk.Desk | Holder.Held | Signer.Signer
+> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const desk = yield* Desk.Desk
+      let conversations = 0
+      // What is provided closes last.
+      const member = holder.pipe(
+        Layer.provideMerge(
+          Layer.merge(
+            Holder.layerEntity,
+            layerConversations((more) => (conversations += more))
+          )
+        ),
+        Layer.provideMerge(cluster)
+      )
+      const scope = yield* Scope.make()
+      const leave = yield* Effect.cached(
+        Effect.uninterruptible(Effect.andThen(desk.close, Scope.close(scope, Exit.void)))
+      )
+      yield* Effect.addFinalizer(() => Effect.andThen(desk.clear, leave))
+      const context = yield* Layer.buildWithScope(member, scope)
+      return context.pipe(
+        Context.pick(Sharding.Sharding),
+        Context.add(Membership, { conversations: () => conversations, leave })
+      )
+    })
+  )
+
+/**
+ * What a bot fails with whose runner cannot begin.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const refused = (error: unknown): Effect.Effect<never, BlazeError.BlazeError> =>
+  Effect.fail(
+    BlazeError.make(
+      new BlazeError.InvalidSetting({
+        setting: "option",
+        field: "the cluster",
+        expected: `an address to listen on that is free, and a database that can be read and written:${ErrorKind.of(error)}`
+      })
+    )
+  )

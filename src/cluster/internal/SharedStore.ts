@@ -1,0 +1,206 @@
+/**
+ * What must last of the life of an id, for several processes that share a database: those that handle messages, and the one that hands
+ * them out.
+ *
+ * Guarantee: of all processes that have handled a message one has its end stored, with what it writes, and the others learn that; nothing is
+ * written on what another process has changed meanwhile.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as SqlClient from "effect/sql/SqlClient"
+import * as BlazeError from "../../BlazeError.ts"
+import type * as Ids from "../../Ids.ts"
+import * as Changes from "../../internal/Changes.ts"
+import * as SqlClaims from "../../internal/SqlClaims.ts"
+import * as SqlDeferred from "../../internal/SqlDeferred.ts"
+import * as SqlGroups from "../../internal/SqlGroups.ts"
+import * as SqlOwner from "../../internal/SqlOwner.ts"
+import * as SqlStates from "../../internal/SqlStates.ts"
+import * as SqlTables from "../../internal/SqlTables.ts"
+import * as Writes from "../../internal/Writes.ts"
+import * as Settings from "../../Settings.ts"
+import * as Signer from "../../Signer.ts"
+import * as SqlStore from "../../SqlStore.ts"
+import * as Store from "../../Store.ts"
+
+/** Who has the tables, whichever process of the cluster it is. */
+const cluster = "a cluster"
+
+/** How often what is old is looked for, in milliseconds, and how many rows go at once. */
+const forgetPeriod = 60_000
+const maximumForgotten = 1000
+
+const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
+  owner: SqlOwner.make(sql, bot, cluster),
+  groups: SqlGroups.make(sql, bot),
+  claims: SqlClaims.make(sql, bot),
+  deferred: SqlDeferred.make(sql, bot),
+  states: SqlStates.make(sql, bot)
+})
+type Parts = ReturnType<typeof makeParts>
+
+/** Takes the tables from a process that had them alone, with what it has stored. */
+const open = (sql: SqlClient.SqlClient, { claims, groups, owner }: Parts) =>
+  Effect.andThen(
+    SqlTables.make(sql),
+    sql.withTransaction(
+      Effect.gen(function* () {
+        if (yield* owner.has) return
+        yield* owner.take
+        const stored = yield* groups.after(0)
+        yield* claims.add(stored.flatMap(({ at, ids }) => ids.map((id) => ({ id, at }))))
+        yield* groups.forgetUpTo(stored.at(-1)?.number ?? 0)
+      })
+    )
+  )
+
+const opened = Effect.gen(function* () {
+  // Its names are the tables' own, whatever the program's are.
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const { userId } = yield* Signer.Signer
+  return { sql, userId, parts: makeParts(sql, userId) }
+})
+
+/** So that what is read of places stays as it is until the transaction ends, also where there is nothing. In one order: nobody waits for another in a circle. */
+const lockPlaces = (sql: SqlClient.SqlClient, bot: Ids.UserId, writes: ReadonlyArray<Store.Write>) =>
+  sql.onDialectOrElse({
+    pg: () => sql`SELECT pg_advisory_xact_lock(hash) FROM (
+      SELECT DISTINCT hashtextextended(place, 0) AS hash
+      FROM json_array_elements_text(${JSON.stringify(writes.map((write) => `${bot} ${Writes.placeOf(write)}`))}::json) AS places (place)
+      ORDER BY 1
+    ) AS ordered`,
+    orElse: () => Effect.void
+  })
+
+/** Stores what is new, in one transaction, unless a single process has taken the tables over. */
+const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, { claims, owner, states }: Parts, age: number) => {
+  let forgotAt = -Infinity
+
+  const forget = Effect.fnUntraced(function* (at: number) {
+    if (Math.abs(at - forgotAt) < forgetPeriod) return
+    if ((yield* claims.forget(at - age, maximumForgotten)) < maximumForgotten) forgotAt = at
+  })
+
+  return Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
+    const at = yield* Clock.currentTimeMillis
+    const ids = changes.flatMap(({ id }) => (id === undefined ? [] : [id]))
+    const writes = changes.flatMap((change) => change.writes)
+    const sorted = yield* sql.withTransaction(
+      Effect.gen(function* () {
+        if (!(yield* owner.has)) return undefined
+        if (writes.length > 0) yield* lockPlaces(sql, bot, writes)
+        const claimed = yield* claims.claim(ids, at)
+        const revisions = writes.length === 0 ? new Map() : yield* states.revisions(writes, at)
+        const sorted = Changes.sort(changes, (id) => !claimed.has(id), revisions)
+        for (const id of sorted.ids) claimed.delete(id)
+        yield* claims.release([...claimed])
+        if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
+        yield* forget(at)
+        return sorted
+      })
+    )
+    return sorted?.claims ?? changes.map((): Store.Claim => "Conflict")
+  })
+}
+
+/**
+ * For a process that handles messages. What is put aside is not its business.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.SqlClient | Signer.Signer> = Layer.effect(
+  Store.Store,
+  Effect.gen(function* () {
+    const { parts, sql, userId } = yield* opened
+    const { rememberedFor } = yield* Settings.checked
+    yield* Effect.mapError(open(sql, parts), SqlStore.cannotOpen)
+    const { claims, states } = parts
+    const gathered = yield* Store.gathering(makeWrite(sql, userId, parts, Duration.toMillis(rememberedFor)))
+    const { load } = Store.persevering({
+      load: (ids) =>
+        Effect.map(claims.of(ids), (handled) => ids.map((id) => (handled.has(id) ? Store.Handled : undefined))),
+      commit: () => Effect.succeed([]),
+      confirm: () => Effect.void
+    })
+    return Store.Store.of({
+      commitsAtOnce: true,
+      load,
+      commit: gathered,
+      confirm: () => Effect.void,
+      states: {
+        read: states.read,
+        due: states.due,
+        write: (write) => Effect.map(gathered([{ writes: [write] }]), ([claim]): Store.Claim => claim ?? "Unstored")
+      }
+    })
+  })
+)
+
+// It may pass: whoever holds the socket begins again.
+const unread = BlazeError.make(new BlazeError.Timeout({ operation: "reading from the database what is put aside" }))
+
+/**
+ * For the process that hands messages out: what is put aside. That a message is handled has been stored by who has handled it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerHolder: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.SqlClient | Signer.Signer> =
+  Layer.effect(
+    Store.Store,
+    Effect.gen(function* () {
+      const { parts, sql } = yield* opened
+      const { claims, deferred, owner } = parts
+      const { rememberedFor } = yield* Settings.checked
+      const now = yield* Clock.currentTimeMillis
+      const known = new Map(
+        yield* Effect.mapError(
+          Effect.andThen(deferred.forgetBefore(now - Duration.toMillis(rememberedFor)), deferred.all),
+          () => unread
+        )
+      )
+
+      const put = Effect.fnUntraced(function* (entries: ReadonlyArray<readonly [Ids.MessageId, Store.Deferred]>) {
+        const at = yield* Clock.currentTimeMillis
+        return yield* sql.withTransaction(
+          Effect.gen(function* () {
+            if (!(yield* owner.has)) return entries.map((): Store.Claim => "Conflict")
+            const handled = yield* claims.of(entries.map(([id]) => id))
+            yield* deferred.put(
+              entries.filter(([id]) => !handled.has(id)),
+              at
+            )
+            return entries.map(([id]): Store.Claim => (handled.has(id) ? "Known" : "Committed"))
+          })
+        )
+      })
+
+      const commit = Effect.fnUntraced(function* (changes: ReadonlyArray<Store.Change>) {
+        const entries = changes.flatMap(({ id, outcome }) =>
+          outcome._tag === "Deferred" ? [[id, outcome] as const] : []
+        )
+        if (entries.length > 0) {
+          const stored = yield* put(entries)
+          for (const [id, outcome] of entries) known.set(id, outcome)
+          return stored
+        }
+        const settled = changes.flatMap(({ id }) => (known.has(id) ? [id] : []))
+        if (settled.length > 0) yield* deferred.settle(settled)
+        for (const id of settled) known.delete(id)
+        return changes.map((): Store.Claim => "Known")
+      })
+
+      return Store.Store.of({
+        ...Store.persevering({
+          load: (ids) => Effect.sync(() => ids.map((id) => known.get(id))),
+          commit,
+          confirm: () => Effect.void
+        })
+      })
+    })
+  )

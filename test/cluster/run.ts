@@ -1,0 +1,185 @@
+// npm run test:cluster [-- scenario ...]
+//
+// One bot on three runners, each a process, with PostgreSQL on loopback and the server of the bot here. Runners are killed, stopped, frozen
+// and cut off from the database while people talk. In the end nothing was lost, each conversation was answered in its order, once for each
+// message, and what a handler counts has been counted once. How long the socket was away is measured, and has to be less than a minute.
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Exit } from "effect"
+import { start as startPostgres } from "../postgres/server.ts"
+import { eventually } from "../support.ts"
+import { now } from "./clock.ts"
+import * as World from "./world.ts"
+
+const second = 1000
+
+const signal = (runner: World.Runner, name: NodeJS.Signals) => Effect.sync(() => void process.kill(runner.pid, name))
+
+/** All runners are there, and one of them holds the socket. */
+const ready = (world: World.World, count: number) =>
+  eventually(
+    Effect.sync(
+      () =>
+        world.sockets() === 1 &&
+        world.runners.filter((runner) => runner.lines().some(({ what }) => what === "H")).length === count
+    )
+  )
+
+/** How long no socket was open since a time, until one is again. */
+const awaySince = (world: World.World, from: number) => {
+  let open = 0
+  let away = 0
+  let closedAt: number | undefined
+  for (const { at, event } of world.events) {
+    if (event._tag === "Connected") {
+      if (open++ === 0 && closedAt !== undefined && at >= from) away = Math.max(away, at - Math.max(closedAt, from))
+    } else if (event._tag === "Disconnected" && --open === 0) closedAt = at
+  }
+  return away
+}
+
+/** How long the slowest conversation waited for a handler since a time. */
+const silenceSince = (world: World.World, from: number) => {
+  const handled = new Map<string, number>()
+  for (const { at, text, what } of world.lines()) if (what === "R" && !handled.has(text)) handled.set(text, at)
+  return world
+    .messages()
+    .reduce((most, { at, id }) => (at < from ? most : Math.max(most, (handled.get(id) ?? at) - at)), 0)
+}
+
+const others = Effect.fnUntraced(function* (world: World.World) {
+  const holder = yield* world.holder
+  return { holder: holder!, other: world.runners.find((runner) => runner !== holder)! }
+})
+
+const ends = (whom: "holder" | "other", name: NodeJS.Signals) =>
+  Effect.fnUntraced(function* (world: World.World) {
+    const victim = (yield* others(world))[whom]
+    const from = now()
+    yield* signal(victim, name)
+    yield* victim.ended
+    yield* eventually(Effect.sync(() => world.sockets() === 1))
+    yield* Effect.sleep("6 seconds")
+    return { from, figures: {} }
+  })
+
+const frozen = Effect.fnUntraced(function* (world: World.World) {
+  const { holder } = yield* others(world)
+  const from = now()
+  yield* signal(holder, "SIGSTOP")
+  yield* Effect.sleep("20 seconds")
+  yield* signal(holder, "SIGCONT")
+  const woken = now()
+  yield* Effect.sleep("10 seconds")
+  return { from, figures: { "two sockets after waking, ms": World.overlap(world, woken) } }
+})
+
+const partition = (whom: "all" | "holder") =>
+  Effect.fnUntraced(function* (world: World.World) {
+    const { holder } = yield* others(world)
+    const from = now()
+    yield* world.watchSockets
+    for (const runner of whom === "all" ? world.runners : [holder]) runner.proxy.stall(20 * second)
+    yield* Effect.sleep("20 seconds")
+    yield* eventually(Effect.sync(() => world.sockets() === 1))
+    yield* Effect.sleep("8 seconds")
+    return {
+      from,
+      figures: {},
+      problems: world.mostSockets() > 1 ? [`${world.mostSockets()} sockets at once in a partition`] : []
+    }
+  })
+
+const rolling = Effect.fnUntraced(function* (world: World.World) {
+  const from = now()
+  const old = [...world.runners]
+  for (const runner of old) {
+    yield* world.start
+    yield* Effect.sleep("6 seconds")
+    yield* signal(runner, "SIGTERM")
+    yield* runner.ended
+  }
+  yield* Effect.sleep("6 seconds")
+  return { from, figures: {} }
+})
+
+const joins = Effect.fnUntraced(function* (world: World.World) {
+  const from = now()
+  const runner = yield* world.start
+  yield* eventually(Effect.sync(() => runner.lines().some(({ what }) => what === "R")))
+  yield* Effect.sleep("3 seconds")
+  return { from, figures: {} }
+})
+
+const scenarios = {
+  "holder SIGKILL": ends("holder", "SIGKILL"),
+  "holder SIGTERM": ends("holder", "SIGTERM"),
+  "other runner SIGKILL": ends("other", "SIGKILL"),
+  "other runner SIGTERM": ends("other", "SIGTERM"),
+  "holder frozen 20 s": frozen,
+  "database gone 20 s, for all": partition("all"),
+  "database gone 20 s, for the holder": partition("holder"),
+  "rolling deploy": rolling,
+  "a runner joins": joins
+}
+
+const run = (name: keyof typeof scenarios, postgres: number) =>
+  Effect.gen(function* () {
+    const world = yield* World.make(postgres, { work: 100 })
+    for (let n = 0; n < 3; n++) yield* world.start
+    yield* ready(world, 3)
+    // Until the shards have come to rest.
+    yield* Effect.sleep("5 seconds")
+    yield* world.talk
+    yield* Effect.sleep("3 seconds")
+    const {
+      figures,
+      from,
+      problems = []
+    } = (yield* scenarios[name](world)) as {
+      from: number
+      figures: Record<string, number>
+      problems?: ReadonlyArray<string>
+    }
+    yield* world.hush
+    const quiet = yield* Effect.exit(world.quiet)
+    const away = awaySince(world, from)
+    const judged = yield* world.judge
+    const all = [...problems, ...judged.problems]
+    if (Exit.isFailure(quiet)) all.push("it did not come to rest")
+    if (away > 60 * second) all.push(`the socket was away for ${away} ms`)
+    const facts = {
+      "socket away, ms": away,
+      "longest wait, ms": silenceSince(world, from),
+      messages: world.said(),
+      "handled twice": judged.twice,
+      ...figures
+    }
+    console.log(`${all.length === 0 ? "ok    " : "FAILED"} ${name}: ${JSON.stringify(facts)}`)
+    for (const problem of all) console.log(`       ${problem}`)
+    if (all.length > 0 || process.env.VERBOSE !== undefined) {
+      for (const { at, runner, text, what } of world.lines().toSorted((a, b) => a.at - b.at)) {
+        if (what !== "B" && what !== "R")
+          console.log(`       ${((at - from) / 1000).toFixed(2)} ${runner.name} ${what} ${text.slice(0, 300)}`)
+      }
+      for (const { at, event } of world.events) {
+        if (event._tag === "Connected" || event._tag === "Disconnected")
+          console.log(`       ${((at - from) / 1000).toFixed(2)} server ${event._tag}`)
+      }
+    }
+    return all.length === 0
+  }).pipe(Effect.scoped, Effect.provide(World.layer))
+
+const wanted = process.argv.slice(2)
+const names = (Object.keys(scenarios) as Array<keyof typeof scenarios>).filter(
+  (name) => wanted.length === 0 || wanted.includes(name)
+)
+
+const main = Effect.gen(function* () {
+  const { port } = yield* startPostgres
+  const results = yield* Effect.forEach(names, (name) => run(name, port))
+  return results.filter((isOk) => !isOk).length
+}).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+
+const failed = await Effect.runPromise(main)
+console.log(failed === 0 ? `cluster: ok (${names.length} runs)` : `cluster: FAILED, ${failed} of ${names.length}`)
+process.exit(failed === 0 ? 0 : 1)
