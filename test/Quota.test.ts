@@ -3,6 +3,7 @@ import { Effect, Fiber, Layer } from "effect"
 import { Ids, Quota, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import * as Division from "../src/internal/Division.ts"
 
 const bot = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 const other = Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5")
@@ -50,6 +51,22 @@ const small = Quota.layerMemory.pipe(
 )
 
 describe("Quota", () => {
+  it.effect("gives each of several processes its part, as many as they are now", () =>
+    Effect.gen(function* () {
+      let senders = 3
+      yield* Effect.gen(function* () {
+        assert.strictEqual((yield* flood("answer", 6, 20)).length, 3 + 3)
+        senders = 1
+        // Those that waited before had their places already.
+        const times = yield* flood("answer", 60, 20)
+        assert.isAtLeast(times.length, 60)
+      }).pipe(
+        Effect.provide(small),
+        Effect.provideService(Division.Senders, () => senders)
+      )
+    })
+  )
+
   it.effect("never lets more through than 100 000 in any 60 seconds, scaled to 100", () =>
     Effect.gen(function* () {
       const times = yield* flood("answer", 200, 20)

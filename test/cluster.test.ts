@@ -6,6 +6,7 @@ import { BlazeCluster } from "effect-blaze/cluster"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestRunner } from "effect/cluster"
+import * as Holder from "../src/cluster/internal/Holder.ts"
 import { lines, pass, textOf } from "./support.ts"
 
 const runner = BlazeCluster.layerWith(TestRunner.layer).pipe(
@@ -22,7 +23,7 @@ const world = Layer.merge(BlazeTest.layerServer, NodeSqlite.layer({ filename: ":
 /** A runner that lives for as long as something is done with it. */
 const life = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(Effect.scoped(effect), Layer.fresh(runner))
 
-const inWorld = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+const inAnyWorld = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(effect).pipe(Effect.provide(Layer.fresh(world)))
 
 const texts = Effect.fnUntraced(function* (...people: ReadonlyArray<BlazeServer.Person>) {
@@ -36,7 +37,13 @@ const acknowledged = Effect.map(BlazeTest.acknowledged, (batches) => batches.fla
 
 const pending = Effect.flatMap(BlazeTest.Account, (bot) => bot.pending)
 
-describe("a bot in a cluster", () => {
+describe.each([
+  ["on its own runner", true],
+  ["over the cluster", false]
+])("a bot in a cluster, its conversations %s", (_, isDirect) => {
+  const inWorld = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    inAnyWorld(Effect.provideService(effect, Holder.IsDirect, isDirect))
+
   it.effect("answers in order and acknowledges, and tells who holds the socket", () =>
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")

@@ -176,4 +176,6 @@ export const sqlStoreOf = (userId: Ids.UserId) =>
       SynchronousCryptography.layer
     ])
   )
-export const sqlStore = sqlStoreOf(Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5"))
+/** The bot of most tests of stores. */
+export const botOfStores = Ids.UserId.make("773e5e77-4107-45c2-b648-8fc722ed77f5")
+export const sqlStore = sqlStoreOf(botOfStores)

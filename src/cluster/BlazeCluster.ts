@@ -37,7 +37,7 @@ import * as Watched from "./internal/Watched.ts"
  * **Details**
  *
  * `holder` is the address of the runner that holds the socket, and `runners` how many run the bot, as that one knows; both are of the
- * last time that it was heard of. `conversations` have had a message on this runner within the last minute.
+ * last time that it was heard of. `conversations` is how many have had a message on this runner within the last minute, or two.
  *
  * @category models
  * @since 0.1.0
@@ -75,7 +75,7 @@ const layerStatus = Layer.effect(
   BlazeCluster,
   Effect.gen(function* () {
     const told = yield* Watched.Watched
-    const { conversations } = yield* Membership.Membership
+    const { conversations } = yield* Desk.Desk
     return {
       status: Effect.map(SubscriptionRef.get(told), (news) => ({
         holder: Option.map(news, ({ holder }) => holder),

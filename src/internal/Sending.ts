@@ -23,6 +23,7 @@ import * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "./Branded.ts"
 import * as Recent from "./Recent.ts"
+import * as Together from "./Together.ts"
 import * as Retrying from "./Retrying.ts"
 import * as Uuid from "./Uuid.ts"
 import type * as Message from "../Message.ts"
@@ -68,19 +69,40 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
   }))
 )
 
+/** How many requests with messages are out at once. */
+const requestsAtOnce = 4
+
+type Params = Readonly<Record<string, unknown>>
+
 /**
- * Over REST, a request for each message; there is nothing to wait for.
+ * Over REST: what is sent while other requests are out goes together in the next one. There is nothing to wait for.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
   Transport,
-  Effect.map(MixinApi.MixinApi, ({ request }) => ({
-    ready: Effect.void,
-    sendNow: (params) => request(Endpoint.messages, { payload: [params as { readonly [field: string]: unknown }] })
-  }))
+  Effect.gen(function* () {
+    const { request } = yield* MixinApi.MixinApi
+    const send = yield* Together.make<Params, BlazeError.BlazeError>({
+      send: (payload) => request(Endpoint.messages, { payload }),
+      // Mixin takes all of a request or refuses all.
+      isOfOne: (error) => !error.isRetryable && !error.isFatal,
+      atOnce: requestsAtOnce,
+      maximum: Endpoint.maximumMessages,
+      maximumWeight: maximumRequest,
+      weight: maximumSizeOf
+    })
+    return { ready: Effect.void, sendNow: (params) => send(params as Params) }
+  })
 )
+
+/** More characters than a message has as JSON besides its data. */
+const maximumEnvelope = 512
+
+const maximumRequest = Outgoing.maximumRequestSize - 1024
+
+const maximumSizeOf = ({ data_base64 }: Params) => String(data_base64).length + maximumEnvelope
 
 /**
  * One message of several.
@@ -175,14 +197,10 @@ const tooLarge = (maximum: number) =>
     })
   )
 
-/** More characters than a message has as JSON besides its data. */
-const maximumEnvelope = 512
-
-const isTooLarge = (payload: ReadonlyArray<Readonly<Record<string, unknown>>>) => {
-  const limit = Outgoing.maximumRequestSize - 1024
-  const atMost = payload.reduce((sum, { data_base64 }) => sum + String(data_base64).length + maximumEnvelope, 0)
+const isTooLarge = (payload: ReadonlyArray<Params>) => {
+  const atMost = payload.reduce((sum, params) => sum + maximumSizeOf(params), 0)
   // Written twice only where it may matter.
-  return atMost > limit && JSON.stringify(payload).length > limit
+  return atMost > maximumRequest && JSON.stringify(payload).length > maximumRequest
 }
 
 /** Before something is sent, tells once of each doubt that there may be about it. */

@@ -106,6 +106,7 @@ const order = [
   "Division",
   "Underway",
   "Restart",
+  "Together",
   "Signal",
   "Mailbox",
   "Recent",

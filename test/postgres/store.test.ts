@@ -7,6 +7,8 @@ import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { SqlClient } from "effect/sql"
 import { afterAll } from "vitest"
 import { sqlStoreContract } from "../contract/sqlStore.ts"
+import * as SharedStore from "../../src/cluster/internal/SharedStore.ts"
+import { sharedStoreContract } from "../contract/sharedStore.ts"
 import { stateContract } from "../contract/state.ts"
 import { eventually } from "../support.ts"
 import { client, empty, start } from "./server.ts"
@@ -24,6 +26,8 @@ await Effect.runPromise(
 
 sqlStoreContract("PostgreSQL", empty(port))
 stateContract("in PostgreSQL", SqlStore.layer, empty(port))
+sharedStoreContract("PostgreSQL", empty(port))
+stateContract("in PostgreSQL, shared", SharedStore.layer, empty(port))
 
 it.live("a bot on PostgreSQL handles nothing again that an earlier process has handled", () =>
   Effect.gen(function* () {

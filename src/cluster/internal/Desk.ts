@@ -16,7 +16,9 @@ import * as Schema from "effect/Schema"
 import * as Base64 from "../../Base64.ts"
 import type * as BlazeError from "../../BlazeError.ts"
 import type * as Ids from "../../Ids.ts"
+import type * as Envelope from "../../Envelope.ts"
 import * as Decoding from "../../internal/Decoding.ts"
+import * as Elapsed from "../../internal/Elapsed.ts"
 import * as Inbox from "../../internal/Inbox.ts"
 import type * as Meter from "../../internal/Meter.ts"
 import * as Message from "../../Message.ts"
@@ -30,7 +32,11 @@ export class Desk extends Context.Service<
   Desk,
   {
     /** Takes a message in, and waits for what becomes of it. */
-    readonly handle: (view: string) => Effect.Effect<Wire.Answer>
+    readonly handle: (view: Envelope.MessageView) => Effect.Effect<Wire.Answer>
+    /** The same, of what another runner has written. */
+    readonly handleText: (text: string) => Effect.Effect<Wire.Answer>
+    /** How many conversations have had a message within the last minute, or two. */
+    readonly conversations: () => number
     /** Says what became of one, to whoever waits for it. */
     readonly answer: (id: Ids.MessageId, answer: Wire.Answer) => void
     readonly inbox: Inbox.Inbox
@@ -86,6 +92,35 @@ const makeWaiting = () => {
   }
 }
 
+/** How long is lately, in milliseconds: so long, and up to twice. */
+const lately = 60_000
+
+/** How many different ones there were lately. */
+const makeLately = <A>(now: () => number) => {
+  let before = new Set<A>()
+  let current = new Set<A>()
+  let since = now()
+  const pass = () => {
+    const passed = now() - since
+    if (passed < lately) return
+    before = passed < 2 * lately ? current : new Set()
+    current = new Set()
+    since = now()
+  }
+  return {
+    add: (one: A) => {
+      pass()
+      current.add(one)
+    },
+    size: () => {
+      pass()
+      let size = before.size
+      for (const one of current) if (!before.has(one)) size++
+      return size
+    }
+  }
+}
+
 /**
  * @category layers
  * @since 0.1.0
@@ -96,17 +131,24 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
     const inbox = yield* Inbox.make
     const decode = yield* Base64.Decoder
     const waiting = makeWaiting()
+    const conversations = makeLately<Ids.ConversationId>(yield* Elapsed.now)
     let isClosed = false
+    const handle = (view: Envelope.MessageView) =>
+      Effect.suspend(() => {
+        if (isClosed) return Effect.succeed(notHere)
+        const message = Message.fromView(view, decode)
+        conversations.add(message.conversationId)
+        return waiting.join(message.id, () => inbox.offer([message], "last"))
+      })
     return Desk.of({
       inbox,
-      handle: (text) =>
+      handle,
+      handleText: (text) =>
         Effect.suspend(() => {
-          if (isClosed) return Effect.succeed(notHere)
           const view = Result.flatMap(parse(text), Decoding.messageView)
-          if (Result.isFailure(view)) return Effect.succeed(unreadable)
-          const message = Message.fromView(view.success, decode)
-          return waiting.join(message.id, () => inbox.offer([message], "last"))
+          return Result.isFailure(view) ? Effect.succeed(unreadable) : handle(view.success)
         }),
+      conversations: conversations.size,
       answer: waiting.answer,
       close: Effect.sync(() => {
         isClosed = true

@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as BlazeError from "../../BlazeError.ts"
 import * as ErrorKind from "../../internal/ErrorKind.ts"
@@ -26,29 +27,22 @@ import * as Wire from "./Wire.ts"
 export class Membership extends Context.Service<
   Membership,
   {
-    /** How many conversations are here. */
-    readonly conversations: () => number
     /** Takes in nothing more, and gives up the socket, if it is here, and the conversations once their handlers have ended. */
     readonly leave: Effect.Effect<void>
   }
 >()("effect-blaze/cluster/Membership") {}
 
 /** The conversations of this runner. */
-const layerConversations = (count: (more: number) => void) =>
-  Layer.unwrap(
-    Effect.gen(function* () {
-      const { handle } = yield* Desk.Desk
-      const { userId } = yield* Signer.Signer
-      const entity = Wire.conversations(userId)
-      const here = Effect.acquireRelease(
-        Effect.sync(() => count(1)),
-        () => Effect.sync(() => count(-1))
-      )
-      return entity.toLayer(Effect.as(here, entity.of({ Handle: ({ payload }) => handle(payload.view) })), {
-        concurrency: "unbounded"
-      })
+const layerConversations = Layer.unwrap(
+  Effect.gen(function* () {
+    const { handleText } = yield* Desk.Desk
+    const { userId } = yield* Signer.Signer
+    const entity = Wire.conversations(userId)
+    return entity.toLayer(entity.of({ Handle: ({ payload }) => handleText(payload.view) }), {
+      concurrency: "unbounded"
     })
-  )
+  })
+)
 
 /**
  * A member of a cluster, with what it does there. The cluster is made for it alone, and closed when it leaves.
@@ -67,16 +61,12 @@ export const layer = <E, R, E2, R2>(
   Layer.effectContext(
     Effect.gen(function* () {
       const desk = yield* Desk.Desk
-      let conversations = 0
       // What is provided closes last.
       const member = holder.pipe(
-        Layer.provideMerge(
-          Layer.merge(
-            Holder.layerEntity,
-            layerConversations((more) => (conversations += more))
-          )
-        ),
-        Layer.provideMerge(cluster)
+        Layer.provideMerge(Layer.merge(Holder.layerEntity, layerConversations)),
+        Layer.provideMerge(cluster),
+        // What runs in there is ours, and handlers do not: nobody looks at a span for each message on its way.
+        Layer.provide(Layer.succeed(References.TracerEnabled, false))
       )
       const scope = yield* Scope.make()
       const leave = yield* Effect.cached(
@@ -84,10 +74,7 @@ export const layer = <E, R, E2, R2>(
       )
       yield* Effect.addFinalizer(() => Effect.andThen(desk.clear, leave))
       const context = yield* Layer.buildWithScope(member, scope)
-      return context.pipe(
-        Context.pick(Sharding.Sharding),
-        Context.add(Membership, { conversations: () => conversations, leave })
-      )
+      return context.pipe(Context.pick(Sharding.Sharding), Context.add(Membership, { leave }))
     })
   )
 
