@@ -123,27 +123,13 @@ const open = Effect.fnUntraced(function* (
   )
 })
 
-/** What is to be stored in one go: what became of a message, or what belongs to none. */
-type Change = Changes.Change & {
-  readonly unsent?: ReadonlyArray<Store.Unsent>
-  readonly sent?: ReadonlyArray<Store.Sent>
-}
-
 /** Stores what is new, in one transaction, unless another process has taken the store over. */
 const makeWrite = (
   sql: SqlClient.SqlClient,
   { deferred: aside, groups, outbox, owner, states }: Parts,
   index: Index
 ) => {
-  const post = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>, at: number) {
-    const unsent = changes.flatMap((change) => change.unsent ?? [])
-    const sent = changes.flatMap((change) => change.sent ?? [])
-    if (unsent.length === 0 && sent.length === 0) return []
-    yield* outbox.forget(at)
-    return [yield* outbox.add(unsent), yield* outbox.complete(sent, at)]
-  })
-
-  return Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+  return Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
     const at = yield* Clock.currentTimeMillis
     const number = index.lastNumber() + 1
     const stale = index.stale(at)
@@ -159,7 +145,7 @@ const makeWrite = (
         yield* aside.put(deferred, at)
         if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
         if (stale !== undefined) yield* groups.forgetUpTo(stale)
-        return { ...sorted, afterwards: yield* post(changes, at) }
+        return { ...sorted, afterwards: yield* outbox.post(changes, at) }
       })
     )
     if (sorted === undefined) return changes.map((): Store.Claim => "Conflict")
@@ -244,9 +230,9 @@ export const layer: Layer.Layer<
       for (const group of yield* groups.after(index.lastNumber())) index.add(group)
       yield* outbox.look
     })
-    const isKnown = ({ id }: Change) => id !== undefined && index.handled.has(id)
+    const isKnown = ({ id }: Changes.Change) => id !== undefined && index.handled.has(id)
     const gathered = yield* Store.gathering(
-      Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+      Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
         if (isUncertain) yield* lookAgain
         if (changes.every(isKnown)) return changes.map((): Store.Claim => "Known")
         isUncertain = true
@@ -255,7 +241,8 @@ export const layer: Layer.Layer<
         return claims
       })
     )
-    const claimed = (change: Change) => Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
+    const claimed = (change: Changes.Change) =>
+      Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
     return Store.Store.of({
       commitsAtOnce: true,
       load: (ids) =>

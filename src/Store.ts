@@ -116,6 +116,21 @@ export interface Outbox<E> {
   readonly hasRoom: () => boolean
   /** Whether the next process has them. */
   readonly isLasting: boolean
+  /** Where several processes have them at the same time. */
+  readonly shared?: Shared<E> | undefined
+}
+
+/**
+ * What a store of messages does that several processes have at the same time, of which one sends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shared<E> {
+  /** Runs what sends for as long as it is this process's turn, whenever it is. */
+  readonly inTurn: (send: Effect.Effect<void>) => Effect.Effect<never>
+  /** Looks at what the others have stored and sent since. */
+  readonly look: Effect.Effect<void, E>
 }
 
 /**

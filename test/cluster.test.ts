@@ -1,7 +1,7 @@
 // One bot in a cluster, whose runners are in this process and follow the test's clock: what its program sees, and who has the socket.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Stream, SubscriptionRef } from "effect"
-import { Blaze, type BlazeError, Bot, Delivery, Keyed, Settings, State } from "effect-blaze"
+import { Blaze, type BlazeError, Bot, Broadcast, Delivery, Keyed, Settings, State } from "effect-blaze"
 import { BlazeCluster } from "effect-blaze/cluster"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
@@ -300,6 +300,39 @@ describe.each([
       assert.deepStrictEqual(yield* texts(alice), ["re one"])
       yield* life(Effect.andThen(echo, pass(5)))
       assert.deepStrictEqual(yield* texts(alice), ["re one,re two"])
+    }).pipe(inWorld)
+  )
+
+  it.effect("sends what is stored to be sent, also what another runner has stored that has ended", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const people = yield* Effect.forEach(["alice", "bob"], BlazeTest.user)
+      const [alice, bob] = people as [BlazeServer.Person, BlazeServer.Person]
+      yield* Effect.forEach(people, ({ addBot }) => addBot)
+      yield* life(
+        Effect.gen(function* () {
+          const blaze = yield* Blaze.Blaze
+          yield* blaze.send({ user: alice.userId }, "one", { durable: true })
+          yield* pass(3)
+          assert.deepStrictEqual(yield* texts(alice), ["one"])
+          yield* server.inject({ _tag: "FailRest", status: 503, body: "" }, Infinity)
+          yield* blaze.send({ user: alice.userId }, "two", { durable: true })
+          yield* pass(3)
+        })
+      )
+      yield* server.heal
+      assert.deepStrictEqual(yield* texts(alice), ["one"])
+      yield* life(
+        Effect.gen(function* () {
+          const announced = yield* Stream.make(alice.userId, bob.userId).pipe(
+            Broadcast.run(() => "news", { key: "spring", durable: true }),
+            Effect.forkScoped
+          )
+          yield* pass(10)
+          assert.strictEqual((yield* Fiber.join(announced)).accepted, 2)
+          assert.deepStrictEqual(yield* texts(alice, bob), ["one,two,news", "news"])
+        })
+      )
     }).pipe(inWorld)
   )
 })

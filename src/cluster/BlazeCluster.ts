@@ -131,11 +131,12 @@ export const layerWith = <E, R>(
   sharding: Layer.Layer<Sharding.Sharding, E, R>,
   { acks = Acks.layerRest }: Ports = {}
 ): Layer.Layer<Blaze.Services | BlazeCluster, BlazeError.BlazeError | E, R | SqlClient.SqlClient | Blaze.Platform> => {
+  const store = SharedStore.layer.pipe(Layer.provide(Holder.layerTurn), Layer.provide(Holder.layerHeld))
   const member = Membership.layer(sharding, Holder.layer(acks)).pipe(
     Layer.provide(Holder.layerHeld),
     Layer.provideMerge(Desk.layer),
     // Whoever holds the socket reads tables that have been made.
-    Layer.provide(SharedStore.layer)
+    Layer.provide(store)
   )
   const watched = Watched.layer.pipe(Layer.provideMerge(member))
   return Layer.fresh(
@@ -143,7 +144,7 @@ export const layerWith = <E, R>(
       connection: Runner.layerConnection,
       acknowledgements: Runner.layerAcknowledgements,
       transport: Sending.layerRest,
-      store: SharedStore.layer,
+      store,
       quota: layerQuota
     }).pipe(Layer.provideMerge(layerStatus), Layer.provide(watched), Layer.provide(Front.layerMeter), Settings.once)
   )

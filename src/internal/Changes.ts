@@ -10,12 +10,15 @@ import type * as Store from "../Store.ts"
 import * as Writes from "./Writes.ts"
 
 /**
- * What became of a message, or what belongs to none.
+ * What became of a message, or what belongs to none: what is to be sent, and what became of that.
  *
  * @category models
  * @since 0.1.0
  */
-export type Change = Store.Change | { readonly id?: undefined; readonly writes: ReadonlyArray<Store.Write> }
+export type Change = (Store.Change | { readonly id?: undefined; readonly writes: ReadonlyArray<Store.Write> }) & {
+  readonly unsent?: ReadonlyArray<Store.Unsent>
+  readonly sent?: ReadonlyArray<Store.Sent>
+}
 
 /**
  * @category models

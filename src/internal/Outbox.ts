@@ -56,6 +56,10 @@ const keepsNone = Effect.fail(Persisted.failed("the store keeps no messages to b
 
 type Errors = Option.Option<BlazeError.BlazeError>
 
+/** How often it is looked at what other processes have stored, and at what they have sent that somebody here waits for. */
+const sharedPeriod = "1 second"
+const sharedPeriodOfResults = "5 seconds"
+
 interface Watcher {
   readonly wanted: ReadonlySet<Ids.MessageId>
   readonly found: Map<Ids.MessageId, Errors>
@@ -63,7 +67,7 @@ interface Watcher {
 }
 
 /** Who waits for what becomes of messages. */
-const makeWatchers = () => {
+const makeWatchers = (isShared: boolean) => {
   const watchers = new Set<Watcher>()
   const signal = Signal.make()
   let failure: BlazeError.BlazeError | undefined
@@ -99,13 +103,21 @@ const makeWatchers = () => {
         }),
         ({ failed, found, wanted }) =>
           Effect.gen(function* () {
-            for (const [id, errors] of yield* known) if (!found.has(id)) found.set(id, errors)
-            if (found.size === wanted.size) return found
-            if (failure !== undefined) return yield* failure
-            yield* Effect.raceFirst(
-              signal.until(() => found.size === wanted.size),
-              Deferred.await(failed)
-            )
+            const look = Effect.map(known, (results) => {
+              for (const [id, errors] of results) if (!found.has(id)) found.set(id, errors)
+            })
+            yield* look
+            while (found.size < wanted.size) {
+              if (failure !== undefined) return yield* failure
+              const told = Effect.raceFirst(
+                signal.until(() => found.size === wanted.size),
+                Deferred.await(failed)
+              )
+              if (!isShared) yield* told
+              // Another process may have sent it.
+              else if (Option.isNone(yield* Effect.timeoutOption(told, sharedPeriodOfResults)))
+                yield* Effect.ignore(look)
+            }
             return found
           }),
         (watcher) => Effect.sync(() => watchers.delete(watcher))
@@ -176,7 +188,8 @@ const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
 const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   const meter = yield* Meter.Meter
   const { outboxMessages } = yield* Settings.checked
-  const watchers = makeWatchers()
+  const { shared } = outbox
+  const watchers = makeWatchers(shared !== undefined)
   const room = makeRoom(outbox, outboxMessages)
   const signal = Signal.make()
   let count = 0
@@ -203,7 +216,13 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
     return watchers.tell(results)
   }
   const run = yield* Relay.make(outbox, { signal, count: () => count }, { ...watchers, tell })
-  yield* Effect.forkScoped(Effect.ignore(run))
+  const relayed = Effect.ignore(run)
+  if (shared === undefined) yield* Effect.forkScoped(relayed)
+  else {
+    yield* Effect.forkScoped(shared.inTurn(relayed))
+    const news = Effect.andThen(Effect.ignoreCause(shared.look), Effect.andThen(look, Effect.sync(room.notify)))
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(news, sharedPeriod)))
+  }
   const scope = yield* Effect.scope
 
   const storing = (messages: ReadonlyArray<Store.Unsent>) =>

@@ -9,6 +9,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
 import type * as Ids from "../Ids.ts"
 import type * as Unsent from "./Unsent.ts"
 
@@ -42,6 +43,7 @@ export const makeTable = (sql: SqlClient.SqlClient) =>
         bot TEXT NOT NULL, id TEXT NOT NULL, number BIGINT NOT NULL, way TEXT NOT NULL, in_batches BIGINT NOT NULL, recipient TEXT,
         conversation TEXT, content TEXT, same_as BIGINT, stored_at BIGINT NOT NULL, done_at BIGINT, problem TEXT, PRIMARY KEY (bot, id)
       )`,
+      sql`CREATE TABLE IF NOT EXISTS blaze_outbox_last (bot TEXT NOT NULL PRIMARY KEY, number BIGINT NOT NULL)`,
       sql`CREATE UNIQUE INDEX IF NOT EXISTS blaze_outbox_number ON blaze_outbox (bot, number)`,
       sql`CREATE INDEX IF NOT EXISTS blaze_outbox_waiting ON blaze_outbox (bot, in_batches, number) WHERE done_at IS NULL`
     ],
@@ -145,18 +147,44 @@ const makeReads = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
 }
 
 /**
+ * Numbers that several processes give, each once, in the order in which their transactions end: a lower one than has been seen never comes
+ * later. `begin` is for whoever takes the messages over from one process.
+ *
+ * @category numbers
+ * @since 0.1.0
+ */
+export const makeNumbers = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
+  begin: sql`INSERT INTO blaze_outbox_last (bot, number)
+    SELECT ${bot}, coalesce(max(number), 0) FROM blaze_outbox WHERE bot = ${bot}
+    ON CONFLICT (bot) DO UPDATE SET number = CASE WHEN excluded.number > blaze_outbox_last.number
+      THEN excluded.number ELSE blaze_outbox_last.number END`,
+  take: (count: number) =>
+    Effect.map(
+      sql<{
+        number: number | string
+      }>`UPDATE blaze_outbox_last SET number = number + ${count} WHERE bot = ${bot} RETURNING number`,
+      ([row]) => Number(row?.number ?? count) - count
+    )
+})
+
+/**
  * The messages of one bot. What is added and completed is so within a transaction of who asks; what these give is to be called after it.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
+export const make = (
+  sql: SqlClient.SqlClient,
+  bot: Ids.UserId,
+  age: number,
+  numbers?: Pick<ReturnType<typeof makeNumbers>, "take">
+) => {
   let size = 0
   let last = 0
   let lookedAt = -Infinity
   const complete = makeComplete(sql, bot)
 
-  return {
+  const outbox = {
     isLasting: true,
     size: () => size,
     hasRoom: () => true,
@@ -168,7 +196,9 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => 
       last = Math.max(last, Number(row?.last ?? 0))
       size = Number(row?.size ?? 0)
     }),
-    add: Effect.fnUntraced(function* (messages: ReadonlyArray<Unsent.Unsent>) {
+    add: Effect.fnUntraced(function* (
+      messages: ReadonlyArray<Unsent.Unsent>
+    ): Effect.fn.Return<() => void, SqlError.SqlError> {
       const known = new Set<string>()
       for (const some of Arr.chunksOf(messages, maximumRows)) {
         const rows = yield* sql<Pick<Row, "id">>`SELECT id FROM blaze_outbox
@@ -180,11 +210,13 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => 
         known.add(id)
         return isFresh
       })
-      for (const rows of Arr.chunksOf(rowsOf(bot, fresh, last), maximumRows)) {
+      if (fresh.length === 0) return () => {}
+      const first = numbers === undefined ? last : yield* numbers.take(fresh.length)
+      for (const rows of Arr.chunksOf(rowsOf(bot, fresh, first), maximumRows)) {
         yield* sql`INSERT INTO blaze_outbox ${sql.insert(rows)}`
       }
       return () => {
-        last += fresh.length
+        last = first + fresh.length
         size += fresh.length
       }
     }),
@@ -205,5 +237,22 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => 
       if (gone.length < maximumRows) lookedAt = at
     }),
     ...makeReads(sql, bot)
+  }
+  return {
+    ...outbox,
+    /** What is in changes of what is to be sent; gives what is to be called after the transaction. */
+    post: Effect.fnUntraced(function* (
+      changes: ReadonlyArray<{
+        readonly unsent?: ReadonlyArray<Unsent.Unsent>
+        readonly sent?: ReadonlyArray<Unsent.Sent>
+      }>,
+      at: number
+    ): Effect.fn.Return<ReadonlyArray<() => void>, SqlError.SqlError> {
+      const unsent = changes.flatMap((change) => change.unsent ?? [])
+      const sent = changes.flatMap((change) => change.sent ?? [])
+      if (unsent.length === 0 && sent.length === 0) return []
+      yield* outbox.forget(at)
+      return [yield* outbox.add(unsent), yield* outbox.complete(sent, at)]
+    })
   }
 }

@@ -1,12 +1,14 @@
-// npm run test:cluster [-- scenario ...]
+// npm run test:cluster [-- scenario ...], or -- --minutes 10
 //
 // One bot on three runners, each a process, with PostgreSQL on loopback and the server of the bot here. Runners are killed, stopped, frozen
 // and cut off from the database while people talk. In the end nothing was lost, each conversation was answered in its order, once for each
-// message, and what a handler counts has been counted once. How long the socket was away is measured, and has to be less than a minute.
+// message, and what a handler counts has been counted once. How long the socket was away is measured, and has to be less than a minute. With
+// --minutes a runner is killed or stopped every 20 seconds, for so long, and another one begins.
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Exit } from "effect"
+import { parseArgs } from "node:util"
 import { start as startPostgres } from "../postgres/server.ts"
-import { eventually } from "../support.ts"
+import { eventually, seeded } from "../support.ts"
 import { now } from "./clock.ts"
 import * as World from "./world.ts"
 
@@ -110,6 +112,28 @@ const joins = Effect.fnUntraced(function* (world: World.World) {
   return { from, figures: {} }
 })
 
+const { values: args, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { minutes: { type: "string" }, seed: { type: "string" } }
+})
+const seed = Number(args.seed ?? now() % 1_000_000)
+
+const killing = Effect.fnUntraced(function* (world: World.World) {
+  const from = now()
+  const random = seeded(seed)
+  let living = [...world.runners]
+  let kills = 0
+  while (now() - from < Number(args.minutes) * 60 * second) {
+    yield* Effect.sleep("20 seconds")
+    const victim = living[Math.floor(random() * living.length)]!
+    yield* signal(victim, random() < 0.7 ? "SIGKILL" : "SIGTERM")
+    kills++
+    living = [...living.filter((runner) => runner !== victim), yield* world.start]
+  }
+  yield* Effect.sleep("20 seconds")
+  return { from, figures: { kills, seed } }
+})
+
 const scenarios = {
   "holder SIGKILL": ends("holder", "SIGKILL"),
   "holder SIGTERM": ends("holder", "SIGTERM"),
@@ -122,7 +146,12 @@ const scenarios = {
   "a runner joins": joins
 }
 
-const run = (name: keyof typeof scenarios, postgres: number) =>
+const all: Readonly<Record<string, (typeof scenarios)[keyof typeof scenarios] | typeof killing>> = {
+  ...scenarios,
+  "killed every 20 s": killing
+}
+
+const run = (name: string, postgres: number) =>
   Effect.gen(function* () {
     const world = yield* World.make(postgres, { work: 100 })
     for (let n = 0; n < 3; n++) yield* world.start
@@ -135,7 +164,7 @@ const run = (name: keyof typeof scenarios, postgres: number) =>
       figures,
       from,
       problems = []
-    } = (yield* scenarios[name](world)) as {
+    } = (yield* all[name]!(world)) as {
       from: number
       figures: Record<string, number>
       problems?: ReadonlyArray<string>
@@ -144,9 +173,9 @@ const run = (name: keyof typeof scenarios, postgres: number) =>
     const quiet = yield* Effect.exit(world.quiet)
     const away = awaySince(world, from)
     const judged = yield* world.judge
-    const all = [...problems, ...judged.problems]
-    if (Exit.isFailure(quiet)) all.push("it did not come to rest")
-    if (away > 60 * second) all.push(`the socket was away for ${away} ms`)
+    const wrong = [...problems, ...judged.problems]
+    if (Exit.isFailure(quiet)) wrong.push("it did not come to rest")
+    if (away > 60 * second) wrong.push(`the socket was away for ${away} ms`)
     const facts = {
       "socket away, ms": away,
       "longest wait, ms": silenceSince(world, from),
@@ -154,9 +183,9 @@ const run = (name: keyof typeof scenarios, postgres: number) =>
       "handled twice": judged.twice,
       ...figures
     }
-    console.log(`${all.length === 0 ? "ok    " : "FAILED"} ${name}: ${JSON.stringify(facts)}`)
-    for (const problem of all) console.log(`       ${problem}`)
-    if (all.length > 0 || process.env.VERBOSE !== undefined) {
+    console.log(`${wrong.length === 0 ? "ok    " : "FAILED"} ${name}: ${JSON.stringify(facts)}`)
+    for (const problem of wrong) console.log(`       ${problem}`)
+    if (wrong.length > 0 || process.env.VERBOSE !== undefined) {
       for (const { at, runner, text, what } of world.lines().toSorted((a, b) => a.at - b.at)) {
         if (what !== "B" && what !== "R")
           console.log(`       ${((at - from) / 1000).toFixed(2)} ${runner.name} ${what} ${text.slice(0, 300)}`)
@@ -166,13 +195,13 @@ const run = (name: keyof typeof scenarios, postgres: number) =>
           console.log(`       ${((at - from) / 1000).toFixed(2)} server ${event._tag}`)
       }
     }
-    return all.length === 0
+    return wrong.length === 0
   }).pipe(Effect.scoped, Effect.provide(World.layer))
 
-const wanted = process.argv.slice(2)
-const names = (Object.keys(scenarios) as Array<keyof typeof scenarios>).filter(
-  (name) => wanted.length === 0 || wanted.includes(name)
-)
+const names =
+  args.minutes === undefined
+    ? Object.keys(scenarios).filter((name) => positionals.length === 0 || positionals.includes(name))
+    : ["killed every 20 s"]
 
 const main = Effect.gen(function* () {
   const { port } = yield* startPostgres

@@ -3,7 +3,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { Cause, Config, Effect, Layer, Logger, Option, References, Schema } from "effect"
-import { Bot, State } from "effect-blaze"
+import { Blaze, Bot, State } from "effect-blaze"
 import { BlazeCluster, NodeBlazeCluster } from "effect-blaze/cluster"
 import { now } from "./clock.ts"
 import { openSync, writeSync } from "node:fs"
@@ -30,6 +30,11 @@ const program = Effect.gen(function* () {
       if (work > 0) yield* Effect.sleep(work)
       yield* count.set(before + 1)
       yield* delivery.reply(`answer to ${text}`)
+      if (Number(text) % 10 === 0) {
+        const blaze = yield* Blaze.Blaze
+        const id = yield* delivery.derive("note")
+        yield* blaze.send({ user: delivery.message.senderId }, `note on ${text}`, { id, durable: true })
+      }
       record("R", id)
     }),
     orElse: () => Effect.void

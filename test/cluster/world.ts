@@ -192,7 +192,9 @@ export const make = Effect.fnUntraced(function* (postgres: number, { conversatio
       if (disorder > 0) problems.push(`${disorder} begun with before the one before`)
       for (const [by, person] of people.entries()) {
         const answers = (yield* person.received).map(({ text }) => text)
-        const wanted = said.filter((each) => each.by === by).map(({ text }) => `answer to ${text}`)
+        const wanted = said
+          .filter((each) => each.by === by)
+          .flatMap(({ text }) => [`answer to ${text}`, ...(Number(text) % 10 === 0 ? [`note on ${text}`] : [])])
         if (answers.toSorted().join() !== wanted.toSorted().join()) {
           problems.push(`p${by} got ${answers.length} answers to ${wanted.length}`)
         }
@@ -208,8 +210,15 @@ export const make = Effect.fnUntraced(function* (postgres: number, { conversatio
       const twice = [...times.values()].filter((count) => count > 1).length
       return { problems, twice }
     }),
-    /** Waits until all that was said is acknowledged. */
-    quiet: eventually(Effect.map(bot.pending, (pending) => pending.length === 0))
+    /** Waits until all that was said is acknowledged, and what was stored to be sent has arrived. */
+    quiet: eventually(
+      Effect.gen(function* () {
+        const pending = yield* bot.pending
+        const received = yield* Effect.forEach(people, (person) => person.received)
+        const notes = said.filter(({ text }) => Number(text) % 10 === 0).length
+        return pending.length === 0 && received.flat().length >= said.length + notes
+      })
+    )
   }
 })
 

@@ -154,6 +154,50 @@ export const sharedStoreContract = (name: string, database: Layer.Layer<SqlClien
       }).pipe(inDatabase)
     )
 
+    it.live("has messages that several processes store at the same time sent in the order in which they were", () =>
+      Effect.gen(function* () {
+        const unsent = (n: number): Store.Unsent => ({
+          id: id(n),
+          to: { conversation: Ids.ConversationId.make(id(0)) },
+          content: "{}",
+          storedAt: 0,
+          way: "Alone"
+        })
+        const alone = yield* opened(sqlStore)
+        yield* alone.outbox!.add([unsent(1), unsent(2)])
+        const stores = yield* Effect.all([shared, shared, shared])
+        // Whoever sends has seen all that has a lower number.
+        const numbers: Array<number> = []
+        const sending = Effect.gen(function* () {
+          const outbox = stores[0]!.outbox!
+          while (numbers.length < 62) {
+            const some = yield* outbox.next(false, numbers.at(-1) ?? 0, 7)
+            for (const { number } of some) numbers.push(number)
+            yield* outbox.complete(some.map(({ id }) => ({ id, way: "Alone", problem: undefined })))
+            yield* Effect.yieldNow
+          }
+        })
+        const storing = Effect.forEach(
+          stores,
+          ({ outbox }, n) =>
+            Effect.forEach(
+              Array.from({ length: 20 }, (_, each) => 3 + n * 20 + each),
+              (each) => outbox!.add([unsent(each)]),
+              { discard: true }
+            ),
+          { concurrency: 3 }
+        )
+        yield* Effect.all([sending, storing], { concurrency: 2 })
+        assert.strictEqual(new Set(numbers).size, 62)
+        yield* stores[1]!.outbox!.shared!.look
+        assert.strictEqual(stores[1]!.outbox!.size(), 0)
+        // A number is not given again that somebody has passed, though what had it is gone.
+        yield* stores[2]!.outbox!.add([unsent(99)])
+        const [last] = yield* stores[1]!.outbox!.next(false, numbers.at(-1)!, 1)
+        assert.strictEqual(last?.id, id(99))
+      }).pipe(Effect.timeout("1 minute"), inDatabase)
+    )
+
     it.live("forgets ids of long ago", () =>
       Effect.gen(function* () {
         const runner = yield* shared

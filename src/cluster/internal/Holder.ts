@@ -72,6 +72,8 @@ export class Held extends Context.Service<
   {
     readonly status: SubscriptionRef.SubscriptionRef<Connection.Status>
     readonly receipts: SubscriptionRef.SubscriptionRef<Receipts.Receipts["stream"] | undefined>
+    /** Whether it is here. */
+    readonly isHere: SubscriptionRef.SubscriptionRef<boolean>
     /** How many runners want to know of it. */
     readonly watchers: SubscriptionRef.SubscriptionRef<number>
   }
@@ -87,6 +89,7 @@ export const layerHeld: Layer.Layer<Held> = Layer.effect(
     return {
       status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
       receipts: yield* SubscriptionRef.make<Receipts.Receipts["stream"] | undefined>(undefined),
+      isHere: yield* SubscriptionRef.make(false),
       watchers: yield* SubscriptionRef.make(0)
     }
   })
@@ -216,6 +219,7 @@ const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest |
 const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>) {
   const { reconnect } = yield* Settings.checked
   const held = yield* Held
+  yield* Effect.acquireRelease(SubscriptionRef.set(held.isHere, true), () => SubscriptionRef.set(held.isHere, false))
   const now = yield* Elapsed.now
   let pauses = yield* Elapsed.delays(reconnect)
   while (true) {
@@ -262,6 +266,26 @@ export const layer = (
       Singleton.make(Wire.holderName(userId), Effect.orDie(holdOn(makeParts(acks))))
     )
   )
+
+/**
+ * Whoever holds the socket also sends what is stored to be sent: one at a time keeps its order.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerTurn: Layer.Layer<never, never, Held> = Layer.effect(
+  SharedStore.Turn,
+  Effect.map(Held, ({ isHere }) => {
+    const until = (wanted: boolean) =>
+      SubscriptionRef.changes(isHere).pipe(
+        Stream.filter((is) => is === wanted),
+        Stream.take(1),
+        Stream.runDrain
+      )
+    return (send) =>
+      Effect.forever(Effect.andThen(until(true), Effect.raceFirst(Effect.andThen(send, Effect.never), until(false))))
+  })
+)
 
 const told = (held: Held["Service"], holder: string) =>
   SubscriptionRef.changes(held.status).pipe(

@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -18,6 +19,7 @@ import * as Changes from "../../internal/Changes.ts"
 import * as SqlClaims from "../../internal/SqlClaims.ts"
 import * as SqlDeferred from "../../internal/SqlDeferred.ts"
 import * as SqlGroups from "../../internal/SqlGroups.ts"
+import * as SqlOutbox from "../../internal/SqlOutbox.ts"
 import * as SqlOwner from "../../internal/SqlOwner.ts"
 import * as SqlStates from "../../internal/SqlStates.ts"
 import * as SqlTables from "../../internal/SqlTables.ts"
@@ -34,17 +36,22 @@ const cluster = "a cluster"
 const forgetPeriod = 60_000
 const maximumForgotten = 1000
 
-const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
-  owner: SqlOwner.make(sql, bot, cluster),
-  groups: SqlGroups.make(sql, bot),
-  claims: SqlClaims.make(sql, bot),
-  deferred: SqlDeferred.make(sql, bot),
-  states: SqlStates.make(sql, bot)
-})
+const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
+  const numbers = SqlOutbox.makeNumbers(sql, bot)
+  return {
+    owner: SqlOwner.make(sql, bot, cluster),
+    numbers,
+    outbox: SqlOutbox.make(sql, bot, age, numbers),
+    groups: SqlGroups.make(sql, bot),
+    claims: SqlClaims.make(sql, bot),
+    deferred: SqlDeferred.make(sql, bot),
+    states: SqlStates.make(sql, bot)
+  }
+}
 type Parts = ReturnType<typeof makeParts>
 
 /** Takes the tables from a process that had them alone, with what it has stored. */
-const open = (sql: SqlClient.SqlClient, { claims, groups, owner }: Parts) =>
+const open = (sql: SqlClient.SqlClient, { claims, groups, numbers, owner }: Parts) =>
   Effect.andThen(
     SqlTables.make(sql),
     sql.withTransaction(
@@ -54,6 +61,7 @@ const open = (sql: SqlClient.SqlClient, { claims, groups, owner }: Parts) =>
         const stored = yield* groups.after(0)
         yield* claims.add(stored.flatMap(({ at, ids }) => ids.map((id) => ({ id, at }))))
         yield* groups.forgetUpTo(stored.at(-1)?.number ?? 0)
+        yield* numbers.begin
       })
     )
   )
@@ -62,7 +70,9 @@ const opened = Effect.gen(function* () {
   // Its names are the tables' own, whatever the program's are.
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const { userId } = yield* Signer.Signer
-  return { sql, userId, parts: makeParts(sql, userId) }
+  const { rememberedFor } = yield* Settings.checked
+  const age = Duration.toMillis(rememberedFor)
+  return { sql, userId, age, parts: makeParts(sql, userId, age) }
 })
 
 /** So that what is read of places stays as it is until the transaction ends, also where there is nothing. In one order: nobody waits for another in a circle. */
@@ -77,7 +87,12 @@ const lockPlaces = (sql: SqlClient.SqlClient, bot: Ids.UserId, writes: ReadonlyA
   })
 
 /** Stores what is new, in one transaction, unless a single process has taken the tables over. */
-const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, { claims, owner, states }: Parts, age: number) => {
+const makeWrite = (
+  sql: SqlClient.SqlClient,
+  bot: Ids.UserId,
+  { claims, outbox, owner, states }: Parts,
+  age: number
+) => {
   let forgotAt = -Infinity
 
   const forget = Effect.fnUntraced(function* (at: number) {
@@ -100,12 +115,24 @@ const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, { claims, owner, s
         yield* claims.release([...claimed])
         if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
         yield* forget(at)
-        return sorted
+        return { ...sorted, afterwards: yield* outbox.post(changes, at) }
       })
     )
-    return sorted?.claims ?? changes.map((): Store.Claim => "Conflict")
+    if (sorted === undefined) return changes.map((): Store.Claim => "Conflict")
+    for (const note of sorted.afterwards) note()
+    return sorted.claims
   })
 }
+
+/**
+ * Whose turn it is to send what is stored: runs something for as long as it is this process's, whenever it is.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Turn = Context.Reference<Store.Shared<never>["inTurn"]>("effect-blaze/cluster/SharedStore/Turn", {
+  defaultValue: () => (send) => Effect.andThen(send, Effect.never)
+})
 
 /**
  * For a process that handles messages. What is put aside is not its business.
@@ -116,11 +143,13 @@ const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, { claims, owner, s
 export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.SqlClient | Signer.Signer> = Layer.effect(
   Store.Store,
   Effect.gen(function* () {
-    const { parts, sql, userId } = yield* opened
-    const { rememberedFor } = yield* Settings.checked
-    yield* Effect.mapError(open(sql, parts), SqlStore.cannotOpen)
-    const { claims, states } = parts
-    const gathered = yield* Store.gathering(makeWrite(sql, userId, parts, Duration.toMillis(rememberedFor)))
+    const { age, parts, sql, userId } = yield* opened
+    const { claims, outbox, states } = parts
+    const inTurn = yield* Turn
+    yield* Effect.mapError(Effect.andThen(open(sql, parts), outbox.look), SqlStore.cannotOpen)
+    const gathered = yield* Store.gathering(makeWrite(sql, userId, parts, age))
+    const claimed = (change: Changes.Change) =>
+      Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
     const { load } = Store.persevering({
       load: (ids) =>
         Effect.map(claims.of(ids), (handled) => ids.map((id) => (handled.has(id) ? Store.Handled : undefined))),
@@ -135,7 +164,13 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
       states: {
         read: states.read,
         due: states.due,
-        write: (write) => Effect.map(gathered([{ writes: [write] }]), ([claim]): Store.Claim => claim ?? "Unstored")
+        write: (write) => claimed({ writes: [write] })
+      },
+      outbox: {
+        ...outbox,
+        add: (unsent) => claimed({ writes: [], unsent }),
+        complete: (sent) => claimed({ writes: [], sent }),
+        shared: { inTurn, look: outbox.look }
       }
     })
   })
@@ -154,15 +189,11 @@ export const layerHolder: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlCli
   Layer.effect(
     Store.Store,
     Effect.gen(function* () {
-      const { parts, sql } = yield* opened
+      const { age, parts, sql } = yield* opened
       const { claims, deferred, owner } = parts
-      const { rememberedFor } = yield* Settings.checked
       const now = yield* Clock.currentTimeMillis
       const known = new Map(
-        yield* Effect.mapError(
-          Effect.andThen(deferred.forgetBefore(now - Duration.toMillis(rememberedFor)), deferred.all),
-          () => unread
-        )
+        yield* Effect.mapError(Effect.andThen(deferred.forgetBefore(now - age), deferred.all), () => unread)
       )
 
       const put = Effect.fnUntraced(function* (entries: ReadonlyArray<readonly [Ids.MessageId, Store.Deferred]>) {
