@@ -1,6 +1,18 @@
 // One bot in a cluster, whose runners are in this process and follow the test's clock: what its program sees, and who has the socket.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Stream, SubscriptionRef } from "effect"
+import {
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Schedule,
+  Schema,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { Blaze, type BlazeError, Bot, Broadcast, Delivery, Keyed, Settings, State } from "effect-blaze"
 import { BlazeCluster } from "effect-blaze/cluster"
 import { NodeSqlite } from "effect-blaze/node"
@@ -207,6 +219,7 @@ describe.each([
     Effect.gen(function* () {
       const server = yield* BlazeServer.BlazeServer
       const account = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
       yield* server.inject({ _tag: "RefuseHandshake", status: 401 }, Infinity)
       yield* life(
         Effect.gen(function* () {
@@ -221,6 +234,12 @@ describe.each([
           const before = yield* account.handshakes
           yield* pass(600)
           assert.strictEqual(yield* account.handshakes, before)
+          yield* alice.say("one")
+          // It has left, and whoever comes next asks Mixin himself.
+          yield* server.heal
+          yield* life(Effect.andThen(echo, pass(5)))
+          assert.deepStrictEqual(yield* texts(alice), ["re one"])
+          assert.strictEqual((yield* SubscriptionRef.get(blaze.status))._tag, "Stopped")
         })
       )
     }).pipe(inWorld)
@@ -248,6 +267,90 @@ describe.each([
           assert.deepStrictEqual(told, ["DELIVERED", "READ"])
         })
       )
+    }).pipe(inWorld)
+  )
+
+  it.effect("tells of receipts however many come at once", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.addBot
+      yield* life(
+        Effect.gen(function* () {
+          yield* pass(5)
+          const blaze = yield* Blaze.Blaze
+          let read = 0
+          yield* Effect.forEach(Array.from({ length: 3000 }), (_, n) =>
+            Effect.forkScoped(
+              Effect.andThen(
+                blaze.send({ user: alice.userId }, `number ${n}`, { until: "read" }),
+                Effect.sync(() => read++)
+              )
+            )
+          )
+          yield* pass(5)
+          yield* alice.reads
+          yield* pass(30)
+          assert.strictEqual(read, 3000)
+        })
+      )
+    }).pipe(inWorld)
+  )
+
+  it.effect("puts aside for as long as Mixin keeps a message what its handler never wants again", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      let runs = 0
+      yield* life(
+        Effect.gen(function* () {
+          yield* Bot.run(() =>
+            Effect.sync(() => {
+              runs++
+              return Delivery.deferFor(Duration.infinity)
+            })
+          ).pipe(Effect.forkScoped)
+          yield* alice.say("one")
+          yield* pass(60)
+          assert.strictEqual(runs, 1)
+          assert.strictEqual((yield* pending).length, 1)
+        })
+      )
+    }).pipe(inWorld)
+  )
+
+  it.effect("begins with nothing that waits here once it leaves", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const bob = yield* BlazeTest.user("bob")
+      const going = yield* Deferred.make<void>()
+      yield* life(
+        Effect.gen(function* () {
+          const blaze = yield* Blaze.Blaze
+          yield* Bot.run(
+            (delivery) => Effect.andThen(Deferred.await(going), delivery.reply(`re ${textOf(delivery)}`)),
+            { concurrency: 1 }
+          ).pipe(Effect.forkScoped)
+          yield* alice.say("one")
+          yield* bob.say("two")
+          yield* pass(5)
+          const drained = yield* Effect.forkScoped(blaze.drain)
+          yield* pass(1)
+          yield* Deferred.succeed(going, undefined)
+          yield* pass(5)
+          yield* Fiber.join(drained)
+        })
+      )
+      assert.deepStrictEqual(yield* texts(alice, bob), ["re one", ""])
+      yield* life(Effect.andThen(echo, pass(5)))
+      assert.deepStrictEqual(yield* texts(alice, bob), ["re one", "re two"])
+    }).pipe(inWorld)
+  )
+
+  it.effect("tells who has a runner in the cluster and takes no message there", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const log = lines()
+      yield* life(Effect.andThen(alice.say("one"), pass(30))).pipe(Effect.provide(log.layer))
+      assert.include(log.all.join(), "Warn 1 messages wait on this runner, whose program takes none of them")
     }).pipe(inWorld)
   )
 

@@ -20,10 +20,12 @@ import type * as BlazeError from "../BlazeError.ts"
 import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Division from "../internal/Division.ts"
 import * as Front from "../internal/Front.ts"
+import * as Ledger from "../internal/Ledger.ts"
 import * as Sending from "../internal/Sending.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
 import * as Settings from "../Settings.ts"
+import type * as Signer from "../Signer.ts"
 import * as Desk from "./internal/Desk.ts"
 import * as Holder from "./internal/Holder.ts"
 import * as Membership from "./internal/Membership.ts"
@@ -86,6 +88,9 @@ const layerStatus = Layer.effect(
   })
 )
 
+/** How long a runner waits until it writes again what could not be stored: the others wait for its conversations. */
+const storePause = "1 second"
+
 /** Before it is known how many runners there are, so many are assumed. */
 const assumed = 10
 
@@ -132,8 +137,8 @@ export const layerWith = <E, R>(
   { acks = Acks.layerRest }: Ports = {}
 ): Layer.Layer<Blaze.Services | BlazeCluster, BlazeError.BlazeError | E, R | SqlClient.SqlClient | Blaze.Platform> => {
   const store = SharedStore.layer.pipe(Layer.provide(Holder.layerTurn), Layer.provide(Holder.layerHeld))
-  const member = Membership.layer(sharding, Holder.layer(acks)).pipe(
-    Layer.provide(Holder.layerHeld),
+  const member = Membership.layer(sharding, acks).pipe(
+    Layer.provideMerge(Holder.layerHeld),
     Layer.provideMerge(Desk.layer),
     // Whoever holds the socket reads tables that have been made.
     Layer.provide(store)
@@ -146,7 +151,13 @@ export const layerWith = <E, R>(
       transport: Sending.layerRest,
       store,
       quota: layerQuota
-    }).pipe(Layer.provideMerge(layerStatus), Layer.provide(watched), Layer.provide(Front.layerMeter), Settings.once)
+    }).pipe(
+      Layer.provide(Layer.succeed(Ledger.StorePause, storePause)),
+      Layer.provideMerge(layerStatus),
+      Layer.provide(watched),
+      Layer.provide(Front.layerMeter),
+      Settings.once
+    )
   )
 }
 
@@ -163,7 +174,7 @@ export const layerOn =
   }) =>
   <E, R>(
     signer: Blaze.SignerLayer,
-    sharding: Layer.Layer<Sharding.Sharding, E, R>,
+    sharding: Layer.Layer<Sharding.Sharding, E, R | Signer.Signer>,
     ports: Ports = {}
   ): Layer.Layer<
     Blaze.Services | MixinApi.MixinApi | BlazeCluster,

@@ -11,6 +11,7 @@ import * as MessageStorage from "effect/cluster/MessageStorage"
 import type * as Sharding from "effect/cluster/Sharding"
 import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as Blaze from "../Blaze.ts"
@@ -39,6 +40,8 @@ export const defaults = {
   runnerHealthCheckInterval: "2 seconds",
   entityMessagePollInterval: "1 second",
   runnerJoinDebounce: "3 seconds",
+  // A conversation moves once its handler has ended: longer than a handler has when its bot ends.
+  entityTerminationTimeout: "40 seconds",
   maxResidentEntities: "unbounded",
   simulateRemoteSerialization: false
 } satisfies Partial<ShardingConfig.ShardingConfig["Service"]>
@@ -50,19 +53,31 @@ export const defaults = {
  * @since 0.1.0
  */
 export interface Options extends BlazeCluster.Ports {
-  /** Before the names of the cluster's tables: clusters with other prefixes are others. `effect_blaze`. */
+  /** Before the id of the bot in the names of the cluster's tables: clusters with other prefixes are others. `effect_blaze`. */
   readonly prefix?: string | undefined
   /** What differs from `defaults`, and from the environment: `HOST` and `PORT`, where the other runners reach this one, and so on. */
   readonly sharding?: Partial<ShardingConfig.ShardingConfig["Service"]> | undefined
 }
 
-/** The cluster of Node processes that share a database. */
+/** How many hexadecimal digits of a bot's id are in the names of its tables: PostgreSQL takes 63 letters. */
+const digits = 16
+
+/** The cluster of the Node processes of one bot that share a database: a runner gets shards of all that is in its cluster. */
 const layerSharding = ({
   prefix = "effect_blaze",
   sharding
-}: Options): Layer.Layer<Sharding.Sharding, BlazeError.BlazeError, SqlClient.SqlClient> => {
-  const shardingConfig = { ...defaults, ...sharding }
-  return NodeClusterSocket.layer({ storage: "byo", runnerHealth: "ping", shardingConfig }).pipe(
+}: Options): Layer.Layer<Sharding.Sharding, BlazeError.BlazeError, SqlClient.SqlClient | Signer.Signer> =>
+  Layer.unwrap(
+    Effect.map(Signer.Signer, ({ userId }) =>
+      layerOf(`${prefix}_${userId.replaceAll("-", "").slice(0, digits)}`, { ...defaults, ...sharding })
+    )
+  )
+
+const layerOf = (
+  prefix: string,
+  shardingConfig: Partial<ShardingConfig.ShardingConfig["Service"]>
+): Layer.Layer<Sharding.Sharding, BlazeError.BlazeError, SqlClient.SqlClient> =>
+  NodeClusterSocket.layer({ storage: "byo", runnerHealth: "ping", shardingConfig }).pipe(
     Layer.provide([
       // Mixin keeps a message until it is acknowledged: nothing else has to.
       MessageStorage.layerNoop,
@@ -70,7 +85,23 @@ const layerSharding = ({
     ]),
     Layer.catch((error) => Layer.effectContext(Membership.refused(error)))
   )
-}
+
+const signals = ["SIGTERM", "SIGINT"] as const
+
+/** Ends when the process is told to. Where nobody else listens to that, it ends the process, as it would without this. */
+const ending = Effect.callback<void>((resume) => {
+  const forget = () => {
+    for (const signal of signals) process.off(signal, listen)
+  }
+  const listen = (signal: NodeJS.Signals) => {
+    const isAlone = process.listenerCount(signal) === 1
+    forget()
+    if (isAlone) process.kill(process.pid, signal)
+    resume(Effect.void)
+  }
+  for (const signal of signals) process.on(signal, listen)
+  return Effect.sync(forget)
+})
 
 /**
  * A bot that signs as told, on one of many machines.
@@ -85,7 +116,10 @@ export const layer = (
   Blaze.Services | MixinApi.MixinApi | BlazeCluster.BlazeCluster,
   BlazeError.BlazeError,
   SqlClient.SqlClient
-> => BlazeCluster.layerOn(Platform.platform)(signer, layerSharding(options), options)
+> =>
+  BlazeCluster.layerOn(Platform.platform)(signer, layerSharding(options), options).pipe(
+    Layer.provide(Layer.succeed(Membership.Ending, ending))
+  )
 
 /**
  * A bot on one of many machines, that is set up from the environment as `NodeBlaze.layerConfig` is.

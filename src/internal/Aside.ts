@@ -32,6 +32,8 @@ export interface Aside {
   /** Puts a message aside again that an earlier process had put aside. */
   readonly resume: (message: Message.Message, stored: Store.Deferred, since: number) => Effect.Effect<void>
   readonly giveUp: (message: Message.Message, reason: string) => Effect.Effect<void>
+  /** It is somebody else's to handle, and no handler has begun with it here. */
+  readonly withdraw: (id: Ids.MessageId) => void
   /** What is given up. */
   readonly givenUp: {
     readonly count: Effect.Effect<void>
@@ -147,6 +149,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     giveUp,
     givenUp,
+    withdraw: deferral.forget,
     forget: deferral.forget,
     waiting: deferral.waiting,
     knows: deferral.knows,

@@ -22,6 +22,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Elapsed from "./Elapsed.ts"
+import type * as Ids from "../Ids.ts"
 import * as Inbox from "./Inbox.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Answer from "./Answer.ts"
@@ -84,8 +85,10 @@ export class Connection extends Context.Service<
     readonly sessionNow: Effect.Effect<Session.Session, BlazeError.BlazeError>
     readonly inbox: Inbox.Inbox
     /** What becomes of the bot's own messages. */
-    readonly receipts: Pick<Receipts.Receipts, "stream" | "expect">
+    readonly receipts: Pick<Receipts.Receipts, "stream" | "expect" | "listen">
     readonly status: SubscriptionRef.SubscriptionRef<Status>
+    /** Waits for ids of messages that somebody else is to have, unless a handler has begun with them here. */
+    readonly withdrawn: Effect.Effect<ReadonlyArray<Ids.MessageId>>
     /** Makes a fact part of the status. */
     readonly tell: (fact: { readonly givenUp: number }) => Effect.Effect<void>
     /** Ends the connection for good. */
@@ -379,6 +382,7 @@ export const layer: Layer.Layer<
       inbox,
       receipts,
       status: status.ref,
+      withdrawn: Effect.never,
       stop: (reason) => {
         endReason = reason
         return Effect.asVoid(Deferred.fail(stopping, reason))

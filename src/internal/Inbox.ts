@@ -18,6 +18,7 @@ import type * as BlazeError from "../BlazeError.ts"
 import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Envelope from "../Envelope.ts"
 import * as Decoding from "./Decoding.ts"
+import type * as Ids from "../Ids.ts"
 import * as Message from "../Message.ts"
 import * as Settings from "../Settings.ts"
 import * as Signal from "./Signal.ts"
@@ -77,6 +78,8 @@ export interface Inbox {
   readonly take: () => ReadonlyArray<Message.Message>
   /** Hands messages out again, before or behind those that wait. */
   readonly offer: (messages: ReadonlyArray<Message.Message>, place: "first" | "last") => void
+  /** Takes a message out, if it waits here. */
+  readonly remove: (id: Ids.MessageId) => boolean
   /** The messages that wait, the first to come first. */
   readonly waiting: () => ReadonlyArray<Message.Message>
   /** How many messages that nobody had seen before were made something of: what a connection is for. */
@@ -162,20 +165,33 @@ export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.
     arrival,
     filled: signal.until(() => ready.size() > 0),
     ended,
-    take: () => {
-      const taken = ready.takeAll()
-      changed()
-      return taken
-    },
-    offer: (messages, place) => {
-      ready.offer(messages, place)
-      changed()
-    },
-    waiting: ready.waiting,
+    ...makeHanded(ready, changed),
     progress: { made: 0 },
     end,
     stop
   }
+})
+
+/** What goes from hand to hand, each time of which is told. */
+const makeHanded = (
+  ready: ReturnType<typeof makeReady>,
+  changed: () => void
+): Pick<Inbox, "take" | "offer" | "remove" | "waiting"> => ({
+  take: () => {
+    const taken = ready.takeAll()
+    changed()
+    return taken
+  },
+  offer: (messages, place) => {
+    ready.offer(messages, place)
+    changed()
+  },
+  remove: (id) => {
+    const isRemoved = ready.remove(id)
+    if (isRemoved) changed()
+    return isRemoved
+  },
+  waiting: ready.waiting
 })
 
 /** Whether there will be more messages. */
@@ -286,6 +302,12 @@ const makeReady = (bounds: Pick<Bounds, "inboxBytes" | "inboxMessages">, meter: 
       for (const message of again) bytes += message.size
       if (place === "first") messages = [...again, ...messages]
       else for (const message of again) messages.push(message)
+    },
+    remove: (id: Ids.MessageId): boolean => {
+      const index = messages.findIndex((message) => message.id === id)
+      if (index < 0) return false
+      for (const message of messages.splice(index, 1)) bytes -= message.size
+      return true
     },
     takeAll: (): ReadonlyArray<Message.Message> => {
       const taken = messages

@@ -8,6 +8,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -67,7 +68,7 @@ export interface Ledger {
   readonly defer: (entry: Open, after?: Duration.Duration) => Effect.Effect<void>
   /** It cannot be: neither offers it again nor acknowledges it. */
   readonly giveUp: (entry: Open, reason: string) => Effect.Effect<void>
-  /** Whether a handler that is about to begin with it shall not: it was taken back, or is a recall that nobody is told of. */
+  /** Whether a handler that is about to begin with it shall not: it was taken back or settled, or is a recall that nobody is told of. */
   readonly skips: (entry: Open) => boolean
   /** Somebody works on it, and will settle it. */
   readonly hold: (entry: Open) => void
@@ -316,12 +317,13 @@ export const make = Effect.fnUntraced(function* <R>(
   | Meter.Meter
   | Scope.Scope
 > {
-  const { inbox } = yield* Connection.Connection
+  const { inbox, withdrawn } = yield* Connection.Connection
   const acks = yield* Acknowledgements.Acknowledgements
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
+  yield* Effect.forkScoped(Effect.forever(makeWithdraw(withdrawn, open, aside, takenBack, signal)))
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
 
   const { apart, settled } = makeSettled(open, signal)
@@ -360,7 +362,7 @@ export const make = Effect.fnUntraced(function* <R>(
     ...(yield* makeAck(open, takenBack, signal)),
     defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
-    skips: ({ value }) => value !== undefined && takenBack.skips(value),
+    skips: ({ value }) => value === undefined || takenBack.skips(value),
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,
@@ -378,6 +380,26 @@ export const make = Effect.fnUntraced(function* <R>(
     inspect: yield* makeInspection(inbox, open, () => awaited > 0, aside.size)
   }
 })
+
+/** Takes back what somebody else is to have, unless a handler has begun with it. */
+const makeWithdraw = (
+  withdrawn: Effect.Effect<ReadonlyArray<Ids.MessageId>>,
+  open: Pick<ReturnType<typeof makeOpen>, "end" | "entries">,
+  aside: Pick<Aside.Aside, "withdraw">,
+  takenBack: Pick<TakenBack, "leave">,
+  signal: Signal.Signal
+) =>
+  Effect.map(withdrawn, (ids) => {
+    const all = new Set(ids)
+    for (const entry of open.entries()) {
+      const { holders, value } = entry
+      if (value === undefined || holders > 0 || !all.has(value.id)) continue
+      open.end(entry)
+      takenBack.leave(value.id)
+      aside.withdraw(value.id)
+    }
+    signal.notify()
+  })
 
 /** What ends in another way than handled. */
 const makeSettled = (open: ReturnType<typeof makeOpen>, signal: Signal.Signal) => {
@@ -400,8 +422,15 @@ const makeSettled = (open: ReturnType<typeof makeOpen>, signal: Signal.Signal) =
   }
 }
 
-/** How long it takes until what could not be stored is written again. */
-const storePause = "30 seconds"
+/**
+ * How long it takes until what could not be stored is written again: 30 seconds, while its conversation waits.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const StorePause = Context.Reference<Duration.Input>("effect-blaze/internal/Ledger/StorePause", {
+  defaultValue: () => "30 seconds"
+})
 
 /** What is done with what is handled. */
 const makeAck = Effect.fnUntraced(function* (
@@ -412,6 +441,7 @@ const makeAck = Effect.fnUntraced(function* (
   const states = yield* States.States
   const meter = yield* Meter.Meter
   const { stop } = yield* Connection.Connection
+  const storePause = yield* StorePause
 
   const end = (entry: Open) => {
     const message = open.end(entry)

@@ -9,6 +9,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -56,8 +57,17 @@ const keepsNone = Effect.fail(Persisted.failed("the store keeps no messages to b
 
 type Errors = Option.Option<BlazeError.BlazeError>
 
-/** How often it is looked at what other processes have stored, and at what they have sent that somebody here waits for. */
-const sharedPeriod = "1 second"
+/**
+ * How often it is looked at what other processes have stored: every second.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const SharedPeriod = Context.Reference<Duration.Input>("effect-blaze/internal/Outbox/SharedPeriod", {
+  defaultValue: () => "1 second"
+})
+
+/** How often it is looked at what they have sent that somebody here waits for. */
 const sharedPeriodOfResults = "5 seconds"
 
 interface Watcher {
@@ -221,7 +231,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   else {
     yield* Effect.forkScoped(shared.inTurn(relayed))
     const news = Effect.andThen(Effect.ignoreCause(shared.look), Effect.andThen(look, Effect.sync(room.notify)))
-    yield* Effect.forkScoped(Effect.forever(Effect.delay(news, sharedPeriod)))
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(news, yield* SharedPeriod)))
   }
   const scope = yield* Effect.scope
 

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "../BlazeError.ts"
 import * as Endpoint from "../Endpoint.ts"
@@ -36,6 +37,10 @@ export interface Receipts {
   readonly publish: (views: ReadonlyArray<Envelope.MessageView>) => void
   /** All of them; the last 1 024 are kept for a slow subscriber. */
   readonly stream: Stream.Stream<Envelope.MessageView>
+  /** Tells of all of them, at once, for as long as a scope is open. */
+  readonly listen: (
+    heard: (views: ReadonlyArray<Envelope.MessageView>) => void
+  ) => Effect.Effect<void, never, Scope.Scope>
   /** Waits for one of a message, from now on until `end`. */
   readonly expect: (
     id: Ids.MessageId,
@@ -166,11 +171,13 @@ export const make = Effect.fnUntraced(function* (
   /** From when on something may be missing: what comes meanwhile closes no gap. */
   let gap: bigint | undefined
 
-  const isWanted = () => published.isWanted() || !expected.isEmpty()
+  const listeners = new Set<(views: ReadonlyArray<Envelope.MessageView>) => void>()
+  const isWanted = () => published.isWanted() || !expected.isEmpty() || listeners.size > 0
 
   const publish = (views: ReadonlyArray<Envelope.MessageView>) => {
     last = views.at(-1) ?? last
     if (!isWanted()) return
+    for (const heard of listeners) heard(views)
     for (const view of views) {
       seen.add(keyOf(view))
       expected.arrive(view)
@@ -208,6 +215,11 @@ export const make = Effect.fnUntraced(function* (
     publish,
     stream: published.stream,
     expect: expected.expect,
+    listen: (heard) =>
+      Effect.acquireRelease(
+        Effect.sync(() => listeners.add(heard)),
+        () => Effect.sync(() => listeners.delete(heard))
+      ),
     begin: Effect.map(Clock.currentTimeMillis, (now) => {
       const since = gap ?? Nanoseconds.fromText(last?.updated_at) ?? began
       gap = since

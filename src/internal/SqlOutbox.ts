@@ -103,6 +103,20 @@ const makeComplete = (sql: SqlClient.SqlClient, bot: Ids.UserId) =>
     return completed
   })
 
+/** Takes out what has been done for long: a thousand rows each time, until there are fewer, and then after a minute. */
+const makeForget = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
+  let lookedAt = -Infinity
+  return Effect.fnUntraced(function* (at: number) {
+    if (Math.abs(at - lookedAt) < forgetPeriod) return
+    const gone = yield* sql`DELETE FROM blaze_outbox WHERE bot = ${bot} AND number IN (
+      SELECT number FROM (
+        SELECT number, done_at, stored_at FROM blaze_outbox WHERE bot = ${bot} ORDER BY number LIMIT ${maximumRows}
+      ) AS oldest WHERE done_at IS NOT NULL AND (stored_at < ${at - age} OR stored_at > ${at + age})
+    ) RETURNING number`
+    if (gone.length < maximumRows) lookedAt = at
+  })
+}
+
 const makeReads = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
   const contentsOf = (rows: ReadonlyArray<Row>) => {
     const numbers = Arr.dedupe(rows.flatMap(({ same_as }) => (same_as === null ? [] : [Number(same_as)])))
@@ -181,7 +195,6 @@ export const make = (
 ) => {
   let size = 0
   let last = 0
-  let lookedAt = -Infinity
   const complete = makeComplete(sql, bot)
 
   const outbox = {
@@ -226,16 +239,7 @@ export const make = (
         size -= completed
       }
     }),
-    /** Takes out what has been done for long: a thousand rows each time, until there are fewer, and then after a minute. */
-    forget: Effect.fnUntraced(function* (at: number) {
-      if (Math.abs(at - lookedAt) < forgetPeriod) return
-      const gone = yield* sql`DELETE FROM blaze_outbox WHERE bot = ${bot} AND number IN (
-        SELECT number FROM (
-          SELECT number, done_at, stored_at FROM blaze_outbox WHERE bot = ${bot} ORDER BY number LIMIT ${maximumRows}
-        ) AS oldest WHERE done_at IS NOT NULL AND (stored_at < ${at - age} OR stored_at > ${at + age})
-      ) RETURNING number`
-      if (gone.length < maximumRows) lookedAt = at
-    }),
+    forget: makeForget(sql, bot, age),
     ...makeReads(sql, bot)
   }
   return {

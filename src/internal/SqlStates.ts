@@ -67,6 +67,10 @@ const byName = <W extends Pick<Store.Write, "name">>(writes: ReadonlyArray<W>) =
  */
 export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
   let lookedAt = -Infinity
+  const unlocked = sql.onDialectOrElse({
+    pg: () => sql.literal("FOR UPDATE SKIP LOCKED"),
+    orElse: () => sql.literal("")
+  })
 
   const set = (
     writes: Arr.NonEmptyReadonlyArray<Writes.Change & { readonly next: NonNullable<Writes.Change["next"]> }>,
@@ -133,8 +137,9 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
         }
       }
       if (Math.abs(at - lookedAt) < expirePeriod) return
-      const gone = yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND (name, key) IN (
-        SELECT name, key FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} ORDER BY expires_at LIMIT ${maximumRows}
+      // What another process writes meanwhile is left to the next time: it may not have expired any more.
+      const gone = yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} AND (name, key) IN (
+        SELECT name, key FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} ORDER BY expires_at LIMIT ${maximumRows} ${unlocked}
       ) RETURNING key`
       if (gone.length < maximumRows) lookedAt = at
     })

@@ -134,6 +134,23 @@ const killing = Effect.fnUntraced(function* (world: World.World) {
   return { from, figures: { kills, seed } }
 })
 
+/** Another bot in the same database: each has a socket, and all of its conversations. */
+const neighbour = Effect.fnUntraced(function* (world: World.World, postgres: number) {
+  const from = now()
+  const problems = yield* Effect.gen(function* () {
+    const other = yield* World.make(postgres, { database: world.database })
+    yield* other.start
+    yield* other.start
+    yield* ready(other, 2)
+    yield* other.talk
+    yield* Effect.sleep("5 seconds")
+    yield* other.hush
+    yield* other.quiet
+    return (yield* other.judge).problems
+  }).pipe(Effect.scoped, Effect.provide(World.layer))
+  return { from, figures: {}, problems: problems.map((problem) => `the other bot: ${problem}`) }
+})
+
 const scenarios = {
   "holder SIGKILL": ends("holder", "SIGKILL"),
   "holder SIGTERM": ends("holder", "SIGTERM"),
@@ -143,7 +160,8 @@ const scenarios = {
   "database gone 20 s, for all": partition("all"),
   "database gone 20 s, for the holder": partition("holder"),
   "rolling deploy": rolling,
-  "a runner joins": joins
+  "a runner joins": joins,
+  "two bots in one database": neighbour
 }
 
 const all: Readonly<Record<string, (typeof scenarios)[keyof typeof scenarios] | typeof killing>> = {
@@ -164,7 +182,7 @@ const run = (name: string, postgres: number) =>
       figures,
       from,
       problems = []
-    } = (yield* all[name]!(world)) as {
+    } = (yield* all[name]!(world, postgres)) as {
       from: number
       figures: Record<string, number>
       problems?: ReadonlyArray<string>

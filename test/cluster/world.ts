@@ -37,6 +37,8 @@ interface Seen {
 export interface Options {
   readonly conversations?: number
   readonly work?: number
+  /** That of another world. */
+  readonly database?: string
 }
 
 let worlds = 0
@@ -54,15 +56,17 @@ const linesOf = (path: string): ReadonlyArray<Line> => {
 }
 
 /** Makes one on a PostgreSQL that is there. */
-export const make = Effect.fnUntraced(function* (postgres: number, { conversations = 20, work = 0 }: Options = {}) {
+export const make = Effect.fnUntraced(function* (postgres: number, options: Options = {}) {
+  const { conversations = 20, database = `world_${++worlds}`, work = 0 } = options
   const server = yield* BlazeServer.BlazeServer
   const local = yield* LocalServer.LocalServer
   const bot = yield* server.makeBot
   const people = yield* Effect.forEach(Array.from({ length: conversations }), (_, n) => server.user(bot, `p${n}`))
-  const database = `world_${++worlds}`
-  yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE DATABASE ${sql(database)}`).pipe(
-    Effect.provide(client(postgres, "postgres"))
-  )
+  if (options.database === undefined) {
+    yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE DATABASE ${sql(database)}`).pipe(
+      Effect.provide(client(postgres, "postgres"))
+    )
+  }
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-blaze-cluster-"))),
     (path) => Effect.sync(() => rmSync(path, { recursive: true }))
@@ -145,6 +149,7 @@ export const make = Effect.fnUntraced(function* (postgres: number, { conversatio
   const lines = () => runners.flatMap((runner) => runner.lines().map((line) => ({ ...line, runner })))
   return {
     bot,
+    database,
     events,
     runners,
     start,
@@ -201,7 +206,7 @@ export const make = Effect.fnUntraced(function* (postgres: number, { conversatio
       }
       const counts = yield* Effect.flatMap(
         SqlClient.SqlClient,
-        (sql) => sql<{ value: string }>`SELECT value FROM blaze_state`
+        (sql) => sql<{ value: string }>`SELECT value FROM blaze_state WHERE bot = ${bot.userId}`
       ).pipe(
         Effect.provide(PgClient.layer({ url: Redacted.make(`postgres://test@127.0.0.1:${postgres}/${database}`) }))
       )

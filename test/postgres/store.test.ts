@@ -1,6 +1,7 @@
 // npm run test:postgres: what holds for SQLite holds for PostgreSQL.
+import { NodeServices } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Schedule, Scope } from "effect"
+import { Clock, Deferred, Effect, Exit, Layer, Schedule, Scope } from "effect"
 import { Bot, Settings, Signer, SqlStore } from "effect-blaze"
 import { NodeBlaze } from "effect-blaze/node"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
@@ -10,7 +11,9 @@ import { sqlStoreContract } from "../contract/sqlStore.ts"
 import * as SharedStore from "../../src/cluster/internal/SharedStore.ts"
 import { sharedStoreContract } from "../contract/sharedStore.ts"
 import { stateContract } from "../contract/state.ts"
-import { eventually } from "../support.ts"
+import * as SqlStates from "../../src/internal/SqlStates.ts"
+import * as SqlTables from "../../src/internal/SqlTables.ts"
+import { botOfStores, eventually, program } from "../support.ts"
 import { client, empty, start } from "./server.ts"
 
 const scope = Scope.makeUnsafe()
@@ -28,6 +31,81 @@ sqlStoreContract("PostgreSQL", empty(port))
 stateContract("in PostgreSQL", SqlStore.layer, empty(port))
 sharedStoreContract("PostgreSQL", empty(port))
 stateContract("in PostgreSQL, shared", SharedStore.layer, empty(port))
+
+it.live("docs/examples/cluster/bot.ts: two machines answer, and one counts on what the other has counted", () =>
+  Effect.gen(function* () {
+    const server = yield* BlazeServer.BlazeServer
+    const local = yield* LocalServer.LocalServer
+    const bot = yield* server.makeBot
+    const people = yield* Effect.forEach(Array.from({ length: 12 }), (_, n) => server.user(bot, `p${n}`))
+    const start = (address: number) =>
+      program("docs/examples/cluster/bot.ts", {
+        ...local.environment(bot),
+        HOST: "127.0.0.1",
+        PORT: String(address),
+        DATABASE_URL: `postgres://test@127.0.0.1:${port}/postgres`
+      })
+    const everybodySays = (text: string) => Effect.forEach(people, (person) => person.say(text), { discard: true })
+    const everybodyReads = (text: string) =>
+      eventually(
+        Effect.map(
+          Effect.forEach(people, (person) => person.received),
+          (all) => all.every((received) => received.at(-1)?.text === text)
+        )
+      )
+    const first = yield* start(port + 1)
+    yield* everybodySays("hi")
+    yield* everybodyReads("Message 1: hi")
+    yield* start(port + 2)
+    yield* everybodySays("again")
+    yield* everybodyReads("Message 2: again")
+    yield* first.kill({ killSignal: "SIGTERM" }).pipe(Effect.ignore)
+    yield* everybodySays("bye")
+    yield* everybodyReads("Message 3: bye")
+  }).pipe(Effect.scoped, Effect.provide([LocalServer.layer(), NodeServices.layer]))
+)
+
+it.live("a value that another process writes anew while what has expired is taken out stays", () =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* SqlTables.make(sql)
+    const now = yield* Clock.currentTimeMillis
+    const write = (key: string, revision: string, expiresAt: number) => ({
+      name: "n",
+      key,
+      basedOn: undefined,
+      revision,
+      next: { version: 1, value: "1", dueAt: undefined, expiresAt }
+    })
+    // It looks for what has expired with its first write, and then for a minute not again.
+    const states = SqlStates.make(sql, botOfStores)
+    yield* states.apply([write("other", "first", now + 1_000_000)], now)
+    yield* states.apply([write("value", "old", now - 1)], now)
+    const isWritten = yield* Deferred.make<void>()
+    const isSwept = yield* Deferred.make<void>()
+    const writing = sql.withTransaction(
+      Effect.gen(function* () {
+        yield* states.apply([write("value", "new", now + 1_000_000)], now)
+        yield* Deferred.succeed(isWritten, undefined)
+        // Where the other one waits for this it waits for good.
+        yield* Effect.timeoutOption(Deferred.await(isSwept), "1 second")
+      })
+    )
+    const sweeping = Effect.gen(function* () {
+      yield* Deferred.await(isWritten)
+      yield* sql.withTransaction(
+        SqlStates.make(sql, botOfStores).apply([write("other", "second", now + 1_000_000)], now)
+      )
+      yield* Deferred.succeed(isSwept, undefined)
+    })
+    yield* Effect.all([writing, sweeping], { concurrency: 2 })
+    const rows = yield* sql<{ revision: string }>`SELECT revision FROM blaze_state ORDER BY key`
+    assert.deepStrictEqual(
+      rows.map(({ revision }) => revision),
+      ["second", "new"]
+    )
+  }).pipe(Effect.provide(empty(port)))
+)
 
 it.live("a bot on PostgreSQL handles nothing again that an earlier process has handled", () =>
   Effect.gen(function* () {

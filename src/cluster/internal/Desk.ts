@@ -20,7 +20,9 @@ import type * as Envelope from "../../Envelope.ts"
 import * as Decoding from "../../internal/Decoding.ts"
 import * as Elapsed from "../../internal/Elapsed.ts"
 import * as Inbox from "../../internal/Inbox.ts"
+import * as Mailbox from "../../internal/Mailbox.ts"
 import type * as Meter from "../../internal/Meter.ts"
+import * as Signal from "../../internal/Signal.ts"
 import * as Message from "../../Message.ts"
 import type * as Wire from "./Wire.ts"
 
@@ -31,16 +33,20 @@ import type * as Wire from "./Wire.ts"
 export class Desk extends Context.Service<
   Desk,
   {
-    /** Takes a message in, and waits for what becomes of it. */
-    readonly handle: (view: Envelope.MessageView) => Effect.Effect<Wire.Answer>
+    /** Takes a message in, and waits for what becomes of it. With a shard, this waits for its end too: `awaitEnds`. */
+    readonly handle: (view: Envelope.MessageView, shard?: string) => Effect.Effect<Wire.Answer>
     /** The same, of what another runner has written. */
     readonly handleText: (text: string) => Effect.Effect<Wire.Answer>
     /** How many conversations have had a message within the last minute, or two. */
     readonly conversations: () => number
+    /** Waits until all have ended that were taken in with a shard, whoever waits for them. */
+    readonly awaitEnds: (shard: string) => Effect.Effect<void>
     /** Says what became of one, to whoever waits for it. */
     readonly answer: (id: Ids.MessageId, answer: Wire.Answer) => void
     readonly inbox: Inbox.Inbox
-    /** Takes in nothing more, and gives back what no handler has been given. */
+    /** Waits for ids that nobody waits for any more, or that are given back: they are somebody else's, where no handler has begun with them. */
+    readonly withdrawn: Effect.Effect<ReadonlyArray<Ids.MessageId>>
+    /** Takes in nothing more, and gives back what no handler has begun with. */
     readonly close: Effect.Effect<void>
     /** Gives back all that is left. */
     readonly clear: Effect.Effect<void>
@@ -60,11 +66,13 @@ interface Waiting {
   readonly answer: Deferred.Deferred<Wire.Answer>
 }
 
-/** Who waits for what becomes of which message: several, if one of them came again. */
-const makeWaiting = () => {
+/** Who waits for what becomes of which message: several, if one of them came again. `left` is told of one that nobody waits for any more. */
+const makeWaiting = (left: (id: Ids.MessageId) => void) => {
   const waiting = new Map<Ids.MessageId, Waiting>()
   const leave = (id: Ids.MessageId, entry: Waiting) => {
-    if (--entry.count === 0 && waiting.get(id) === entry) waiting.delete(id)
+    if (--entry.count > 0 || waiting.get(id) !== entry) return
+    waiting.delete(id)
+    left(id)
   }
   return {
     ids: () => [...waiting.keys()],
@@ -91,6 +99,36 @@ const makeWaiting = () => {
       })
   }
 }
+
+/** What was taken in with which shard, and has not ended. */
+const makeOfShards = () => {
+  const shards = new Map<Ids.MessageId, string>()
+  const counts = new Map<string, number>()
+  const signal = Signal.make()
+  return {
+    begin: (id: Ids.MessageId, shard: string) => {
+      if (shards.has(id)) return
+      shards.set(id, shard)
+      counts.set(shard, (counts.get(shard) ?? 0) + 1)
+    },
+    end: (id: Ids.MessageId) => {
+      const shard = shards.get(id)
+      if (shard === undefined) return
+      shards.delete(id)
+      const left = counts.get(shard)! - 1
+      if (left > 0) counts.set(shard, left)
+      else {
+        counts.delete(shard)
+        signal.notify()
+      }
+    },
+    awaitEnds: (shard: string) => signal.until(() => !counts.has(shard))
+  }
+}
+
+/** How long a message may wait for the program to take it, before that is told, once in a while. */
+const patience = "10 seconds"
+const warningPeriod = "1 minute"
 
 /** How long is lately, in milliseconds: so long, and up to twice. */
 const lately = 60_000
@@ -130,13 +168,44 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
   Effect.gen(function* () {
     const inbox = yield* Inbox.make
     const decode = yield* Base64.Decoder
-    const waiting = makeWaiting()
+    const withdrawals = Mailbox.make<Ids.MessageId, never>()
+    const withdraw = (id: Ids.MessageId) => {
+      withdrawals.put(id)
+      withdrawals.wake()
+    }
+    const ofShards = makeOfShards()
+    const waiting = makeWaiting((id) => {
+      if (inbox.remove(id)) ofShards.end(id)
+      else withdraw(id)
+    })
+    const answer = (id: Ids.MessageId, said: Wire.Answer) => {
+      ofShards.end(id)
+      waiting.answer(id, said)
+    }
     const conversations = makeLately<Ids.ConversationId>(yield* Elapsed.now)
+    const isUntaken = () => inbox.waiting().length > 0
+    // Whoever only sends needs no cluster, and whoever has ended keeps conversations from the others.
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.gen(function* () {
+          yield* inbox.filled
+          const [first] = inbox.waiting()
+          yield* Effect.sleep(patience)
+          if (isUntaken() && inbox.waiting()[0] === first) {
+            yield* Effect.logWarning(
+              `${inbox.waiting().length} messages wait on this runner, whose program takes none of them: it has conversations as every other, and has to run a bot. What only sends does not belong into the cluster.`
+            )
+            yield* Effect.sleep(warningPeriod)
+          }
+        })
+      )
+    )
     let isClosed = false
-    const handle = (view: Envelope.MessageView) =>
+    const handle = (view: Envelope.MessageView, shard?: string) =>
       Effect.suspend(() => {
         if (isClosed) return Effect.succeed(notHere)
         const message = Message.fromView(view, decode)
+        if (shard !== undefined) ofShards.begin(message.id, shard)
         conversations.add(message.conversationId)
         return waiting.join(message.id, () => inbox.offer([message], "last"))
       })
@@ -149,14 +218,18 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
           return Result.isFailure(view) ? Effect.succeed(unreadable) : handle(view.success)
         }),
       conversations: conversations.size,
-      answer: waiting.answer,
+      answer,
+      awaitEnds: ofShards.awaitEnds,
+      withdrawn: withdrawals.pull,
       close: Effect.sync(() => {
+        if (isClosed) return
         isClosed = true
-        for (const { id } of inbox.take()) waiting.answer(id, notHere)
+        for (const { id } of inbox.take()) answer(id, notHere)
+        for (const id of waiting.ids()) withdraw(id)
       }),
       clear: Effect.sync(() => {
         isClosed = true
-        for (const id of waiting.ids()) waiting.answer(id, notHere)
+        for (const id of waiting.ids()) answer(id, notHere)
       })
     })
   })

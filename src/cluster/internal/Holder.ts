@@ -13,12 +13,13 @@ import * as EntityId from "effect/cluster/EntityId"
 import * as Sharding from "effect/cluster/Sharding"
 import * as Singleton from "effect/cluster/Singleton"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import type * as SqlClient from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -30,9 +31,11 @@ import type * as Gzip from "../../Gzip.ts"
 import * as Acknowledgements from "../../internal/Acknowledgements.ts"
 import * as Aside from "../../internal/Aside.ts"
 import * as Connection from "../../internal/Connection.ts"
+import * as Dropped from "../../internal/Dropped.ts"
 import * as Elapsed from "../../internal/Elapsed.ts"
 import * as Front from "../../internal/Front.ts"
 import * as Ledger from "../../internal/Ledger.ts"
+import * as Mailbox from "../../internal/Mailbox.ts"
 import type * as Receipts from "../../internal/Receipts.ts"
 import * as States from "../../internal/States.ts"
 import * as Keyed from "../../Keyed.ts"
@@ -40,6 +43,7 @@ import type * as MixinApi from "../../MixinApi.ts"
 import * as Settings from "../../Settings.ts"
 import * as Signer from "../../Signer.ts"
 import * as Desk from "./Desk.ts"
+import * as Keeper from "./Keeper.ts"
 import * as SharedStore from "./SharedStore.ts"
 import * as Wire from "./Wire.ts"
 
@@ -70,8 +74,10 @@ type Services = SecureRandom.SecureRandom | BlazeSocket.Dialer | Gzip.Gzip | Mix
 export class Held extends Context.Service<
   Held,
   {
-    readonly status: SubscriptionRef.SubscriptionRef<Connection.Status>
-    readonly receipts: SubscriptionRef.SubscriptionRef<Receipts.Receipts["stream"] | undefined>
+    readonly status: SubscriptionRef.SubscriptionRef<Wire.Told["status"]>
+    readonly receipts: SubscriptionRef.SubscriptionRef<Receipts.Receipts["listen"] | undefined>
+    /** Why Mixin has refused the bot here, which this runner's program is told, and no other. */
+    readonly refused: Deferred.Deferred<BlazeError.BlazeError>
     /** Whether it is here. */
     readonly isHere: SubscriptionRef.SubscriptionRef<boolean>
     /** How many runners want to know of it. */
@@ -87,8 +93,9 @@ export const layerHeld: Layer.Layer<Held> = Layer.effect(
   Held,
   Effect.gen(function* () {
     return {
-      status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
-      receipts: yield* SubscriptionRef.make<Receipts.Receipts["stream"] | undefined>(undefined),
+      status: yield* SubscriptionRef.make<Wire.Told["status"]>(Connection.Status.Connecting({ attempt: 1 })),
+      receipts: yield* SubscriptionRef.make<Receipts.Receipts["listen"] | undefined>(undefined),
+      refused: yield* Deferred.make<BlazeError.BlazeError>(),
       isHere: yield* SubscriptionRef.make(false),
       watchers: yield* SubscriptionRef.make(0)
     }
@@ -106,12 +113,16 @@ export const IsDirect = Context.Reference<boolean>("effect-blaze/cluster/Holder/
   defaultValue: () => true
 })
 
+const putAside: Wire.Answer = { _tag: "Deferred", after: null }
+const notHere: Wire.Answer = { _tag: "NotHere" }
+
 /** Gives out one message until it is known what became of it. */
 const makeGive = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const conversation = yield* Wire.conversations(userId).client
   const desk = yield* Desk.Desk
   const sharding = yield* Sharding.Sharding
+  const { keeps } = yield* Keeper.Keeper
   const isDirect = yield* IsDirect
   const now = yield* Elapsed.now
   let warnedAt = -Infinity
@@ -130,15 +141,15 @@ const makeGive = Effect.gen(function* () {
     // An entity has to have some name.
     const name = EntityId.make(view.conversation_id || "none")
     const shard = sharding.getShardId(name, "default")
-    // That the shard moves meanwhile changes nothing: the next message of the conversation waits for the end of this one.
     const give = Effect.suspend(() =>
-      isDirect && sharding.hasShardId(shard)
-        ? desk.handle(view)
+      isDirect && keeps(shard)
+        ? desk.handle(view, String(shard))
         : conversation(name).Handle({ view: JSON.stringify(view) })
     )
     const attempt: Effect.Effect<Wire.Answer> = give.pipe(
-      // A runner that ends interrupts what it was given, and nobody has interrupted this.
-      Effect.catchCause((cause) => Effect.as(warn(cause), { _tag: "NotHere" } as const)),
+      // A runner that ends interrupts what it was given, and nobody has interrupted this. What cannot be understood, of another version say, is
+      // put aside.
+      Effect.catchCause((cause) => Effect.as(warn(cause), Cause.hasDies(cause) ? putAside : notHere)),
       Effect.flatMap((answer) =>
         answer._tag === "NotHere" ? Effect.andThen(Effect.sleep(pause), attempt) : Effect.succeed(answer)
       )
@@ -149,7 +160,10 @@ const makeGive = Effect.gen(function* () {
 
 /** Has each message handled by whoever has its conversation, for as long as there is a connection. */
 const forward = Effect.gen(function* () {
-  const ledger = yield* Ledger.make(Effect.succeed, Aside.make)
+  // Whose handler takes long is told where that is.
+  const ledger = yield* Ledger.make(Effect.succeed, Aside.make).pipe(
+    Effect.provideService(Dropped.Watch, { period: Duration.zero, tell: () => Effect.void })
+  )
   const give = yield* makeGive
 
   const settle = (entry: Ledger.Open, answer: Wire.Answer): Effect.Effect<unknown> => {
@@ -177,7 +191,7 @@ const forward = Effect.gen(function* () {
     return received as Arr.NonEmptyReadonlyArray<Ledger.Open>
   })
 
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), "1 minute")))
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), "15 seconds")))
   return yield* Stream.fromPull(Effect.succeed(receive)).pipe(
     Stream.map((entry) => ({ entry, key: entry.value!.conversationId, size: entry.value!.size })),
     Keyed.mapEffect(({ entry }) => handle(entry), {
@@ -197,9 +211,12 @@ const hold = Effect.gen(function* () {
   const held = yield* Held
   const { receipts, status } = yield* Connection.Connection
   yield* Effect.forkScoped(
-    Stream.runForEach(SubscriptionRef.changes(status), (status) => SubscriptionRef.set(held.status, status))
+    // That it is over is for this runner alone.
+    Stream.runForEach(SubscriptionRef.changes(status), (status) =>
+      status._tag === "Stopped" ? Effect.void : SubscriptionRef.set(held.status, status)
+    )
   )
-  yield* Effect.acquireRelease(SubscriptionRef.set(held.receipts, receipts.stream), () =>
+  yield* Effect.acquireRelease(SubscriptionRef.set(held.receipts, receipts.listen), () =>
     SubscriptionRef.set(held.receipts, undefined)
   )
   return yield* forward
@@ -224,18 +241,14 @@ const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>)
   let pauses = yield* Elapsed.delays(reconnect)
   while (true) {
     const began = now()
-    const result = yield* hold.pipe(
-      Effect.scoped,
-      Effect.provide(Layer.fresh(parts)),
-      Effect.catchDefect((defect) =>
-        Effect.andThen(Effect.logFatal("What holds the socket has ended with a defect.", defect), ended)
-      ),
-      Effect.result
-    )
-    const reason = Result.isFailure(result) ? result.failure : closed
+    const exit = yield* hold.pipe(Effect.scoped, Effect.provide(Layer.fresh(parts)), Effect.exit)
+    const reason = Option.getOrElse(Exit.findErrorOption(exit), () => broken)
     if (isLast(reason)) {
-      yield* SubscriptionRef.set(held.status, Connection.Status.Stopped({ reason }))
+      yield* Deferred.succeed(held.refused, reason)
       return
+    }
+    if (Exit.isFailure(exit) && reason === broken) {
+      yield* Effect.logFatal("What holds the socket has ended with a defect.", exit.cause)
     }
     if (now() - began > stable) pauses = yield* Elapsed.delays(reconnect)
     const delay = Option.getOrElse(yield* pauses(reason), () => maximumPause)
@@ -245,8 +258,9 @@ const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>)
   }
 })
 
-const closed = BlazeError.make(new BlazeError.Closed({}))
-const ended = Effect.fail(closed)
+const broken = BlazeError.make(
+  new BlazeError.ConnectionLost({ code: 1006, detail: "what holds the socket has broken off" })
+)
 
 /** After how long what ends is begun again as if for the first time, in milliseconds; and the longest pause before. */
 const stable = 60_000
@@ -260,7 +274,11 @@ const maximumPause = Duration.minutes(1)
  */
 export const layer = (
   acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>
-): Layer.Layer<never, never, Sharding.Sharding | Held | Desk.Desk | Signer.Signer | Services | SqlClient.SqlClient> =>
+): Layer.Layer<
+  never,
+  never,
+  Sharding.Sharding | Keeper.Keeper | Held | Desk.Desk | Signer.Signer | Services | SqlClient.SqlClient
+> =>
   Layer.unwrap(
     Effect.map(Signer.Signer, ({ userId }) =>
       Singleton.make(Wire.holderName(userId), Effect.orDie(holdOn(makeParts(acks))))
@@ -296,16 +314,36 @@ const told = (held: Held["Service"], holder: string) =>
 /** What is told of receipts first, and again whenever they may have been missed. */
 const begun = "[]"
 
+/** How many reads of receipts may wait for a runner; when there are more, it asks the server for them. */
+const maximumHeard = 1024
+
+/** Receipts for one runner, from whoever holds the socket. */
+const heardOf = (listen: Receipts.Receipts["listen"]) =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      let waiting = 0
+      const heard = Mailbox.make<string, never>(() => {
+        waiting = 0
+      })
+      const put = (text: string) => {
+        waiting++
+        heard.put(text)
+        heard.wake()
+      }
+      yield* listen((views) => {
+        if (waiting <= maximumHeard) return put(JSON.stringify(views))
+        heard.clear()
+        waiting = 0
+        put(begun)
+      })
+      put(begun)
+      return Stream.fromPull(Effect.succeed(heard.pull))
+    })
+  )
+
 const receiptsOf = (held: Held["Service"]) =>
   SubscriptionRef.changes(held.receipts).pipe(
-    Stream.switchMap((stream) =>
-      stream === undefined
-        ? Stream.never
-        : Stream.merge(
-            Stream.mapArray(stream, (views) => [JSON.stringify(views)] as const),
-            Stream.succeed(begun)
-          )
-    )
+    Stream.switchMap((listen) => (listen === undefined ? Stream.never : heardOf(listen)))
   )
 
 /**

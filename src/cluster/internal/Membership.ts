@@ -18,6 +18,7 @@ import * as ErrorKind from "../../internal/ErrorKind.ts"
 import * as Signer from "../../Signer.ts"
 import * as Desk from "./Desk.ts"
 import * as Holder from "./Holder.ts"
+import * as Keeper from "./Keeper.ts"
 import * as Wire from "./Wire.ts"
 
 /**
@@ -32,6 +33,16 @@ export class Membership extends Context.Service<
   }
 >()("effect-blaze/cluster/Membership") {}
 
+/**
+ * Ends when the process is told to end: never.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Ending = Context.Reference<Effect.Effect<void>>("effect-blaze/cluster/Membership/Ending", {
+  defaultValue: () => Effect.never
+})
+
 /** The conversations of this runner. */
 const layerConversations = Layer.unwrap(
   Effect.gen(function* () {
@@ -44,26 +55,31 @@ const layerConversations = Layer.unwrap(
   })
 )
 
+/** An entity waits for its requests: those that keep shards here are to end first. */
+const layerClosing = Layer.effectDiscard(Effect.flatMap(Keeper.Keeper, ({ close }) => Effect.addFinalizer(() => close)))
+
 /**
  * A member of a cluster, with what it does there. The cluster is made for it alone, and closed when it leaves.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = <E, R, E2, R2>(
+export const layer = <E, R>(
   cluster: Layer.Layer<Sharding.Sharding, E, R>,
-  holder: Layer.Layer<never, E2, R2>
+  acks: Parameters<typeof Holder.layer>[0]
 ): Layer.Layer<
   Membership | Sharding.Sharding,
-  E | E2,
-  R | Exclude<R2, Sharding.Sharding> | Desk.Desk | Holder.Held | Signer.Signer
+  E,
+  R | Exclude<Layer.Services<ReturnType<typeof Holder.layer>>, Sharding.Sharding | Keeper.Keeper>
 > =>
   Layer.effectContext(
     Effect.gen(function* () {
       const desk = yield* Desk.Desk
       // What is provided closes last.
-      const member = holder.pipe(
-        Layer.provideMerge(Layer.merge(Holder.layerEntity, layerConversations)),
+      const member = Holder.layer(acks).pipe(
+        Layer.provideMerge(layerClosing),
+        Layer.provideMerge(Layer.mergeAll(Holder.layerEntity, Keeper.layerEntity, layerConversations)),
+        Layer.provideMerge(Keeper.layer),
         Layer.provideMerge(cluster),
         // What runs in there is ours, and handlers do not: nobody looks at a span for each message on its way.
         Layer.provide(Layer.succeed(References.TracerEnabled, false))
@@ -73,6 +89,8 @@ export const layer = <E, R, E2, R2>(
         Effect.uninterruptible(Effect.andThen(desk.close, Scope.close(scope, Exit.void)))
       )
       yield* Effect.addFinalizer(() => Effect.andThen(desk.clear, leave))
+      // While its handlers end.
+      yield* Effect.forkScoped(Effect.andThen(yield* Ending, leave))
       const context = yield* Layer.buildWithScope(member, scope)
       return context.pipe(Context.pick(Sharding.Sharding), Context.add(Membership, { leave }))
     })

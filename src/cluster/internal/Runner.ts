@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type * as Sharding from "effect/cluster/Sharding"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,9 +27,13 @@ import * as States from "../../internal/States.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Signer from "../../Signer.ts"
 import * as Desk from "./Desk.ts"
+import * as Holder from "./Holder.ts"
 import * as Membership from "./Membership.ts"
 import * as Watched from "./Watched.ts"
 import * as Wire from "./Wire.ts"
+
+/** How long the server keeps an unacknowledged message, in milliseconds. Source: the official documentation. */
+const retention = Duration.toMillis("7 days")
 
 /** How long receipts are still told of after nobody wants them: often somebody does again. */
 const linger = "1 minute"
@@ -127,12 +132,19 @@ const makeRequest = Effect.map(MixinApi.MixinApi, ({ request }) => {
 export const layerConnection: Layer.Layer<
   Connection.Connection,
   BlazeError.BlazeError,
-  Desk.Desk | Membership.Membership | Watched.Watched | Sharding.Sharding | MixinApi.MixinApi | Signer.Signer
+  | Desk.Desk
+  | Holder.Held
+  | Membership.Membership
+  | Watched.Watched
+  | Sharding.Sharding
+  | MixinApi.MixinApi
+  | Signer.Signer
 > = Layer.effect(
   Connection.Connection,
   Effect.gen(function* () {
-    const { close, inbox } = yield* Desk.Desk
+    const { clear, close, inbox, withdrawn } = yield* Desk.Desk
     const { leave } = yield* Membership.Membership
+    const { refused } = yield* Holder.Held
     const told = yield* Watched.Watched
     const request = yield* makeRequest
     const receipts = yield* makeReceipts
@@ -146,17 +158,24 @@ export const layerConnection: Layer.Layer<
         isStopped = true
         inbox.stop(reason)
         receipts.stop(reason)
-        return Effect.andThen(close, SubscriptionRef.set(status, Connection.Status.Stopped({ reason })))
+        // What is out is for a runner that goes on, and so is the socket.
+        return Effect.andThen(
+          Effect.andThen(close, clear),
+          Effect.andThen(
+            SubscriptionRef.set(status, Connection.Status.Stopped({ reason })),
+            Effect.forkIn(leave, scope)
+          )
+        )
       })
 
     yield* SubscriptionRef.changes(told).pipe(
       Stream.runForEach((news) => {
         if (isStopped || Option.isNone(news)) return Effect.void
-        const current = news.value.status
-        return current._tag === "Stopped" ? stop(current.reason) : SubscriptionRef.set(status, current)
+        return SubscriptionRef.set(status, news.value.status)
       }),
       Effect.forkScoped
     )
+    yield* Effect.forkScoped(Effect.flatMap(Deferred.await(refused), stop))
     yield* Effect.addFinalizer(() => stop(closed))
 
     const session = Effect.succeed({ request, watchListing: () => Effect.never, ended: Effect.never })
@@ -166,6 +185,7 @@ export const layerConnection: Layer.Layer<
       inbox: { ...inbox, end: Effect.andThen(Effect.forkIn(leave, scope), Effect.andThen(close, inbox.end)) },
       receipts,
       status,
+      withdrawn,
       tell: () => Effect.void,
       stop
     })
@@ -222,10 +242,14 @@ export const makeAside: Aside.Make<Desk.Desk | States.States> = (_inbox, recalls
       })
     return {
       defer: ({ id }, _since, after) =>
-        giveBack(id, { _tag: "Deferred", after: after === undefined ? null : Duration.toMillis(after) }),
+        giveBack(id, {
+          _tag: "Deferred",
+          after: after === undefined ? null : Math.min(Duration.toMillis(after), retention)
+        }),
       // What is stored of it is for whoever has given it, who knows that it is time.
       resume: ({ id }) => giveBack(id, { _tag: "Deferred", after: null }),
       giveUp: ({ id }, reason) => giveBack(id, { _tag: "GivenUp", reason }),
+      withdraw: (id) => answer(id, { _tag: "NotHere" }),
       givenUp: { count: Effect.void, takesBack: () => false },
       forget: () => {},
       waiting: () => undefined,

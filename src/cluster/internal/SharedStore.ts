@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as BlazeError from "../../BlazeError.ts"
 import type * as Ids from "../../Ids.ts"
@@ -50,6 +51,9 @@ const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
 }
 type Parts = ReturnType<typeof makeParts>
 
+/** How often it is tried to open. */
+const opening = Schedule.spaced("250 millis").pipe(Schedule.upTo({ times: 4 }))
+
 /** Takes the tables from a process that had them alone, with what it has stored. */
 const open = (sql: SqlClient.SqlClient, { claims, groups, numbers, owner }: Parts) =>
   Effect.andThen(
@@ -75,11 +79,14 @@ const opened = Effect.gen(function* () {
   return { sql, userId, age, parts: makeParts(sql, userId, age) }
 })
 
+/** How many locks there are for places: a database has room for some ten thousand. */
+const maximumLocks = 1024
+
 /** So that what is read of places stays as it is until the transaction ends, also where there is nothing. In one order: nobody waits for another in a circle. */
 const lockPlaces = (sql: SqlClient.SqlClient, bot: Ids.UserId, writes: ReadonlyArray<Store.Write>) =>
   sql.onDialectOrElse({
     pg: () => sql`SELECT pg_advisory_xact_lock(hash) FROM (
-      SELECT DISTINCT hashtextextended(place, 0) AS hash
+      SELECT DISTINCT hashtextextended(place, 0) % ${maximumLocks}::bigint AS hash
       FROM json_array_elements_text(${JSON.stringify(writes.map((write) => `${bot} ${Writes.placeOf(write)}`))}::json) AS places (place)
       ORDER BY 1
     ) AS ordered`,
@@ -146,7 +153,9 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
     const { age, parts, sql, userId } = yield* opened
     const { claims, outbox, states } = parts
     const inTurn = yield* Turn
-    yield* Effect.mapError(Effect.andThen(open(sql, parts), outbox.look), SqlStore.cannotOpen)
+    // Others may be opening it too, and one of two that lock the same in another order is sent away.
+    const ready = Effect.retry(Effect.andThen(open(sql, parts), outbox.look), opening)
+    yield* Effect.mapError(ready, SqlStore.cannotOpen)
     const gathered = yield* Store.gathering(makeWrite(sql, userId, parts, age))
     const claimed = (change: Changes.Change) =>
       Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")

@@ -10,7 +10,7 @@ import * as Entity from "effect/cluster/Entity"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import * as BlazeError from "../../BlazeError.ts"
-import * as Connection from "../../internal/Connection.ts"
+import type * as Connection from "../../internal/Connection.ts"
 import type * as Ids from "../../Ids.ts"
 
 /**
@@ -33,7 +33,8 @@ export type Answer = typeof Answer.Type
  *
  * **Details**
  *
- * A handler goes on though the runner dies that has given it its message: else it would be begun twice.
+ * A handler goes on though the runner ends or dies that has given it its message, and its conversation stays where it is until then: else it
+ * would be begun twice.
  *
  * @category entities
  * @since 0.1.0
@@ -41,7 +42,7 @@ export type Answer = typeof Answer.Type
 export const conversations = (bot: Ids.UserId) =>
   Entity.make(`effect-blaze/${bot}/Conversation`, [
     Rpc.make("Handle", { payload: { view: Schema.String }, success: Answer })
-      .annotate(ClusterSchema.Uninterruptible, "server")
+      .annotate(ClusterSchema.Uninterruptible, true)
       .annotate(ClusterSchema.ClientTracingEnabled, false)
   ])
 
@@ -62,6 +63,17 @@ const told = <Name extends string>(name: Name) =>
     .annotate(ClusterSchema.InterruptOnTermination, true)
     .annotate(ClusterSchema.ClientTracingEnabled, false)
 
+/**
+ * What keeps a shard where it is: a request that ends once the shard may move.
+ *
+ * @category entities
+ * @since 0.1.0
+ */
+export const keepers = (bot: Ids.UserId) =>
+  Entity.make(`effect-blaze/${bot}/Keeper`, [
+    Rpc.make("Keep", { payload: { shard: Schema.String } }).annotate(ClusterSchema.ClientTracingEnabled, false)
+  ])
+
 const Reason = Schema.toCodecJson(BlazeError.BlazeError)
 
 const Status = Schema.Union([
@@ -74,8 +86,7 @@ const Status = Schema.Union([
     host: Schema.String,
     apiHost: Schema.String
   }),
-  Schema.TaggedStruct("Waiting", { delay: Schema.toCodecJson(Schema.Duration), reason: Reason }),
-  Schema.TaggedStruct("Stopped", { reason: Reason })
+  Schema.TaggedStruct("Waiting", { delay: Schema.toCodecJson(Schema.Duration), reason: Reason })
 ])
 
 /**
@@ -85,7 +96,7 @@ const Status = Schema.Union([
  * @since 0.1.0
  */
 export interface Told {
-  readonly status: Connection.Status
+  readonly status: Exclude<Connection.Status, { readonly _tag: "Stopped" }>
   readonly holder: string
   readonly runners: number
 }
