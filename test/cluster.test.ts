@@ -1,6 +1,7 @@
 // One bot in a cluster, whose runners are in this process and follow the test's clock: what its program sees, and who has the socket.
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Context,
   Deferred,
   Duration,
   Effect,
@@ -17,7 +18,7 @@ import { Blaze, type BlazeError, Bot, Broadcast, Delivery, Keyed, Settings, Stat
 import { BlazeCluster } from "effect-blaze/cluster"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { TestRunner } from "effect/cluster"
+import { Sharding, TestRunner } from "effect/cluster"
 import * as Holder from "../src/cluster/internal/Holder.ts"
 import { lines, pass, textOf } from "./support.ts"
 
@@ -374,6 +375,29 @@ describe.each([
           assert.include(error.message, "CREATE_CALL")
         })
       )
+    }).pipe(inWorld)
+  )
+
+  it.effect("shares a cluster with another bot, and nothing else", () =>
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const other = yield* server.makeBot
+      const alice = yield* BlazeTest.user("alice")
+      const bob = yield* server.user(other, "bob")
+      const sharding = yield* Effect.map(Layer.build(TestRunner.layer), Context.get(Sharding.Sharding))
+      const member = BlazeCluster.layerWith(Layer.succeed(Sharding.Sharding, sharding)).pipe(
+        Layer.provideMerge(BlazeTest.layerTransport),
+        Layer.provide(BlazeTest.layerPlatform),
+        Layer.provide(Settings.layer({ flushTimeout: 0 }))
+      )
+      const one = yield* Layer.build(Layer.fresh(member))
+      const two = yield* Layer.build(Layer.fresh(member)).pipe(Effect.provideService(BlazeTest.Account, other))
+      yield* Effect.provideContext(echo, one)
+      yield* Effect.provideContext(echo, two)
+      yield* alice.say("one")
+      yield* bob.say("two")
+      yield* pass(5)
+      assert.deepStrictEqual(yield* texts(alice, bob), ["re one", "re two"])
     }).pipe(inWorld)
   )
 

@@ -125,8 +125,8 @@ export interface Ports {
  *
  * **Details**
  *
- * The `Sharding` that is given is made for this bot alone, and closed when it ends, which is how it leaves before its handlers have
- * ended. The database has what is handled, what is put aside and what is remembered, for all runners; it may be the one that the cluster has
+ * The `Sharding` that is given is built when the bot begins and closed when it leaves, before its handlers have ended. Several bots can have
+ * one that is there already (`Layer.succeed`), with `preemptiveShutdown` off. The database has what is handled, what is put aside and what is remembered, for all runners; it may be the one that the cluster has
  * its locks in.
  *
  * @category layers
