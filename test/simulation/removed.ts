@@ -18,7 +18,7 @@ export const removals: ReadonlyArray<Removal> = [
     `if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))`,
     ""
   ),
-  removal("1: a new consumer does not get what the old one left", "Blaze.ts", "ledger.takeOver()", ""),
+  removal("1: a new consumer does not get what the old one left", "internal/Front.ts", "ledger.takeOver()", ""),
   removal("1: a final failure is tried again", "Bot.ts", "if (!Delivery.isFinal(cause)) {", "if (handling) {"),
   removal(
     "1: what is given up is forgotten",
@@ -41,7 +41,7 @@ export const removals: ReadonlyArray<Removal> = [
   ),
   removal(
     "2: what went down a stream that goes on is taken over",
-    "Blaze.ts",
+    "internal/Front.ts",
     'consumer.fiber?.pollUnsafe() === undefined ? "AtWork" : "Ended"',
     '"Ended"'
   ),
