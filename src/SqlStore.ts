@@ -16,12 +16,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as BlazeError from "./BlazeError.ts"
 import type * as Ids from "./Ids.ts"
 import * as Changes from "./internal/Changes.ts"
-import * as SqlClaims from "./internal/SqlClaims.ts"
-import * as SqlDeferred from "./internal/SqlDeferred.ts"
 import * as SqlGroups from "./internal/SqlGroups.ts"
-import * as SqlOutbox from "./internal/SqlOutbox.ts"
-import * as SqlOwner from "./internal/SqlOwner.ts"
-import * as SqlStates from "./internal/SqlStates.ts"
 import * as SqlTables from "./internal/SqlTables.ts"
 import * as Settings from "./Settings.ts"
 import * as Signer from "./Signer.ts"
@@ -82,21 +77,10 @@ const makeIndex = (maximum: number, age: number) => {
 }
 type Index = ReturnType<typeof makeIndex>
 
-/** What one bot has in the database. */
-const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId, owner: string, age: number) => ({
-  owner: SqlOwner.make(sql, bot, owner),
-  groups: SqlGroups.make(sql, bot),
-  claims: SqlClaims.make(sql, bot),
-  deferred: SqlDeferred.make(sql, bot),
-  states: SqlStates.make(sql, bot),
-  outbox: SqlOutbox.make(sql, bot, age)
-})
-type Parts = ReturnType<typeof makeParts>
-
 /** Takes the store over, and reads what is in it. */
 const open = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
-  { claims, deferred, groups, owner }: Parts,
+  { claims, deferred, groups, owner }: SqlTables.Parts,
   age: number,
   index: Index
 ) {
@@ -126,7 +110,7 @@ const open = Effect.fnUntraced(function* (
 /** Stores what is new, in one transaction, unless another process has taken the store over. */
 const makeWrite = (
   sql: SqlClient.SqlClient,
-  { deferred: aside, groups, outbox, owner, states }: Parts,
+  { deferred: aside, groups, outbox, owner, states }: SqlTables.Parts,
   index: Index
 ) => {
   return Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
@@ -219,8 +203,8 @@ export const layer: Layer.Layer<
     const owner = yield* uuidV4()
     const age = Duration.toMillis(rememberedFor)
     const index = makeIndex(rememberedMessages, age)
-    const parts = makeParts(sql, userId, owner, age)
-    const { groups, outbox, states } = parts
+    const parts = SqlTables.of(sql, userId, owner, age)
+    const { groups, outbox } = parts
     yield* Effect.mapError(Effect.andThen(open(sql, parts, age, index), outbox.look), cannotOpen)
     const write = makeWrite(sql, parts, index)
 
@@ -241,8 +225,6 @@ export const layer: Layer.Layer<
         return claims
       })
     )
-    const claimed = (change: Changes.Change) =>
-      Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
     return Store.Store.of({
       commitsAtOnce: true,
       load: (ids) =>
@@ -253,16 +235,7 @@ export const layer: Layer.Layer<
           changes.every(isKnown) ? Effect.succeed(changes.map((): Store.Claim => "Known")) : gathered(changes)
         ),
       confirm: (ids) => Effect.sync(() => index.confirm(ids)),
-      states: {
-        read: states.read,
-        due: states.due,
-        write: (write) => claimed({ writes: [write] })
-      },
-      outbox: {
-        ...outbox,
-        add: (unsent) => claimed({ writes: [], unsent }),
-        complete: (sent) => claimed({ writes: [], sent })
-      }
+      ...SqlTables.operations(parts, gathered)
     })
   })
 )

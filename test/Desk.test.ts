@@ -1,13 +1,12 @@
 // Where a runner takes messages in, without a cluster.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import { Ids } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import * as Desk from "../src/cluster/internal/Desk.ts"
 import * as Meter from "../src/internal/Meter.ts"
+import { id } from "./contract/stores.ts"
 import { botOfStores } from "./support.ts"
 
-const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
 const view = (n: number) => ({ message_id: id(n), conversation_id: id(0), category: "PLAIN_TEXT" })
 
 const desk = Desk.layer.pipe(Layer.provide(Meter.layer(botOfStores)))

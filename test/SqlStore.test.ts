@@ -9,28 +9,12 @@ import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { sqlStoreContract } from "./contract/sqlStore.ts"
+import { countOf, handled, id, unsent } from "./contract/stores.ts"
 import { clientWith, lines, sqlStore, sqlStoreOf } from "./support.ts"
-
-const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
-
-const handled = (some: ReadonlyArray<Ids.MessageId>) => some.map((id) => ({ id, outcome: Store.Handled, writes: [] }))
-
-const unsent = (n: number): Store.Unsent => ({
-  id: id(n),
-  to: { conversation: Ids.ConversationId.make(id(0)) },
-  content: "{}",
-  storedAt: 0,
-  way: "Alone"
-})
 
 const database = NodeSqlite.layer({ filename: ":memory:" })
 const opened = <A, E>(effect: Effect.Effect<A, E, Store.Store | SqlClient.SqlClient>, store = sqlStore) =>
   Effect.provide(effect, Layer.fresh(store))
-
-const countOf = (table: string) =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    Effect.map(sql<{ n: number }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => row!.n)
-  )
 
 /** A process of the bot on one server and one database. */
 const life = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -22,11 +22,13 @@ import { Sharding, TestRunner } from "effect/cluster"
 import * as Holder from "../src/cluster/internal/Holder.ts"
 import { lines, pass, textOf } from "./support.ts"
 
-const runner = BlazeCluster.layerWith(TestRunner.layer).pipe(
-  Layer.provideMerge(BlazeTest.layerTransport),
-  Layer.provide(BlazeTest.layerPlatform),
-  Layer.provide(Settings.layer({ flushTimeout: 0 }))
-)
+const runnerOn = (sharding: Layer.Layer<Sharding.Sharding>) =>
+  BlazeCluster.layerWith(sharding).pipe(
+    Layer.provideMerge(BlazeTest.layerTransport),
+    Layer.provide(BlazeTest.layerPlatform),
+    Layer.provide(Settings.layer({ flushTimeout: 0 }))
+  )
+const runner = runnerOn(TestRunner.layer)
 
 /** The server and the database, which outlive the runners. */
 const world = Layer.merge(BlazeTest.layerServer, NodeSqlite.layer({ filename: ":memory:" })).pipe(
@@ -45,6 +47,28 @@ const texts = Effect.fnUntraced(function* (...people: ReadonlyArray<BlazeServer.
 
 /** A bot in the background that answers what it gets. */
 const echo = Bot.run((delivery) => delivery.reply(`re ${textOf(delivery)}`)).pipe(Effect.forkScoped)
+
+/** A runner that drains while its bot is busy: it is told something, and `whileDraining` is given whether it has drained before it may go on. */
+const drained = Effect.fnUntraced(function* (
+  said: Effect.Effect<unknown>,
+  options?: Bot.Options<BlazeError.BlazeError, never>,
+  whileDraining: (hasDrained: () => boolean) => void = () => {}
+) {
+  const going = yield* Deferred.make<void>()
+  const blaze = yield* Blaze.Blaze
+  yield* Bot.run(
+    (delivery) => Effect.andThen(Deferred.await(going), delivery.reply(`re ${textOf(delivery)}`)),
+    options
+  ).pipe(Effect.forkScoped)
+  yield* said
+  yield* pass(5)
+  const draining = yield* Effect.forkScoped(blaze.drain)
+  yield* pass(1)
+  whileDraining(() => draining.pollUnsafe() !== undefined)
+  yield* Deferred.succeed(going, undefined)
+  yield* pass(5)
+  yield* Fiber.join(draining)
+})
 
 const acknowledged = Effect.map(BlazeTest.acknowledged, (batches) => batches.flat())
 
@@ -322,24 +346,7 @@ describe.each([
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bob = yield* BlazeTest.user("bob")
-      const going = yield* Deferred.make<void>()
-      yield* life(
-        Effect.gen(function* () {
-          const blaze = yield* Blaze.Blaze
-          yield* Bot.run(
-            (delivery) => Effect.andThen(Deferred.await(going), delivery.reply(`re ${textOf(delivery)}`)),
-            { concurrency: 1 }
-          ).pipe(Effect.forkScoped)
-          yield* alice.say("one")
-          yield* bob.say("two")
-          yield* pass(5)
-          const drained = yield* Effect.forkScoped(blaze.drain)
-          yield* pass(1)
-          yield* Deferred.succeed(going, undefined)
-          yield* pass(5)
-          yield* Fiber.join(drained)
-        })
-      )
+      yield* life(drained(Effect.andThen(alice.say("one"), bob.say("two")), { concurrency: 1 }))
       assert.deepStrictEqual(yield* texts(alice, bob), ["re one", ""])
       yield* life(Effect.andThen(echo, pass(5)))
       assert.deepStrictEqual(yield* texts(alice, bob), ["re one", "re two"])
@@ -385,11 +392,7 @@ describe.each([
       const alice = yield* BlazeTest.user("alice")
       const bob = yield* server.user(other, "bob")
       const sharding = yield* Effect.map(Layer.build(TestRunner.layer), Context.get(Sharding.Sharding))
-      const member = BlazeCluster.layerWith(Layer.succeed(Sharding.Sharding, sharding)).pipe(
-        Layer.provideMerge(BlazeTest.layerTransport),
-        Layer.provide(BlazeTest.layerPlatform),
-        Layer.provide(Settings.layer({ flushTimeout: 0 }))
-      )
+      const member = runnerOn(Layer.succeed(Sharding.Sharding, sharding))
       const one = yield* Layer.build(Layer.fresh(member))
       const two = yield* Layer.build(Layer.fresh(member)).pipe(Effect.provideService(BlazeTest.Account, other))
       yield* Effect.provideContext(echo, one)
@@ -405,22 +408,11 @@ describe.each([
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const account = yield* BlazeTest.Account
-      const going = yield* Deferred.make<void>()
       yield* life(
         Effect.gen(function* () {
-          const blaze = yield* Blaze.Blaze
-          yield* Bot.run((delivery) =>
-            Effect.andThen(Deferred.await(going), delivery.reply(`re ${textOf(delivery)}`))
-          ).pipe(Effect.forkScoped)
-          yield* alice.say("one")
-          yield* alice.say("two")
-          yield* pass(5)
-          const drained = yield* Effect.forkScoped(blaze.drain)
-          yield* pass(1)
-          assert.isUndefined(drained.pollUnsafe())
-          yield* Deferred.succeed(going, undefined)
-          yield* pass(5)
-          yield* Fiber.join(drained)
+          yield* drained(Effect.andThen(alice.say("one"), alice.say("two")), {}, (hasDrained) =>
+            assert.isFalse(hasDrained())
+          )
           assert.strictEqual(yield* account.connections, 0)
         })
       )

@@ -15,7 +15,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as Blaze from "../Blaze.ts"
-import type * as BlazeError from "../BlazeError.ts"
+import * as BlazeError from "../BlazeError.ts"
+import * as ErrorKind from "../internal/ErrorKind.ts"
 import * as Platform from "../node/internal/Platform.ts"
 import type * as MixinApi from "../MixinApi.ts"
 import * as Signer from "../Signer.ts"
@@ -83,7 +84,16 @@ const layerOf = (
       MessageStorage.layerNoop,
       SqlRunnerStorage.layerWith({ prefix }).pipe(Layer.provide(ShardingConfig.layerFromEnv(shardingConfig)))
     ]),
-    Layer.catch((error) => Layer.effectContext(Membership.refused(error)))
+    Layer.catch((error) => Layer.effectContext(Effect.fail(cannotBegin(error))))
+  )
+
+const cannotBegin = (error: unknown) =>
+  BlazeError.make(
+    new BlazeError.InvalidSetting({
+      setting: "option",
+      field: "the cluster",
+      expected: `an address to listen on that is free, and a database that can be read and written:${ErrorKind.of(error)}`
+    })
   )
 
 const signals = ["SIGTERM", "SIGINT"] as const

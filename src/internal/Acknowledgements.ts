@@ -152,14 +152,9 @@ const makeSend = Effect.fnUntraced(function* (
   const isFatal = (error: BlazeError.BlazeError) => error.isFatal && !(awaitClock && error.isClockWrong)
 
   // One line a minute speaks for all batches that fail.
-  let warnedAt = -Infinity
+  const seldom = Elapsed.seldom(meter.now, warningPeriod)
   const warn = (error: BlazeError.BlazeError) =>
-    Effect.suspend(() => {
-      const now = meter.now()
-      if (now - warnedAt < warningPeriod) return Effect.void
-      warnedAt = now
-      return Effect.logWarning(`${unconfirmed.ids.size} messages are not acknowledged yet. ${error.message}`)
-    })
+    seldom(() => Effect.logWarning(`${unconfirmed.ids.size} messages are not acknowledged yet. ${error.message}`))
 
   const insist = yield* makeInsist(closing, flushTimeout, (error) => isFatal(error) || isRefusal(error), warn)
 

@@ -96,7 +96,21 @@ export class Connection extends Context.Service<
   }
 >()("effect-blaze/Connection") {}
 
-const closed = BlazeError.make(new BlazeError.Closed({}))
+/**
+ * Why nothing more comes of a bot that has ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const closed: BlazeError.BlazeError = BlazeError.make(new BlazeError.Closed({}))
+
+/**
+ * Whether no further connection can be of use.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isLast = (error: BlazeError.BlazeError): boolean => error.isFatal || error.reason._tag === "InvalidSetting"
 
 const notConnected = BlazeError.make(
   new BlazeError.ConnectionLost({ code: 1006, detail: "there is no connection now" })
@@ -310,7 +324,7 @@ const makeSessions = Effect.fnUntraced(function* (
         attempt++
         continue
       }
-      if (reason.isFatal || reason.reason._tag === "InvalidSetting") return yield* reason
+      if (isLast(reason)) return yield* reason
       if (stable) {
         pauses = yield* Elapsed.delays(reconnect)
         attempt = 0

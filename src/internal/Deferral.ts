@@ -20,8 +20,8 @@ import * as Settings from "../Settings.ts"
 import * as States from "./States.ts"
 import type * as Store from "../Store.ts"
 
-/** How long the server keeps an unacknowledged message: 7 days. Source: the official documentation. */
-const retention = Duration.toMillis("7 days")
+/** How long the server keeps an unacknowledged message: 7 days, in milliseconds. Source: the official documentation. */
+export const retention = Duration.toMillis("7 days")
 
 /** How many places in a schedule are remembered: so many times those that find room, and so many more. */
 const rememberedFor = 10

@@ -39,6 +39,22 @@ export const clock: Effect.Effect<Clock.Clock> = Effect.map(Clock.Clock, (clock)
 }))
 
 /**
+ * Has what is told again and again be told at most once in so many milliseconds.
+ *
+ * @category time
+ * @since 0.1.0
+ */
+export const seldom = (now: () => number, period: number) => {
+  let toldAt = -Infinity
+  return (tell: () => Effect.Effect<void>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (now() - toldAt < period) return Effect.void
+      toldAt = now()
+      return tell()
+    })
+}
+
+/**
  * The delays of a schedule, one by one: `None` once it has come to its end.
  *
  * **Details**

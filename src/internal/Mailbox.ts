@@ -21,6 +21,8 @@ export interface Mailbox<A, E> {
   /** Hands over what is there to who waits for it. */
   readonly wake: () => void
   readonly isAwaited: () => boolean
+  /** How much is there. */
+  readonly size: () => number
   readonly clear: () => void
   /** All that is there, waiting for something if need be. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<A>, E>
@@ -57,6 +59,7 @@ export const make = <A, E>(taken: () => void = () => {}): Mailbox<A, E> => {
     ended: () => reason,
     wake,
     isAwaited: () => reader !== undefined,
+    size: () => items.length,
     clear: () => {
       items = []
     },

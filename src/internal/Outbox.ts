@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Batches from "./Batches.ts"
 import * as BlazeError from "../BlazeError.ts"
+import * as Connection from "./Connection.ts"
 import type * as Conversations from "../Conversations.ts"
 import type * as Delivery from "../Delivery.ts"
 import * as ErrorKind from "./ErrorKind.ts"
@@ -213,7 +214,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       isClosed = true
-      watchers.fail(closed)
+      watchers.fail(Connection.closed)
       return outbox.isLasting || outbox.size() === 0
         ? Effect.void
         : Effect.logWarning(
@@ -248,7 +249,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
     add: (messages: ReadonlyArray<Store.Unsent>): Effect.Effect<void, BlazeError.BlazeError> =>
       Effect.suspend(() =>
         isClosed
-          ? Effect.fail(closed)
+          ? Effect.fail(Connection.closed)
           : messages.length === 0
             ? Effect.void
             : room.within(
@@ -258,8 +259,6 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
       )
   }
 })
-
-const closed = BlazeError.make(new BlazeError.Closed({}))
 
 const make = Effect.gen(function* () {
   const { outbox } = yield* Store.Store

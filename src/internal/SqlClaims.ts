@@ -9,11 +9,18 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as Ids from "../Ids.ts"
+import * as SqlSweep from "./SqlSweep.ts"
 
 /** How many rows one statement has to do with at the most. */
 const maximumRows = 1000
 
-interface Claimed {
+/**
+ * An id that is handled, and when that was stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Claimed {
   readonly id: Ids.MessageId
   readonly at: number
 }
@@ -41,7 +48,7 @@ export const makeTable = (sql: SqlClient.SqlClient) =>
  * @category constructors
  * @since 0.1.0
  */
-export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
+export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => ({
   /** Which of these are handled. */
   of: Effect.fnUntraced(function* (ids: ReadonlyArray<Ids.MessageId>) {
     const found = new Set<Ids.MessageId>()
@@ -78,14 +85,12 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
       )} ON CONFLICT (bot, id) DO NOTHING`
     }
   }),
-  /** Takes out what is older, so many at the most; gives how many that were. */
-  forget: (before: number, maximum: number) =>
-    Effect.map(
-      sql`DELETE FROM blaze_claimed WHERE bot = ${bot} AND id IN (
-        SELECT id FROM blaze_claimed WHERE bot = ${bot} AND stored_at < ${before} ORDER BY stored_at LIMIT ${maximum}
-      ) RETURNING id`,
-      (rows) => rows.length
-    ),
+  /** Takes out what is older than `age`. */
+  forget: SqlSweep.make(
+    (at, maximum) => sql`DELETE FROM blaze_claimed WHERE bot = ${bot} AND id IN (
+      SELECT id FROM blaze_claimed WHERE bot = ${bot} AND stored_at < ${at - age} ORDER BY stored_at LIMIT ${maximum}
+    ) RETURNING id`
+  ),
   /** Takes all of them out, oldest first. */
   takeAll: Effect.map(
     sql<{

@@ -11,13 +11,11 @@ import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Ids from "../Ids.ts"
+import * as SqlSweep from "./SqlSweep.ts"
 import type * as Unsent from "./Unsent.ts"
 
 /** How many rows one statement has to do with at the most. */
 const maximumRows = 1000
-
-/** How often what is old is looked for, in milliseconds. */
-const forgetPeriod = 60_000
 
 interface Row {
   readonly id: string
@@ -103,19 +101,15 @@ const makeComplete = (sql: SqlClient.SqlClient, bot: Ids.UserId) =>
     return completed
   })
 
-/** Takes out what has been done for long: a thousand rows each time, until there are fewer, and then after a minute. */
-const makeForget = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
-  let lookedAt = -Infinity
-  return Effect.fnUntraced(function* (at: number) {
-    if (Math.abs(at - lookedAt) < forgetPeriod) return
-    const gone = yield* sql`DELETE FROM blaze_outbox WHERE bot = ${bot} AND number IN (
+/** Takes out what has been done for long. */
+const makeForget = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) =>
+  SqlSweep.make(
+    (at, maximum) => sql`DELETE FROM blaze_outbox WHERE bot = ${bot} AND number IN (
       SELECT number FROM (
-        SELECT number, done_at, stored_at FROM blaze_outbox WHERE bot = ${bot} ORDER BY number LIMIT ${maximumRows}
+        SELECT number, done_at, stored_at FROM blaze_outbox WHERE bot = ${bot} ORDER BY number LIMIT ${maximum}
       ) AS oldest WHERE done_at IS NOT NULL AND (stored_at < ${at - age} OR stored_at > ${at + age})
     ) RETURNING number`
-    if (gone.length < maximumRows) lookedAt = at
-  })
-}
+  )
 
 const makeReads = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
   const contentsOf = (rows: ReadonlyArray<Row>) => {
@@ -161,6 +155,14 @@ const makeReads = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
 }
 
 /**
+ * Where numbers come from that are not this process's alone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Numbers = Pick<ReturnType<typeof makeNumbers>, "take">
+
+/**
  * Numbers that several processes give, each once, in the order in which their transactions end: a lower one than has been seen never comes
  * later. `begin` is for whoever takes the messages over from one process.
  *
@@ -187,12 +189,7 @@ export const makeNumbers = (sql: SqlClient.SqlClient, bot: Ids.UserId) => ({
  * @category constructors
  * @since 0.1.0
  */
-export const make = (
-  sql: SqlClient.SqlClient,
-  bot: Ids.UserId,
-  age: number,
-  numbers?: Pick<ReturnType<typeof makeNumbers>, "take">
-) => {
+export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number, numbers?: Numbers) => {
   let size = 0
   let last = 0
   const complete = makeComplete(sql, bot)
@@ -203,8 +200,10 @@ export const make = (
     hasRoom: () => true,
     /** Looks how many wait, and which number was the last. */
     look: Effect.gen(function* () {
-      const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT max(number) AS last,
-        count(CASE WHEN done_at IS NULL THEN 1 END) AS size FROM blaze_outbox WHERE bot = ${bot}`
+      // Of what is done there may be very much: both are read from an index.
+      const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT
+        (SELECT max(number) FROM blaze_outbox WHERE bot = ${bot}) AS last,
+        (SELECT count(*) FROM blaze_outbox WHERE bot = ${bot} AND in_batches IN (0, 1) AND done_at IS NULL) AS size`
       // What was sent by itself is no longer there, and its number is not given again: it has been passed.
       last = Math.max(last, Number(row?.last ?? 0))
       size = Number(row?.size ?? 0)

@@ -13,13 +13,11 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Ids from "../Ids.ts"
 import type * as Store from "../Store.ts"
+import * as SqlSweep from "./SqlSweep.ts"
 import * as Writes from "./Writes.ts"
 
 /** How many rows one statement has to do with at the most: each has nine values, and SQLite takes 32 766. */
 const maximumRows = 1000
-
-/** How often what has expired is looked for, in milliseconds. */
-const expirePeriod = 60_000
 
 interface Row {
   readonly key: string
@@ -59,6 +57,19 @@ export const makeTable = (sql: SqlClient.SqlClient) =>
 const byName = <W extends Pick<Store.Write, "name">>(writes: ReadonlyArray<W>) =>
   Object.entries(Arr.groupBy(writes, ({ name }) => name))
 
+/** Takes out what has expired. What another process writes meanwhile is left to the next time: it may not have expired any more. */
+const makeExpire = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
+  const unlocked = sql.onDialectOrElse({
+    pg: () => sql.literal("FOR UPDATE SKIP LOCKED"),
+    orElse: () => sql.literal("")
+  })
+  return SqlSweep.make(
+    (at, maximum) => sql`DELETE FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} AND (name, key) IN (
+      SELECT name, key FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} ORDER BY expires_at LIMIT ${maximum} ${unlocked}
+    ) RETURNING key`
+  )
+}
+
 /**
  * Writes of one bot, each within a transaction of who asks.
  *
@@ -66,11 +77,7 @@ const byName = <W extends Pick<Store.Write, "name">>(writes: ReadonlyArray<W>) =
  * @since 0.1.0
  */
 export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
-  let lookedAt = -Infinity
-  const unlocked = sql.onDialectOrElse({
-    pg: () => sql.literal("FOR UPDATE SKIP LOCKED"),
-    orElse: () => sql.literal("")
-  })
+  const expire = makeExpire(sql, bot)
 
   const set = (
     writes: Arr.NonEmptyReadonlyArray<Writes.Change & { readonly next: NonNullable<Writes.Change["next"]> }>,
@@ -136,12 +143,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId) => {
           yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND name = ${name} AND ${sql.in("key", keys)}`
         }
       }
-      if (Math.abs(at - lookedAt) < expirePeriod) return
-      // What another process writes meanwhile is left to the next time: it may not have expired any more.
-      const gone = yield* sql`DELETE FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} AND (name, key) IN (
-        SELECT name, key FROM blaze_state WHERE bot = ${bot} AND expires_at <= ${at} ORDER BY expires_at LIMIT ${maximumRows} ${unlocked}
-      ) RETURNING key`
-      if (gone.length < maximumRows) lookedAt = at
+      yield* expire(at)
     })
   }
 }

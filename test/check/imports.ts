@@ -48,6 +48,7 @@ const order = [
   "SqlClaims",
   "SqlDeferred",
   "SqlOwner",
+  "SqlSweep",
   "Changes",
   "Store",
   "MemoryOutbox",

@@ -4,13 +4,12 @@
 // every round; and how long an answer takes at 50 messages a second.
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Stream } from "effect"
-import { SqlClient } from "effect/sql"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { readdirSync, readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { median, quantile } from "../bench/statistics.ts"
 import { bundled } from "../bundled.ts"
-import { client, start as startPostgres } from "../postgres/server.ts"
+import { createDatabase, start as startPostgres, urlOf } from "../postgres/server.ts"
 import { eventually } from "../support.ts"
 import { now } from "./clock.ts"
 import * as World from "./world.ts"
@@ -42,7 +41,7 @@ const databases = () =>
 
 type Mode = "memory" | "postgres" | "cluster"
 
-let worlds = 0
+let ports = 28_000
 
 /** A bot on so many processes, with its people, and nobody has said anything yet. */
 const make = Effect.fnUntraced(function* (postgres: number, mode: Mode, processes: number) {
@@ -50,18 +49,15 @@ const make = Effect.fnUntraced(function* (postgres: number, mode: Mode, processe
   const local = yield* LocalServer.LocalServer
   const bot = yield* server.makeBot
   const people = yield* Effect.forEach(Array.from({ length: conversations }), (_, n) => server.user(bot, `p${n}`))
-  const database = `bench_${++worlds}`
-  yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE DATABASE ${sql(database)}`).pipe(
-    Effect.provide(client(postgres, "postgres"))
-  )
+  const database = yield* createDatabase(postgres)
   const pids: Array<number> = []
   for (let n = 0; n < processes; n++) {
     const { pid } = yield* bundled("test/cluster/bench-bot.ts", {
       ...local.environment(bot),
       MODE: mode,
       HOST: "127.0.0.1",
-      PORT: String(28_000 + worlds * 4 + n),
-      DATABASE_URL: `postgres://test@127.0.0.1:${postgres}/${database}`
+      PORT: String(ports++),
+      DATABASE_URL: urlOf(postgres, database)
     })
     pids.push(Number(pid))
   }

@@ -1,7 +1,6 @@
 // A bot on several runners, each in a process of its own and with a way of its own to the database; the server of the bot, its people, and
 // what became of what they said.
-import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Redacted, type Scope, Stream } from "effect"
+import { Effect, Layer, type Scope, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { ChildProcessSpawner } from "effect/process"
@@ -10,7 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { bundled } from "../bundled.ts"
 import * as Proxy from "../faults/proxy.ts"
-import { client } from "../postgres/server.ts"
+import { client, createDatabase, urlOf } from "../postgres/server.ts"
 import { eventually } from "../support.ts"
 import { now } from "./clock.ts"
 
@@ -41,7 +40,6 @@ export interface Options {
   readonly database?: string
 }
 
-let worlds = 0
 let ports = 21_000 + (process.pid % 5000)
 
 const linesOf = (path: string): ReadonlyArray<Line> => {
@@ -57,16 +55,12 @@ const linesOf = (path: string): ReadonlyArray<Line> => {
 
 /** Makes one on a PostgreSQL that is there. */
 export const make = Effect.fnUntraced(function* (postgres: number, options: Options = {}) {
-  const { conversations = 20, database = `world_${++worlds}`, work = 0 } = options
+  const { conversations = 20, work = 0 } = options
+  const database = options.database ?? (yield* createDatabase(postgres))
   const server = yield* BlazeServer.BlazeServer
   const local = yield* LocalServer.LocalServer
   const bot = yield* server.makeBot
   const people = yield* Effect.forEach(Array.from({ length: conversations }), (_, n) => server.user(bot, `p${n}`))
-  if (options.database === undefined) {
-    yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE DATABASE ${sql(database)}`).pipe(
-      Effect.provide(client(postgres, "postgres"))
-    )
-  }
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-blaze-cluster-"))),
     (path) => Effect.sync(() => rmSync(path, { recursive: true }))
@@ -95,7 +89,7 @@ export const make = Effect.fnUntraced(function* (postgres: number, options: Opti
         ...local.environment(bot),
         HOST: "127.0.0.1",
         PORT: String(port),
-        DATABASE_URL: `postgres://test@127.0.0.1:${proxy.port}/${database}`,
+        DATABASE_URL: urlOf(proxy.port, database),
         RECORD: record,
         WORK: String(work)
       })
@@ -207,9 +201,7 @@ export const make = Effect.fnUntraced(function* (postgres: number, options: Opti
       const counts = yield* Effect.flatMap(
         SqlClient.SqlClient,
         (sql) => sql<{ value: string }>`SELECT value FROM blaze_state WHERE bot = ${bot.userId}`
-      ).pipe(
-        Effect.provide(PgClient.layer({ url: Redacted.make(`postgres://test@127.0.0.1:${postgres}/${database}`) }))
-      )
+      ).pipe(Effect.provide(client(postgres, database)))
       const counted = counts.reduce((sum, { value }) => sum + Number(value), 0)
       if (counted !== said.length) problems.push(`${counted} counted of ${said.length}`)
       const twice = [...times.values()].filter((count) => count > 1).length

@@ -1,15 +1,15 @@
 // What a database does that several processes share, whichever database it is.
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
-import { Ids, Signer, Store } from "effect-blaze"
+import { Signer, Store } from "effect-blaze"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as SharedStore from "../../src/cluster/internal/SharedStore.ts"
 import { botOfStores, sqlStore } from "../support.ts"
-
-const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
+import * as stores from "./stores.ts"
+import { countOf, id, unsent } from "./stores.ts"
 
 const handled = (some: ReadonlyArray<number>, writes: ReadonlyArray<Store.Write> = []) =>
-  some.map((n) => ({ id: id(n), outcome: Store.Handled, writes }))
+  stores.handled(some.map(stores.id)).map((change) => ({ ...change, writes }))
 
 const deferred = { _tag: "Deferred", tries: 3, until: 12_345, after: 600_000 } as const
 
@@ -23,11 +23,6 @@ const opened = Effect.fnUntraced(function* <E, R>(store: Layer.Layer<Store.Store
 
 const shared = opened(SharedStore.layer.pipe(Layer.provide(signer)))
 const holder = opened(SharedStore.layerHolder.pipe(Layer.provide(signer)))
-
-const countOf = (table: string) =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    Effect.map(sql<{ n: number | string }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => Number(row!.n))
-  )
 
 /** Adds one to what is counted under a name, on what was read. */
 const add = ({ states }: Store.Store["Service"], name: string, writer: string) =>
@@ -156,13 +151,6 @@ export const sharedStoreContract = (name: string, database: Layer.Layer<SqlClien
 
     it.live("has messages that several processes store at the same time sent in the order in which they were", () =>
       Effect.gen(function* () {
-        const unsent = (n: number): Store.Unsent => ({
-          id: id(n),
-          to: { conversation: Ids.ConversationId.make(id(0)) },
-          content: "{}",
-          storedAt: 0,
-          way: "Alone"
-        })
         const alone = yield* opened(sqlStore)
         yield* alone.outbox!.add([unsent(1), unsent(2)])
         const stores = yield* Effect.all([shared, shared, shared])

@@ -4,19 +4,12 @@ import { Clock, Context, Effect, Exit, Layer, References, Scope } from "effect"
 import { Ids, Settings, Store } from "effect-blaze"
 import { SqlClient, type SqlError } from "effect/sql"
 import { sqlStore, sqlStoreOf } from "../support.ts"
+import { countOf, handled, id } from "./stores.ts"
 
-const id = (n: number) => Ids.MessageId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`)
 const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => id(from + n))
-
-const handled = (some: ReadonlyArray<Ids.MessageId>) => some.map((id) => ({ id, outcome: Store.Handled, writes: [] }))
 
 const opened = <A, E>(effect: Effect.Effect<A, E, Store.Store | SqlClient.SqlClient>, store = sqlStore) =>
   Effect.provide(effect, Layer.fresh(store))
-
-const countOf = (table: string) =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    Effect.map(sql<{ n: number | string }>`SELECT count(*) AS n FROM ${sql(table)}`, ([row]) => Number(row!.n))
-  )
 
 const withoutNumber = ({ content, id, storedAt, to, way }: Store.Waiting): Store.Unsent => ({
   content,

@@ -71,19 +71,23 @@ export const start = Effect.acquireRelease(
     )
 )
 
+/** The address of one of its databases. */
+export const urlOf = (port: number, database: string) => `postgres://test@127.0.0.1:${port}/${database}`
+
 /** A client of one of its databases. */
 export const client = (port: number, database: string) =>
-  PgClient.layer({ url: Redacted.make(`postgres://test@127.0.0.1:${port}/${database}`), maxConnections: 4 })
+  PgClient.layer({ url: Redacted.make(urlOf(port, database)), maxConnections: 4 })
 
 let databases = 0
 
+/** Makes an empty database each time; gives its name. */
+export const createDatabase = (port: number) =>
+  Effect.gen(function* () {
+    const name = `test_${++databases}`
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE DATABASE ${sql(name)}`
+    return name
+  }).pipe(Effect.provide(client(port, "postgres")))
+
 /** An empty database each time. */
-export const empty = (port: number) =>
-  Layer.unwrap(
-    Effect.gen(function* () {
-      const name = `test_${++databases}`
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`CREATE DATABASE ${sql(name)}`
-      return client(port, name)
-    }).pipe(Effect.provide(client(port, "postgres")))
-  )
+export const empty = (port: number) => Layer.unwrap(Effect.map(createDatabase(port), (name) => client(port, name)))

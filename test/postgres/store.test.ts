@@ -14,7 +14,7 @@ import { stateContract } from "../contract/state.ts"
 import * as SqlStates from "../../src/internal/SqlStates.ts"
 import * as SqlTables from "../../src/internal/SqlTables.ts"
 import { botOfStores, eventually, program } from "../support.ts"
-import { client, empty, start } from "./server.ts"
+import { client, empty, start, urlOf } from "./server.ts"
 
 const scope = Scope.makeUnsafe()
 const { port } = await Effect.runPromise(Scope.provide(start, scope))
@@ -43,7 +43,7 @@ it.live("docs/examples/cluster/bot.ts: two machines answer, and one counts on wh
         ...local.environment(bot),
         HOST: "127.0.0.1",
         PORT: String(address),
-        DATABASE_URL: `postgres://test@127.0.0.1:${port}/postgres`
+        DATABASE_URL: urlOf(port, "postgres")
       })
     const everybodySays = (text: string) => Effect.forEach(people, (person) => person.say(text), { discard: true })
     const everybodyReads = (text: string) =>

@@ -24,7 +24,7 @@ import * as Mailbox from "../../internal/Mailbox.ts"
 import type * as Meter from "../../internal/Meter.ts"
 import * as Signal from "../../internal/Signal.ts"
 import * as Message from "../../Message.ts"
-import type * as Wire from "./Wire.ts"
+import * as Wire from "./Wire.ts"
 
 /**
  * @category services
@@ -53,7 +53,6 @@ export class Desk extends Context.Service<
   }
 >()("effect-blaze/cluster/Desk") {}
 
-const notHere: Wire.Answer = { _tag: "NotHere" }
 const unreadable: Wire.Answer = {
   _tag: "GivenUp",
   reason: "another runner has given it in a form that this one cannot read"
@@ -82,7 +81,7 @@ const makeWaiting = (left: (id: Ids.MessageId) => void) => {
       waiting.delete(id)
       Deferred.doneUnsafe(entry.answer, Exit.succeed(answer))
     },
-    /** Waits, and says whether nobody did before. */
+    /** Waits; `begin` is for the first who does. */
     join: (id: Ids.MessageId, begin: () => void) =>
       Effect.suspend(() => {
         const before = waiting.get(id)
@@ -183,7 +182,6 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
       waiting.answer(id, said)
     }
     const conversations = makeLately<Ids.ConversationId>(yield* Elapsed.now)
-    const isUntaken = () => inbox.waiting().length > 0
     // Whoever only sends needs no cluster, and whoever has ended keeps conversations from the others.
     yield* Effect.forkScoped(
       Effect.forever(
@@ -191,7 +189,7 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
           yield* inbox.filled
           const [first] = inbox.waiting()
           yield* Effect.sleep(patience)
-          if (isUntaken() && inbox.waiting()[0] === first) {
+          if (first !== undefined && inbox.waiting()[0] === first) {
             yield* Effect.logWarning(
               `${inbox.waiting().length} messages wait on this runner, whose program takes none of them: it has conversations as every other, and has to run a bot. What only sends does not belong into the cluster.`
             )
@@ -203,7 +201,7 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
     let isClosed = false
     const handle = (view: Envelope.MessageView, shard?: string) =>
       Effect.suspend(() => {
-        if (isClosed) return Effect.succeed(notHere)
+        if (isClosed) return Effect.succeed(Wire.notHere)
         const message = Message.fromView(view, decode)
         if (shard !== undefined) ofShards.begin(message.id, shard)
         conversations.add(message.conversationId)
@@ -224,12 +222,12 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
       close: Effect.sync(() => {
         if (isClosed) return
         isClosed = true
-        for (const { id } of inbox.take()) answer(id, notHere)
+        for (const { id } of inbox.take()) answer(id, Wire.notHere)
         for (const id of waiting.ids()) withdraw(id)
       }),
       clear: Effect.sync(() => {
         isClosed = true
-        for (const id of waiting.ids()) answer(id, notHere)
+        for (const id of waiting.ids()) answer(id, Wire.notHere)
       })
     })
   })

@@ -113,43 +113,35 @@ export const IsDirect = Context.Reference<boolean>("effect-blaze/cluster/Holder/
   defaultValue: () => true
 })
 
-const putAside: Wire.Answer = { _tag: "Deferred", after: null }
-const notHere: Wire.Answer = { _tag: "NotHere" }
-
 /** Gives out one message until it is known what became of it. */
 const makeGive = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const conversation = yield* Wire.conversations(userId).client
   const desk = yield* Desk.Desk
   const sharding = yield* Sharding.Sharding
-  const { keeps } = yield* Keeper.Keeper
+  const { keptOf } = yield* Keeper.Keeper
   const isDirect = yield* IsDirect
-  const now = yield* Elapsed.now
-  let warnedAt = -Infinity
-
+  const seldom = Elapsed.seldom(yield* Elapsed.now, warningPeriod)
   const warn = (cause: Cause.Cause<unknown>) =>
-    Effect.suspend(() => {
-      if (now() - warnedAt < warningPeriod) return Effect.void
-      warnedAt = now()
-      return Effect.logWarning(
+    seldom(() =>
+      Effect.logWarning(
         "A message could not be given to the runner that has its conversation; it is tried again.",
         cause
       )
-    })
+    )
 
   return (view: Envelope.MessageView): Effect.Effect<Wire.Answer> => {
     // An entity has to have some name.
     const name = EntityId.make(view.conversation_id || "none")
     const shard = sharding.getShardId(name, "default")
-    const give = Effect.suspend(() =>
-      isDirect && keeps(shard)
-        ? desk.handle(view, String(shard))
-        : conversation(name).Handle({ view: JSON.stringify(view) })
-    )
+    const give = Effect.suspend(() => {
+      const kept = isDirect ? keptOf(shard) : undefined
+      return kept === undefined ? conversation(name).Handle({ view: JSON.stringify(view) }) : desk.handle(view, kept)
+    })
     const attempt: Effect.Effect<Wire.Answer> = give.pipe(
       // A runner that ends interrupts what it was given, and nobody has interrupted this. What cannot be understood, of another version say, is
       // put aside.
-      Effect.catchCause((cause) => Effect.as(warn(cause), Cause.hasDies(cause) ? putAside : notHere)),
+      Effect.catchCause((cause) => Effect.as(warn(cause), Cause.hasDies(cause) ? Wire.deferred : Wire.notHere)),
       Effect.flatMap((answer) =>
         answer._tag === "NotHere" ? Effect.andThen(Effect.sleep(pause), attempt) : Effect.succeed(answer)
       )
@@ -161,8 +153,9 @@ const makeGive = Effect.gen(function* () {
 /** Has each message handled by whoever has its conversation, for as long as there is a connection. */
 const forward = Effect.gen(function* () {
   // Whose handler takes long is told where that is.
+  const watch = yield* Dropped.Watch
   const ledger = yield* Ledger.make(Effect.succeed, Aside.make).pipe(
-    Effect.provideService(Dropped.Watch, { period: Duration.zero, tell: () => Effect.void })
+    Effect.provideService(Dropped.Watch, { ...watch, tell: () => Effect.void })
   )
   const give = yield* makeGive
 
@@ -191,7 +184,7 @@ const forward = Effect.gen(function* () {
     return received as Arr.NonEmptyReadonlyArray<Ledger.Open>
   })
 
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), "15 seconds")))
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), watch.period)))
   return yield* Stream.fromPull(Effect.succeed(receive)).pipe(
     Stream.map((entry) => ({ entry, key: entry.value!.conversationId, size: entry.value!.size })),
     Keyed.mapEffect(({ entry }) => handle(entry), {
@@ -222,8 +215,6 @@ const hold = Effect.gen(function* () {
   return yield* forward
 })
 
-const isLast = (error: BlazeError.BlazeError) => error.isFatal || error.reason._tag === "InvalidSetting"
-
 const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>) =>
   Acknowledgements.layer(acks).pipe(
     Layer.provideMerge(Connection.layer.pipe(Layer.provide(BlazeSocket.layer))),
@@ -243,7 +234,7 @@ const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>)
     const began = now()
     const exit = yield* hold.pipe(Effect.scoped, Effect.provide(Layer.fresh(parts)), Effect.exit)
     const reason = Option.getOrElse(Exit.findErrorOption(exit), () => broken)
-    if (isLast(reason)) {
+    if (Connection.isLast(reason)) {
       yield* Deferred.succeed(held.refused, reason)
       return
     }
@@ -321,19 +312,14 @@ const maximumHeard = 1024
 const heardOf = (listen: Receipts.Receipts["listen"]) =>
   Stream.unwrap(
     Effect.gen(function* () {
-      let waiting = 0
-      const heard = Mailbox.make<string, never>(() => {
-        waiting = 0
-      })
+      const heard = Mailbox.make<string, never>()
       const put = (text: string) => {
-        waiting++
         heard.put(text)
         heard.wake()
       }
       yield* listen((views) => {
-        if (waiting <= maximumHeard) return put(JSON.stringify(views))
+        if (heard.size() <= maximumHeard) return put(JSON.stringify(views))
         heard.clear()
-        waiting = 0
         put(begun)
       })
       put(begun)

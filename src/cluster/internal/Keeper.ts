@@ -26,8 +26,11 @@ import * as Wire from "./Wire.ts"
 export class Keeper extends Context.Service<
   Keeper,
   {
-    /** Whether a shard is kept here, from now on until what is given to the desk in the same turn has ended. Where it is not, it will be soon. */
-    readonly keeps: (shard: ShardId.ShardId) => boolean
+    /**
+     * What a shard is called at the desk, where it is kept here until what is given there in the same turn has ended. Where it is not, it will
+     * be soon.
+     */
+    readonly keptOf: (shard: ShardId.ShardId) => string | undefined
     /** The request that keeps one: for as long as it runs the shard cannot move. */
     readonly keep: (shard: string) => Effect.Effect<void>
     /** Keeps no further one. */
@@ -100,12 +103,12 @@ export const layer: Layer.Layer<Keeper, never, Sharding.Sharding | Desk.Desk | S
         isClosed = true
         return look
       }),
-      keeps: (shard) => {
+      keptOf: (shard) => {
+        if (isClosed || !sharding.hasShardId(shard)) return undefined
         const key = String(shard)
-        if (isClosed || !sharding.hasShardId(shard)) return false
-        if (kept.has(key)) return true
+        if (kept.has(key)) return key
         ask(shard, key)
-        return false
+        return undefined
       },
       keep: (key) =>
         Effect.suspend(() => {

@@ -13,8 +13,6 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
-import * as BlazeError from "../../BlazeError.ts"
-import * as ErrorKind from "../../internal/ErrorKind.ts"
 import * as Signer from "../../Signer.ts"
 import * as Desk from "./Desk.ts"
 import * as Holder from "./Holder.ts"
@@ -94,21 +92,4 @@ export const layer = <E, R>(
       const context = yield* Layer.buildWithScope(member, scope)
       return context.pipe(Context.pick(Sharding.Sharding), Context.add(Membership, { leave }))
     })
-  )
-
-/**
- * What a bot fails with whose runner cannot begin.
- *
- * @category errors
- * @since 0.1.0
- */
-export const refused = (error: unknown): Effect.Effect<never, BlazeError.BlazeError> =>
-  Effect.fail(
-    BlazeError.make(
-      new BlazeError.InvalidSetting({
-        setting: "option",
-        field: "the cluster",
-        expected: `an address to listen on that is free, and a database that can be read and written:${ErrorKind.of(error)}`
-      })
-    )
   )

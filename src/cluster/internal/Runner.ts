@@ -21,6 +21,7 @@ import * as Envelope from "../../Envelope.ts"
 import * as Acknowledgements from "../../internal/Acknowledgements.ts"
 import type * as Aside from "../../internal/Aside.ts"
 import * as Connection from "../../internal/Connection.ts"
+import * as Deferral from "../../internal/Deferral.ts"
 import * as Receipts from "../../internal/Receipts.ts"
 import * as Signal from "../../internal/Signal.ts"
 import * as States from "../../internal/States.ts"
@@ -31,9 +32,6 @@ import * as Holder from "./Holder.ts"
 import * as Membership from "./Membership.ts"
 import * as Watched from "./Watched.ts"
 import * as Wire from "./Wire.ts"
-
-/** How long the server keeps an unacknowledged message, in milliseconds. Source: the official documentation. */
-const retention = Duration.toMillis("7 days")
 
 /** How long receipts are still told of after nobody wants them: often somebody does again. */
 const linger = "1 minute"
@@ -176,7 +174,7 @@ export const layerConnection: Layer.Layer<
       Effect.forkScoped
     )
     yield* Effect.forkScoped(Effect.flatMap(Deferred.await(refused), stop))
-    yield* Effect.addFinalizer(() => stop(closed))
+    yield* Effect.addFinalizer(() => stop(Connection.closed))
 
     const session = Effect.succeed({ request, watchListing: () => Effect.never, ended: Effect.never })
     return Connection.Connection.of({
@@ -191,10 +189,6 @@ export const layerConnection: Layer.Layer<
     })
   })
 )
-
-const closed = BlazeError.make(new BlazeError.Closed({}))
-
-const handled: Wire.Answer = { _tag: "Handled" }
 
 /**
  * What is handled is acknowledged by whoever has given it.
@@ -216,7 +210,7 @@ export const layerAcknowledgements: Layer.Layer<
       offer: (id) => {
         // The database knows it, for all of them.
         states.become(id, "Forgotten")
-        answer(id, handled)
+        answer(id, Wire.handled)
       },
       room: Effect.void,
       flush: Effect.andThen(clear, leave)
@@ -244,12 +238,12 @@ export const makeAside: Aside.Make<Desk.Desk | States.States> = (_inbox, recalls
       defer: ({ id }, _since, after) =>
         giveBack(id, {
           _tag: "Deferred",
-          after: after === undefined ? null : Math.min(Duration.toMillis(after), retention)
+          after: after === undefined ? null : Math.min(Duration.toMillis(after), Deferral.retention)
         }),
       // What is stored of it is for whoever has given it, who knows that it is time.
-      resume: ({ id }) => giveBack(id, { _tag: "Deferred", after: null }),
+      resume: ({ id }) => giveBack(id, Wire.deferred),
       giveUp: ({ id }, reason) => giveBack(id, { _tag: "GivenUp", reason }),
-      withdraw: (id) => answer(id, { _tag: "NotHere" }),
+      withdraw: (id) => answer(id, Wire.notHere),
       givenUp: { count: Effect.void, takesBack: () => false },
       forget: () => {},
       waiting: () => undefined,

@@ -17,12 +17,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import * as BlazeError from "../../BlazeError.ts"
 import type * as Ids from "../../Ids.ts"
 import * as Changes from "../../internal/Changes.ts"
-import * as SqlClaims from "../../internal/SqlClaims.ts"
-import * as SqlDeferred from "../../internal/SqlDeferred.ts"
-import * as SqlGroups from "../../internal/SqlGroups.ts"
 import * as SqlOutbox from "../../internal/SqlOutbox.ts"
-import * as SqlOwner from "../../internal/SqlOwner.ts"
-import * as SqlStates from "../../internal/SqlStates.ts"
 import * as SqlTables from "../../internal/SqlTables.ts"
 import * as Writes from "../../internal/Writes.ts"
 import * as Settings from "../../Settings.ts"
@@ -33,29 +28,15 @@ import * as Store from "../../Store.ts"
 /** Who has the tables, whichever process of the cluster it is. */
 const cluster = "a cluster"
 
-/** How often what is old is looked for, in milliseconds, and how many rows go at once. */
-const forgetPeriod = 60_000
-const maximumForgotten = 1000
-
-const makeParts = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number) => {
-  const numbers = SqlOutbox.makeNumbers(sql, bot)
-  return {
-    owner: SqlOwner.make(sql, bot, cluster),
-    numbers,
-    outbox: SqlOutbox.make(sql, bot, age, numbers),
-    groups: SqlGroups.make(sql, bot),
-    claims: SqlClaims.make(sql, bot),
-    deferred: SqlDeferred.make(sql, bot),
-    states: SqlStates.make(sql, bot)
-  }
-}
-type Parts = ReturnType<typeof makeParts>
-
 /** How often it is tried to open. */
 const opening = Schedule.spaced("250 millis").pipe(Schedule.upTo({ times: 4 }))
 
 /** Takes the tables from a process that had them alone, with what it has stored. */
-const open = (sql: SqlClient.SqlClient, { claims, groups, numbers, owner }: Parts) =>
+const open = (
+  sql: SqlClient.SqlClient,
+  { claims, groups, owner }: SqlTables.Parts,
+  numbers: ReturnType<typeof SqlOutbox.makeNumbers>
+) =>
   Effect.andThen(
     SqlTables.make(sql),
     sql.withTransaction(
@@ -76,7 +57,8 @@ const opened = Effect.gen(function* () {
   const { userId } = yield* Signer.Signer
   const { rememberedFor } = yield* Settings.checked
   const age = Duration.toMillis(rememberedFor)
-  return { sql, userId, age, parts: makeParts(sql, userId, age) }
+  const numbers = SqlOutbox.makeNumbers(sql, userId)
+  return { sql, userId, age, numbers, parts: SqlTables.of(sql, userId, cluster, age, numbers) }
 })
 
 /** How many locks there are for places: a database has room for some ten thousand. */
@@ -94,20 +76,8 @@ const lockPlaces = (sql: SqlClient.SqlClient, bot: Ids.UserId, writes: ReadonlyA
   })
 
 /** Stores what is new, in one transaction, unless a single process has taken the tables over. */
-const makeWrite = (
-  sql: SqlClient.SqlClient,
-  bot: Ids.UserId,
-  { claims, outbox, owner, states }: Parts,
-  age: number
-) => {
-  let forgotAt = -Infinity
-
-  const forget = Effect.fnUntraced(function* (at: number) {
-    if (Math.abs(at - forgotAt) < forgetPeriod) return
-    if ((yield* claims.forget(at - age, maximumForgotten)) < maximumForgotten) forgotAt = at
-  })
-
-  return Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
+const makeWrite = (sql: SqlClient.SqlClient, bot: Ids.UserId, { claims, outbox, owner, states }: SqlTables.Parts) =>
+  Effect.fnUntraced(function* (changes: ReadonlyArray<Changes.Change>) {
     const at = yield* Clock.currentTimeMillis
     const ids = changes.flatMap(({ id }) => (id === undefined ? [] : [id]))
     const writes = changes.flatMap((change) => change.writes)
@@ -121,7 +91,7 @@ const makeWrite = (
         for (const id of sorted.ids) claimed.delete(id)
         yield* claims.release([...claimed])
         if (sorted.writes.length > 0) yield* states.apply(sorted.writes, at)
-        yield* forget(at)
+        yield* claims.forget(at)
         return { ...sorted, afterwards: yield* outbox.post(changes, at) }
       })
     )
@@ -129,7 +99,6 @@ const makeWrite = (
     for (const note of sorted.afterwards) note()
     return sorted.claims
   })
-}
 
 /**
  * Whose turn it is to send what is stored: runs something for as long as it is this process's, whenever it is.
@@ -150,15 +119,14 @@ export const Turn = Context.Reference<Store.Shared<never>["inTurn"]>("effect-bla
 export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.SqlClient | Signer.Signer> = Layer.effect(
   Store.Store,
   Effect.gen(function* () {
-    const { age, parts, sql, userId } = yield* opened
-    const { claims, outbox, states } = parts
+    const { numbers, parts, sql, userId } = yield* opened
+    const { claims, outbox } = parts
     const inTurn = yield* Turn
     // Others may be opening it too, and one of two that lock the same in another order is sent away.
-    const ready = Effect.retry(Effect.andThen(open(sql, parts), outbox.look), opening)
+    const ready = Effect.retry(Effect.andThen(open(sql, parts, numbers), outbox.look), opening)
     yield* Effect.mapError(ready, SqlStore.cannotOpen)
-    const gathered = yield* Store.gathering(makeWrite(sql, userId, parts, age))
-    const claimed = (change: Changes.Change) =>
-      Effect.map(gathered([change]), ([claim]): Store.Claim => claim ?? "Unstored")
+    const gathered = yield* Store.gathering(makeWrite(sql, userId, parts))
+    const operations = SqlTables.operations(parts, gathered)
     const { load } = Store.persevering({
       load: (ids) =>
         Effect.map(claims.of(ids), (handled) => ids.map((id) => (handled.has(id) ? Store.Handled : undefined))),
@@ -170,17 +138,8 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
       load,
       commit: gathered,
       confirm: () => Effect.void,
-      states: {
-        read: states.read,
-        due: states.due,
-        write: (write) => claimed({ writes: [write] })
-      },
-      outbox: {
-        ...outbox,
-        add: (unsent) => claimed({ writes: [], unsent }),
-        complete: (sent) => claimed({ writes: [], sent }),
-        shared: { inTurn, look: outbox.look }
-      }
+      ...operations,
+      outbox: { ...operations.outbox, shared: { inTurn, look: outbox.look } }
     })
   })
 )
@@ -235,12 +194,10 @@ export const layerHolder: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlCli
         return changes.map((): Store.Claim => "Known")
       })
 
-      return Store.Store.of({
-        ...Store.persevering({
-          load: (ids) => Effect.sync(() => ids.map((id) => known.get(id))),
-          commit,
-          confirm: () => Effect.void
-        })
+      return Store.persevering({
+        load: (ids) => Effect.sync(() => ids.map((id) => known.get(id))),
+        commit,
+        confirm: () => Effect.void
       })
     })
   )

@@ -28,6 +28,13 @@ export const Answer = Schema.Union([
 /** @since 0.1.0 */
 export type Answer = typeof Answer.Type
 
+/** @since 0.1.0 */
+export const handled: Answer = { _tag: "Handled" }
+/** @since 0.1.0 */
+export const notHere: Answer = { _tag: "NotHere" }
+/** With no time that its handler has asked for. */
+export const deferred: Answer = { _tag: "Deferred", after: null }
+
 /**
  * One conversation: it is given one message at a time, as JSON of what the server has sent.
  *
