@@ -126,6 +126,34 @@ for (const [name, way, fault] of ways) {
   })
 }
 
+it.effect("over REST what is sent again, because one of those in a request was refused, counts in the quota", () =>
+  Effect.gen(function* () {
+    const people = yield* Effect.forEach(["alice", "bob", "carol", "mallory"], BlazeTest.user)
+    yield* Effect.forEach(people, ({ addBot }) => addBot)
+    yield* people.at(-1)!.block
+    const { send } = yield* Sender.Sender
+    const sent = yield* Effect.forkChild(
+      Effect.forEach(people, ({ conversationId }) => Effect.result(send({ conversation: conversationId }, "hello")), {
+        concurrency: "unbounded"
+      })
+    )
+    yield* pass(1)
+    const reads = Effect.map(
+      Effect.forEach(people, ({ reads }) => reads),
+      (all) => all.map((texts) => texts.join())
+    )
+    // All four have been refused together, and their minute is used up.
+    assert.deepStrictEqual(yield* reads, ["", "", "", ""])
+    yield* pass(120)
+    assert.deepStrictEqual(yield* reads, ["hello", "hello", "hello", ""])
+    assert.deepStrictEqual((yield* Fiber.join(sent)).map(Result.isSuccess), [true, true, true, false])
+  }).pipe(
+    Effect.provide(ways[1]![1]),
+    Effect.provide(Settings.layer({ quotaMessages: 4, answerShare: 0 })),
+    Effect.provide(BlazeTest.layerServer)
+  )
+)
+
 it.effect("over REST alone no connection is opened, so that no message is taken from the bot that listens", () =>
   Effect.gen(function* () {
     const bot = yield* BlazeTest.Account

@@ -4,10 +4,15 @@ import { BlazeTest } from "effect-blaze/testing"
 import * as Together from "../src/internal/Together.ts"
 
 /** Requests that each wait to be answered, with what went in each. */
-const make = Effect.fnUntraced(function* (options?: { readonly atOnce?: number; readonly refuses?: string }) {
+const make = Effect.fnUntraced(function* (options?: {
+  readonly atOnce?: number
+  readonly maximum?: number
+  readonly refuses?: ReadonlyArray<string>
+}) {
   const requests: Array<ReadonlyArray<string>> = []
   const answers: Array<Deferred.Deferred<void, string>> = []
   const asked = new Map<string, { readonly text: string }>()
+  const further: Array<string> = []
   const ask = yield* Together.make<{ readonly text: string }, string>({
     send: (all) =>
       Effect.suspend(() => {
@@ -15,22 +20,29 @@ const make = Effect.fnUntraced(function* (options?: { readonly atOnce?: number; 
         const answer = Deferred.makeUnsafe<void, string>()
         requests.push(batch)
         answers.push(answer)
-        if (batch.includes(options?.refuses ?? "")) return Effect.fail("refused")
-        return Deferred.await(answer)
+        if (batch.includes("bad")) throw new TypeError("cannot be said")
+        return options?.refuses?.some((refused) => batch.includes(refused))
+          ? Effect.fail("refused")
+          : Deferred.await(answer)
       }),
     isOfOne: (error) => error === "refused",
+    mayBeOfOne: (error) => error === "broken",
     atOnce: options?.atOnce ?? 1,
-    maximum: 3,
+    maximum: options?.maximum ?? 3,
     maximumWeight: 10,
     weight: ({ text }) => text.length
   })
   return {
+    asking: ask,
     /** The same thing again, where it was asked for before. */
     ask: (text: string) => {
       const one = asked.get(text) ?? { text }
       asked.set(text, one)
-      return Effect.forkChild(ask(one), { startImmediately: true })
+      const again = Effect.sync(() => further.push(text))
+      return Effect.forkChild(ask(one, again), { startImmediately: true })
     },
+    /** What has been asked for more than once by this. */
+    further,
     requests: () => requests.map((batch) => batch.join()).join(" | "),
     answer: (n: number, exit: Exit.Exit<void, string> = Exit.void) =>
       Effect.andThen(
@@ -70,7 +82,7 @@ describe("requests that go together", () => {
 
   it.effect("are halved where one of them is refused, and fail together otherwise", () =>
     Effect.gen(function* () {
-      const { answer, ask, requests } = yield* make({ refuses: "b" })
+      const { answer, ask, requests } = yield* make({ refuses: ["b"] })
       const fibers = [yield* ask("a"), yield* ask("b"), yield* ask("c")]
       yield* BlazeTest.settle
       for (const n of [2, 4]) yield* answer(n)
@@ -82,11 +94,66 @@ describe("requests that go together", () => {
       yield* answer(5, Exit.fail("not now"))
       assert.strictEqual(requests(), "a,b,c | a,b | a | b | c | d,e")
       assert.deepStrictEqual(yield* Effect.forEach(others, Fiber.await), [Exit.fail("not now"), Exit.fail("not now")])
-      // One of them may be the reason.
-      for (const one of ["f", "d", "g", "e", "h"]) yield* ask(one)
+    })
+  )
+
+  it.effect("go alone once they have failed together twice, if that may be because of one of them", () =>
+    Effect.gen(function* () {
+      const { answer, ask, requests } = yield* make()
+      const round = Effect.fnUntraced(function* (n: number, error: string) {
+        for (const one of ["a", "b"]) yield* ask(one)
+        yield* BlazeTest.settle
+        yield* answer(n, Exit.fail(error))
+      })
+      for (const [n, error] of ["broken", "too many", "too many", "broken"].entries()) yield* round(n, error)
+      assert.strictEqual(requests(), "a,b | a,b | a,b | a,b")
+      for (const one of ["c", "a", "d", "b", "e"]) yield* ask(one)
       yield* BlazeTest.settle
-      for (let n = 6; n < 11; n++) yield* answer(n)
-      assert.strictEqual(requests(), "a,b,c | a,b | a | b | c | d,e | f | d | g | e | h")
+      for (let n = 4; n < 9; n++) yield* answer(n)
+      assert.strictEqual(requests(), "a,b | a,b | a,b | a,b | c | a | d | b | e")
+    })
+  )
+
+  it.effect("say what is asked for again, and do not ask for what is known to hold who is refused", () =>
+    Effect.gen(function* () {
+      const { answer, ask, further, requests } = yield* make({ maximum: 4, refuses: ["d"] })
+      for (const one of ["a", "b", "c", "d"]) yield* ask(one)
+      yield* BlazeTest.settle
+      yield* answer(1)
+      yield* answer(2)
+      assert.strictEqual(requests(), "a,b,c,d | a,b | c | d")
+      assert.deepStrictEqual(further, ["a", "b", "c", "d"])
+    })
+  )
+
+  it.effect("are not asked for in a half that nobody waits for any more", () =>
+    Effect.gen(function* () {
+      const { answer, ask, requests } = yield* make({ maximum: 4, refuses: ["a"] })
+      const fibers = []
+      for (const one of ["a", "b", "c", "d"]) fibers.push(yield* ask(one))
+      yield* BlazeTest.settle
+      // The first half is being asked for.
+      assert.strictEqual(requests(), "a,b,c,d | a,b | a | b")
+      yield* Fiber.interrupt(fibers[3]!)
+      yield* answer(3)
+      assert.strictEqual(requests(), "a,b,c,d | a,b | a | b | c")
+    })
+  )
+
+  it.effect("keep nobody else from being asked for, whatever is asked for", () =>
+    Effect.gen(function* () {
+      const { answer, ask, asking, requests } = yield* make()
+      const without = yield* Effect.exit(asking(undefined as never))
+      assert.isTrue(Exit.hasDies(without))
+      const fibers = [yield* ask("a"), yield* ask("bad"), yield* ask("b")]
+      yield* BlazeTest.settle
+      for (const n of [2, 4]) yield* answer(n)
+      assert.strictEqual(requests(), "a,bad,b | a,bad | a | bad | b")
+      const exits = yield* Effect.forEach(fibers, Fiber.await)
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
+      yield* ask("c")
+      yield* BlazeTest.settle
+      assert.isTrue(requests().endsWith(" | c"))
     })
   )
 

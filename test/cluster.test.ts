@@ -380,6 +380,13 @@ describe.each([
           assert.deepStrictEqual(yield* texts(alice), ["hi"])
           const error = yield* Effect.flip(blaze.request("CREATE_CALL", {}))
           assert.include(error.message, "CREATE_CALL")
+          // What makes no sense is refused at once, and keeps nothing else from being sent.
+          for (const params of [undefined, null, "hello", [message]]) {
+            const { reason } = yield* Effect.flip(blaze.request("CREATE_MESSAGE", params))
+            assert.strictEqual(reason._tag, "InvalidContent")
+          }
+          yield* blaze.send({ user: alice.userId }, "still here")
+          assert.deepStrictEqual(yield* texts(alice), ["hi,still here"])
         })
       )
     }).pipe(inWorld)

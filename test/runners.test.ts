@@ -2,7 +2,7 @@
 import * as NodeClusterSocket from "@effect/platform-node/NodeClusterSocket"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Option, Scope, SubscriptionRef } from "effect"
+import { Context, Duration, Effect, Exit, Layer, Option, Result, Scope, SubscriptionRef } from "effect"
 import { Blaze, type BlazeError, Bot, Delivery, Keyed } from "effect-blaze"
 import { BlazeCluster, NodeBlazeCluster } from "effect-blaze/cluster"
 import { NodeSqlite } from "effect-blaze/node"
@@ -169,17 +169,28 @@ describe("runners of one bot", () => {
     }).pipe(inWorld)
   )
 
-  it.live("end with the process, which dies of SIGTERM where the program does not listen to it", () =>
+  const toldToEnd = (listens: string) =>
     Effect.gen(function* () {
       const server = yield* BlazeServer.BlazeServer
       const local = yield* LocalServer.LocalServer
       const bot = yield* server.makeBot
       const ports = [yield* freePort, yield* freePort]
-      const handle = yield* program("test/programs/signal.ts", local.environment(bot), ports.map(String))
-      const { says } = yield* listen(handle)
+      const environment = { ...local.environment(bot), LISTENS: listens }
+      const handle = yield* program("test/programs/signal.ts", environment, ports.map(String))
+      const { ended, says } = yield* listen(handle)
       yield* says("ready")
       process.kill(Number(handle.pid), "SIGTERM")
-      yield* eventually(Effect.map(Effect.orDie(handle.isRunning), (isRunning) => !isRunning))
+      return yield* Effect.result(ended)
     }).pipe(Effect.scoped, Effect.provide([LocalServer.layer(), NodeServices.layer]), Effect.orDie)
+
+  it.live("end with the process, which dies of SIGTERM where the program does not listen to it", () =>
+    Effect.map(toldToEnd("never"), (ended) => assert.isTrue(Result.isFailure(ended)))
+  )
+
+  it.live.each(["once", "always"])("leave a program its time that listens to SIGTERM %s", (listens) =>
+    Effect.map(toldToEnd(listens), (ended) => {
+      assert.strictEqual(Result.getOrThrow(ended).code, 0)
+      assert.include(Result.getOrThrow(ended).output, "ended in peace")
+    })
   )
 })

@@ -109,7 +109,8 @@ const ending = Effect.callback<void>((resume) => {
     if (isAlone) process.kill(process.pid, signal)
     resume(Effect.void)
   }
-  for (const signal of signals) process.on(signal, listen)
+  // First of all: who listens once is no listener any more when it is told.
+  for (const signal of signals) process.prependListener(signal, listen)
   return Effect.sync(forget)
 })
 

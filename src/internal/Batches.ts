@@ -6,10 +6,14 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as BlazeError from "../BlazeError.ts"
 import type * as Conversations from "../Conversations.ts"
+import * as Halving from "./Halving.ts"
 import type * as Ids from "../Ids.ts"
 import type * as Sender from "../Sender.ts"
 
@@ -37,37 +41,28 @@ export const isVerdict = (error: BlazeError.BlazeError): boolean =>
 
 type Send<M> = (messages: ReadonlyArray<M>) => Effect.Effect<ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError>
 
-// Halved until who is refused is alone: Mixin does not say which of a batch it was. What is known to hold one who is refused, since the
-// other half does not, is not sent as a whole.
 const sendHalving = <M extends BatchMessage>(
   send: Send<M>,
   messages: ReadonlyArray<M>,
   isOfOne: (error: BlazeError.BlazeError) => boolean
 ): Effect.Effect<ReadonlyArray<Sender.Sent<M>>, BlazeError.BlazeError> =>
-  Effect.flatMap(Effect.result(send(messages)), (sent) => {
-    if (Result.isSuccess(sent)) {
-      return Effect.succeed(messages.map((message, n) => ({ message, result: Result.succeed(sent.success[n]!) })))
+  Effect.suspend(() => {
+    const sent: Array<Sender.Sent<M>> = []
+    const halving: Halving.Options<M, ReadonlyArray<Ids.MessageId>, BlazeError.BlazeError> = {
+      send,
+      isOfOne: (cause) => Option.exists(Cause.findErrorOption(cause), isOfOne),
+      done: (batch, exit) => {
+        const error = Exit.findErrorOption(exit)
+        for (const [n, message] of batch.entries()) {
+          const result = Exit.isSuccess(exit)
+            ? Result.succeed(exit.value[n]!)
+            : Result.fail(Option.getOrThrow(error))
+          sent.push({ message, result })
+        }
+      }
     }
-    const { failure } = sent
-    if (!isOfOne(failure)) return Effect.fail(failure)
-    return messages.length === 1
-      ? Effect.succeed([{ message: messages[0]!, result: Result.fail(failure) }])
-      : sendHalves(send, messages, isOfOne)
+    return Effect.as(Halving.send(halving, messages), sent)
   })
-
-const sendHalves = <M extends BatchMessage>(
-  send: Send<M>,
-  messages: ReadonlyArray<M>,
-  isOfOne: (error: BlazeError.BlazeError) => boolean
-): Effect.Effect<ReadonlyArray<Sender.Sent<M>>, BlazeError.BlazeError> => {
-  const half = Math.ceil(messages.length / 2)
-  const second = messages.slice(half)
-  return Effect.flatMap(sendHalving(send, messages.slice(0, half), isOfOne), (first) => {
-    const isInSecond = second.length > 1 && first.every(({ result }) => Result.isSuccess(result))
-    const rest = isInSecond ? sendHalves(send, second, isOfOne) : sendHalving(send, second, isOfOne)
-    return Effect.map(rest, (others) => [...first, ...others])
-  })
-}
 
 /**
  * Makes conversations, and tells who can be written to and who cannot.

@@ -230,7 +230,8 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   const relayed = Effect.ignore(run)
   if (shared === undefined) yield* Effect.forkScoped(relayed)
   else {
-    yield* Effect.forkScoped(shared.inTurn(relayed))
+    // What failed in this process's turn is no matter to the process whose turn it is now.
+    yield* Effect.forkScoped(shared.inTurn(Effect.onInterrupt(relayed, () => Effect.sync(watchers.begin))))
     const news = Effect.andThen(Effect.ignoreCause(shared.look), Effect.andThen(look, Effect.sync(room.notify)))
     yield* Effect.forkScoped(Effect.forever(Effect.delay(news, yield* SharedPeriod)))
   }

@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Batches from "./Batches.ts"
+import * as Halving from "./Halving.ts"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Conversations from "../Conversations.ts"
 import * as Elapsed from "./Elapsed.ts"
@@ -52,8 +53,7 @@ const maximumRead = 500
 /** How many batches are under way at once. */
 const batchConcurrency = 4
 
-/** After how many tries it is found out whose fault it is that a batch comes to nothing, and how many are set aside for that. */
-const wholeTries = 2
+/** How many are set aside for it to be found out whose fault it is that their batch comes to nothing. */
 const maximumAside = 1000
 
 /** How many ids a line of the log has at the most. */
@@ -145,10 +145,6 @@ const guarded = <A>(effect: Effect.Effect<A, BlazeError.BlazeError>): Effect.Eff
       : Effect.failCause(cause)
   )
 
-/** It may pass, and yet it may be because of one of them: it is the API that says so, and not the network, nor that it has had too many. */
-const mayBeOfOne = (error: BlazeError.BlazeError) =>
-  error.reason._tag === "ApiFailure" && error.isRetryable && error.reason.code !== 429
-
 /** What became of which, and what may still be sent. */
 interface Tried {
   readonly fates: ReadonlyArray<Persisted.Fate>
@@ -191,9 +187,9 @@ const makeWays = Effect.gen(function* () {
       return []
     })
     const isOfOne =
-      tries < wholeTries
+      tries < Halving.wholeTries
         ? Batches.isVerdict
-        : (error: BlazeError.BlazeError) => Batches.isVerdict(error) || mayBeOfOne(error)
+        : (error: BlazeError.BlazeError) => Batches.isVerdict(error) || Halving.mayBeOfOne(error)
     const sent = yield* Batches.send(sendBatch, createContact, batch, ({ way }) => way === "FirstContact", isOfOne)
     for (const { message, result } of sent) {
       const error = Result.isFailure(result) ? result.failure : undefined

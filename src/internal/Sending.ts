@@ -11,6 +11,7 @@ import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as BlazeError from "../BlazeError.ts"
 import type * as Cipher from "./Cipher.ts"
@@ -23,6 +24,7 @@ import * as Envelope from "../Envelope.ts"
 import * as Ids from "../Ids.ts"
 import * as Branded from "./Branded.ts"
 import * as Recent from "./Recent.ts"
+import * as Halving from "./Halving.ts"
 import * as Together from "./Together.ts"
 import * as Retrying from "./Retrying.ts"
 import * as Uuid from "./Uuid.ts"
@@ -49,8 +51,11 @@ export class Transport extends Context.Service<
   {
     /** Waits until something can be sent. */
     readonly ready: Effect.Effect<void, BlazeError.BlazeError>
-    /** Sends the params of a `CREATE_MESSAGE`, or fails at once when nothing can be sent now. */
-    readonly sendNow: (params: unknown) => Effect.Effect<unknown, BlazeError.BlazeError>
+    /** Sends the params of a `CREATE_MESSAGE`, or fails at once when nothing can be sent now. `further` takes a place for each further time. */
+    readonly sendNow: (
+      params: unknown,
+      further: Effect.Effect<void, BlazeError.BlazeError>
+    ) => Effect.Effect<unknown, BlazeError.BlazeError>
   }
 >()("effect-blaze/Sending/Transport") {}
 
@@ -88,13 +93,21 @@ export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer
       send: (payload) => request(Endpoint.messages, { payload }),
       // Mixin takes all of a request or refuses all.
       isOfOne: (error) => !error.isRetryable && !error.isFatal,
+      mayBeOfOne: Halving.mayBeOfOne,
       atOnce: requestsAtOnce,
       maximum: Endpoint.maximumMessages,
       maximumWeight: maximumRequest,
       weight: maximumSizeOf
     })
-    return { ready: Effect.void, sendNow: (params) => send(params as Params) }
+    return {
+      ready: Effect.void,
+      sendNow: (params, further) => (Predicate.isReadonlyObject(params) ? send(params, further) : Effect.fail(noParams))
+    }
   })
+)
+
+const noParams = BlazeError.make(
+  new BlazeError.InvalidContent({ field: `the params of ${Envelope.Action.createMessage}`, expected: "an object" })
 )
 
 /** More characters than a message has as JSON besides its data. */
@@ -413,7 +426,7 @@ export const make: Effect.Effect<
   const post: Service["post"] = (kind, params) =>
     Effect.andThen(
       ready,
-      metered.withinQuota(kind, 1, () => sendNow(params))
+      metered.withinQuota(kind, 1, () => sendNow(params, metered.further(kind)(1)))
     )
 
   const sendTo = yield* makeSendTo(post, ready, parts, said)

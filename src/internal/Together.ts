@@ -6,10 +6,12 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Halving from "./Halving.ts"
 
 /**
  * @category models
@@ -18,8 +20,10 @@ import * as Option from "effect/Option"
 export interface Options<A, E> {
   /** Asks for several, all of which are taken, or none. */
   readonly send: (batch: ReadonlyArray<A>) => Effect.Effect<unknown, E>
-  /** Whether an error may be about one of several: then they are halved until that is alone. */
+  /** Whether an error is about one of several: then they are halved until that is alone. */
   readonly isOfOne: (error: E) => boolean
+  /** Whether it may be: what has failed so a few times goes alone. */
+  readonly mayBeOfOne: (error: E) => boolean
   /** How many requests are out at once. */
   readonly atOnce: number
   /** How many go in one, and how much, by `weight`. */
@@ -30,80 +34,121 @@ export interface Options<A, E> {
 
 interface Waiting<A, E> {
   readonly one: A
+  readonly weight: number
+  readonly further: Effect.Effect<unknown, E>
   readonly done: Deferred.Deferred<void, E>
   isAbandoned: boolean
 }
 
+/** Takes what goes in the next request from what waits. */
+const take = <A extends object, E>(
+  waiting: ReadonlyArray<Waiting<A, E>>,
+  { maximum, maximumWeight }: Options<A, E>,
+  isSuspect: (one: A) => boolean
+) => {
+  const batch: Array<Waiting<A, E>> = []
+  let sum = 0
+  let next = 0
+  for (; next < waiting.length && batch.length < maximum; next++) {
+    const entry = waiting[next]!
+    if (entry.isAbandoned) continue
+    sum += entry.weight
+    const goesAlone = isSuspect(entry.one)
+    if (batch.length > 0 && (goesAlone || sum > maximumWeight)) break
+    batch.push(entry)
+    if (goesAlone) {
+      next++
+      break
+    }
+  }
+  return { batch, rest: waiting.slice(next) }
+}
+
+/** Asks for several until it is known of each what became of it. */
+const makeSettle = <A extends object, E>(
+  { isOfOne, send }: Options<A, E>,
+  failed: (one: A, exit: Exit.Exit<unknown, E>) => void
+) => {
+  const conclude = (entries: ReadonlyArray<Waiting<A, E>>, exit: Exit.Exit<unknown, E>) => {
+    for (const { done } of entries) Deferred.doneUnsafe(done, Exit.asVoid(exit))
+  }
+  return (batch: ReadonlyArray<Waiting<A, E>>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const left = new Set(batch)
+      let isFirst = true
+      const halving: Halving.Options<Waiting<A, E>, unknown, E> = {
+        send: (entries) => {
+          const wanted = entries.filter(({ isAbandoned }) => !isAbandoned)
+          const sent = wanted.length === 0 ? Effect.void : send(wanted.map(({ one }) => one))
+          if (!isFirst) return Effect.andThen(Effect.forEach(wanted, ({ further }) => further, { discard: true }), sent)
+          isFirst = false
+          return sent
+        },
+        // What cannot even be asked for is so because of one, too.
+        isOfOne: (cause) => Cause.hasDies(cause) || Option.exists(Cause.findErrorOption(cause), isOfOne),
+        done: (entries, exit) => {
+          for (const entry of entries) left.delete(entry)
+          conclude(entries, exit)
+        }
+      }
+      return Effect.map(Effect.exit(Halving.send(halving, batch)), (exit) => {
+        if (Exit.isSuccess(exit)) return
+        if (left.size > 1) for (const { one } of left) failed(one, exit)
+        conclude([...left], exit)
+      })
+    })
+}
+
+/** How often each has failed together with others, though it may have been because of one of them. */
+const makeSuspects = <A extends object, E>(mayBeOfOne: (error: E) => boolean) => {
+  const failures = new WeakMap<A, number>()
+  return {
+    has: (one: A) => (failures.get(one) ?? 0) >= Halving.wholeTries,
+    failed: (one: A, exit: Exit.Exit<unknown, E>) => {
+      if (Option.exists(Exit.findErrorOption(exit), mayBeOfOne)) failures.set(one, (failures.get(one) ?? 0) + 1)
+    }
+  }
+}
+
 /**
- * Gives how one is asked for.
+ * Gives how one is asked for. `further` is done before it is asked for once more, because it was halved.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = <A extends object, E>({
-  atOnce,
-  isOfOne,
-  maximum,
-  maximumWeight,
-  send,
-  weight
-}: Options<A, E>): Effect.Effect<(one: A) => Effect.Effect<void, E>> =>
+export const make = <A extends object, E>(
+  options: Options<A, E>
+): Effect.Effect<(one: A, further?: Effect.Effect<unknown, E>) => Effect.Effect<void, E>> =>
   Effect.map(Effect.context<never>(), (context) => {
     const fork = Effect.runForkWith(context)
+    const suspects = makeSuspects<A, E>(options.mayBeOfOne)
+    const settle = makeSettle(options, suspects.failed)
     let waiting: Array<Waiting<A, E>> = []
     let out = 0
-    // What failed together, asked for again, goes alone.
-    const suspects = new WeakSet<A>()
-
-    const take = () => {
-      const batch: Array<Waiting<A, E>> = []
-      let sum = 0
-      let next = 0
-      for (; next < waiting.length && batch.length < maximum; next++) {
-        const entry = waiting[next]!
-        if (entry.isAbandoned) continue
-        sum += weight(entry.one)
-        const isSuspect = suspects.has(entry.one)
-        if (batch.length > 0 && (isSuspect || sum > maximumWeight)) break
-        batch.push(entry)
-        if (isSuspect) {
-          next++
-          break
-        }
-      }
-      waiting = waiting.slice(next)
-      return batch
-    }
-
-    const settle = (batch: ReadonlyArray<Waiting<A, E>>): Effect.Effect<void> =>
-      Effect.flatMap(Effect.exit(send(batch.map(({ one }) => one))), (exit) => {
-        const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-        if (batch.length > 1 && error !== undefined && isOfOne(error)) {
-          const middle = Math.ceil(batch.length / 2)
-          return Effect.andThen(settle(batch.slice(0, middle)), settle(batch.slice(middle)))
-        }
-        for (const { done, one } of batch) {
-          if (batch.length > 1 && Exit.isFailure(exit)) suspects.add(one)
-          Deferred.doneUnsafe(done, Exit.asVoid(exit))
-        }
-        return Effect.void
-      })
 
     const run = Effect.gen(function* () {
       // Those that are asked for in the same turn go along.
       yield* Effect.yieldNow
       while (waiting.length > 0) {
-        const batch = take()
+        const { batch, rest } = take(waiting, options, suspects.has)
+        waiting = rest
         if (batch.length > 0) yield* settle(batch)
       }
-      out--
-    })
+    }).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          out--
+        })
+      )
+    )
 
-    return (one) =>
+    return (one, further = Effect.void) =>
       Effect.suspend(() => {
-        const entry: Waiting<A, E> = { one, done: Deferred.makeUnsafe(), isAbandoned: false }
+        // Here, for what cannot be weighed is the fault of whoever asks for it.
+        const weight = options.weight(one)
+        const entry: Waiting<A, E> = { one, weight, further, done: Deferred.makeUnsafe(), isAbandoned: false }
         waiting.push(entry)
-        if (out < atOnce) {
+        if (out < options.atOnce) {
           out++
           fork(run)
         }
