@@ -451,17 +451,20 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
   yield* Effect.gen(function* () {
     const { begin, next } = yield* makeCourse(handler, settings, blaze.userId)
     yield* blaze.deliveries.pipe(
-      Stream.map((delivery): Handling<E> => ({
-        delivery,
-        entry: undefined,
-        fiber: undefined,
-        deadline: Infinity,
-        expired: false,
-        pauses: undefined,
-        failure: undefined,
-        stage: "trying",
-        conflicts: 0
-      })),
+      Stream.map((delivery): Handling<E> => {
+        Handling.queue(delivery)
+        return {
+          delivery,
+          entry: undefined,
+          fiber: undefined,
+          deadline: Infinity,
+          expired: false,
+          pauses: undefined,
+          failure: undefined,
+          stage: "trying",
+          conflicts: 0
+        }
+      }),
       Keyed.mapExit(begin, next, {
         key: ({ delivery }) => delivery.message.conversationId,
         concurrency,

@@ -1,9 +1,14 @@
 // Where a runner takes messages in, without a cluster.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer, Stream, SubscriptionRef } from "effect"
+import { Signer } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import * as Desk from "../src/cluster/internal/Desk.ts"
+import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
+import * as Connection from "../src/internal/Connection.ts"
+import * as Ledger from "../src/internal/Ledger.ts"
 import * as Meter from "../src/internal/Meter.ts"
+import * as States from "../src/internal/States.ts"
 import { id } from "./contract/stores.ts"
 import { botOfStores } from "./support.ts"
 
@@ -12,7 +17,7 @@ const view = (n: number) => ({ message_id: id(n), conversation_id: id(0), catego
 const desk = Desk.layer.pipe(Layer.provide(Meter.layer(botOfStores)))
 const atDesk = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(Effect.scoped(effect), Layer.fresh(desk))
 
-const ask = (asked: Effect.Effect<unknown>) => Effect.forkChild(asked, { startImmediately: true })
+const ask = (asked: Effect.Effect<unknown, unknown>) => Effect.forkChild(asked, { startImmediately: true })
 
 describe("a runner's desk", () => {
   it.effect("hands a message out once, however many wait for what becomes of it", () =>
@@ -67,6 +72,76 @@ describe("a runner's desk", () => {
       assert.isUndefined(ended.pollUnsafe())
       answer(id(2), { _tag: "Handled" })
       yield* Fiber.join(ended)
+    }).pipe(atDesk)
+  )
+
+  it.effect("takes back what nobody waits for any more, though it is being looked up at that moment", () =>
+    Effect.gen(function* () {
+      const { handle, inbox, withdrawn } = yield* Desk.Desk
+      const looking = yield* Deferred.make<void>()
+      const found = yield* Deferred.make<void>()
+      const nothing = Effect.die("not asked for")
+      const states = States.States.of({
+        admit: (ids) =>
+          Deferred.succeed(looking, undefined).pipe(
+            Effect.andThen(Deferred.await(found)),
+            Effect.as(ids.map(() => "New"))
+          ),
+        of: () => "Open",
+        become: () => {},
+        commit: () => nothing,
+        settle: () => nothing,
+        commitsAtOnce: false,
+        confirm: () => nothing
+      })
+      const givenBack: Array<string> = []
+      const { entries, receive } = yield* Ledger.make(Effect.succeed, () =>
+        Effect.succeed({
+          defer: () => nothing,
+          resume: () => nothing,
+          giveUp: () => nothing,
+          withdraw: (id) => void givenBack.push(id),
+          givenUp: { count: Effect.void, takesBack: () => false },
+          forget: () => {},
+          waiting: () => undefined,
+          knows: () => false,
+          size: () => 0
+        })
+      ).pipe(
+        Effect.provideService(States.States, states),
+        Effect.provideService(Connection.Connection, {
+          session: nothing,
+          sessionNow: nothing,
+          inbox,
+          receipts: {
+            stream: Stream.die("not asked for"),
+            expect: () => ({ arrived: nothing, end: () => {} }),
+            listen: () => nothing
+          },
+          status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
+          withdrawn,
+          tell: () => nothing,
+          stop: () => nothing
+        }),
+        Effect.provideService(Acknowledgements.Acknowledgements, {
+          offer: () => {},
+          room: Effect.void,
+          flush: Effect.void
+        }),
+        Effect.provide([
+          Meter.layer(botOfStores),
+          Layer.succeed(Signer.Signer, { userId: botOfStores, token: () => Effect.die("nothing is signed") })
+        ])
+      )
+      const given = yield* ask(handle(view(1)))
+      yield* ask(receive(() => {}))
+      yield* Deferred.await(looking)
+      yield* Fiber.interrupt(given)
+      yield* BlazeTest.settle
+      yield* Deferred.succeed(found, undefined)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(givenBack, [id(1)])
+      assert.deepStrictEqual([...entries()], [])
     }).pipe(atDesk)
   )
 })

@@ -429,6 +429,41 @@ describe.each([
     }).pipe(inWorld)
   )
 
+  it.effect("leaves to a pipeline of the program's own what it has taken, until it has said what became of it", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* life(
+        Effect.gen(function* () {
+          const going = yield* Deferred.make<void>()
+          const blaze = yield* Blaze.Blaze
+          yield* blaze.deliveries.pipe(
+            Stream.mapEffect(
+              (delivery) =>
+                Deferred.await(going).pipe(
+                  Effect.andThen(delivery.reply(`re ${textOf(delivery)}`)),
+                  Effect.andThen(delivery.ack)
+                ),
+              { concurrency: 16 }
+            ),
+            Stream.runDrain,
+            Effect.forkScoped
+          )
+          yield* alice.say("one")
+          yield* pass(5)
+          const draining = yield* Effect.forkScoped(blaze.drain)
+          yield* pass(1)
+          yield* Deferred.succeed(going, undefined)
+          yield* pass(5)
+          yield* Fiber.join(draining)
+        })
+      )
+      assert.deepStrictEqual(yield* texts(alice), ["re one"])
+      yield* life(Effect.andThen(echo, pass(5)))
+      assert.deepStrictEqual(yield* texts(alice), ["re one"])
+      assert.strictEqual((yield* acknowledged).length, 1)
+    }).pipe(inWorld)
+  )
+
   it.effect("sends what is stored to be sent, also what another runner has stored that has ended", () =>
     Effect.gen(function* () {
       const server = yield* BlazeServer.BlazeServer

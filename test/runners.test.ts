@@ -24,7 +24,10 @@ const freePort = Effect.promise(
     })
 )
 
-/** As many as one likes, on one database. Nobody waits for others to join, and a conversation does not wait for long until it moves. */
+/**
+ * As many as one likes, on one database. Nobody waits for others to join, and a conversation waits a few times as long as a handler takes until
+ * it moves.
+ */
 const runner = Layer.unwrap(
   Effect.map(freePort, (port) => {
     const config: Partial<ShardingConfig.ShardingConfig["Service"]> = {
@@ -32,7 +35,7 @@ const runner = Layer.unwrap(
       runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", port)),
       runnerJoinDebounce: 0,
       refreshAssignmentsInterval: "200 millis",
-      entityTerminationTimeout: "300 millis"
+      entityTerminationTimeout: "2 seconds"
     }
     const sharding = NodeClusterSocket.layer({ storage: "byo", runnerHealth: "ping", shardingConfig: config }).pipe(
       Layer.provide([
@@ -84,7 +87,7 @@ describe("runners of one bot", () => {
               const numbers = order.get(person) ?? []
               // On a slow machine a handler may take longer than its conversation waits until it moves, and is begun in both places.
               if (numbers.at(-1) !== number) order.set(person, [...numbers, number])
-              // Several times as long as it takes until a conversation moves.
+              // All of them take several times as long as it takes until a conversation moves.
               yield* Effect.sleep("150 millis")
               yield* delivery.reply(text)
               handled.add(text)

@@ -163,6 +163,14 @@ export interface Actions {
 export let hold: (delivery: Delivery) => void
 
 /**
+ * Says that a delivery waits in a queue, and that nobody works on it before `hold` says so: it may be somebody else's until then.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export let queue: (delivery: Delivery) => void
+
+/**
  * As `settle`, at once: an effect comes back for what is more than an acknowledgement. `reason` is why a message is given up. What is
  * `Changed` is not settled, and still held: it is for who asked to handle it again.
  *
@@ -327,6 +335,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
   static {
     hold = (delivery) => delivery.#actions.hold(delivery.#open)
+    queue = (delivery) => {
+      delivery.#open.isQueued = true
+    }
     observe = (delivery, handled) =>
       delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
     skips = (delivery) => delivery.#actions.skips(delivery.#open)

@@ -323,8 +323,15 @@ export const make = Effect.fnUntraced(function* <R>(
   const signal = Signal.make()
   const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
-  yield* Effect.forkScoped(Effect.forever(makeWithdraw(withdrawn, open, aside, takenBack, signal)))
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
+  let isAdmitting = false
+  const admitted = Effect.sync(() => {
+    isAdmitting = false
+    signal.notify()
+  })
+  // What is being admitted is not open yet.
+  const known = Effect.tap(withdrawn, signal.until(() => !isAdmitting))
+  yield* Effect.forkScoped(Effect.forever(makeWithdraw(known, open, aside, takenBack, signal)))
 
   const { apart, settled } = makeSettled(open, signal)
   const tooMany = makeTooMany(maximumOpen, open.handedOut)
@@ -345,15 +352,16 @@ export const make = Effect.fnUntraced(function* <R>(
         Effect.sync(() => awaited--)
       )
       let count = 0
-      yield* Effect.uninterruptible(
-        Effect.map(admit, (entries) => {
+      isAdmitting = true
+      yield* admit.pipe(
+        Effect.map((entries) => {
           count = entries.length
           if (count > 0) give(entries)
-        })
+        }),
+        Effect.ensuring(admitted),
+        Effect.uninterruptible
       )
-      if (count === 0) continue
-      signal.notify()
-      return
+      if (count > 0) return
     }
   })
 
@@ -381,7 +389,10 @@ export const make = Effect.fnUntraced(function* <R>(
   }
 })
 
-/** Takes back what somebody else is to have, unless a handler has begun with it. */
+/** Whether nobody has begun with it: a pipeline of the program's own does with what it takes what it likes, and need not say so. */
+const isUnbegun = ({ hands, holders, isQueued }: Open) => holders === 0 && (isQueued || hands() === "Cut")
+
+/** Takes back what somebody else is to have, unless it has been begun with. */
 const makeWithdraw = (
   withdrawn: Effect.Effect<ReadonlyArray<Ids.MessageId>>,
   open: Pick<ReturnType<typeof makeOpen>, "end" | "entries">,
@@ -392,8 +403,8 @@ const makeWithdraw = (
   Effect.map(withdrawn, (ids) => {
     const all = new Set(ids)
     for (const entry of open.entries()) {
-      const { holders, value } = entry
-      if (value === undefined || holders > 0 || !all.has(value.id)) continue
+      const { value } = entry
+      if (value === undefined || !all.has(value.id) || !isUnbegun(entry)) continue
       open.end(entry)
       takenBack.leave(value.id)
       aside.withdraw(value.id)

@@ -32,6 +32,8 @@ export interface Entry<out A> {
   holders: number
   /** What is known of whoever has it, though nobody has said that it is worked on. */
   hands: () => Hands
+  /** Nobody works on it before he says so: whoever has it takes it out of a queue of his. */
+  isQueued: boolean
 }
 
 /**
@@ -87,7 +89,7 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, number: begun++, warned: false, holders: 0, hands: inNobodysHands }
+      const entry = { value, since, number: begun++, warned: false, holders: 0, hands: inNobodysHands, isQueued: false }
       entries.push(entry)
       size++
       return entry

@@ -114,7 +114,8 @@ export const layer: Layer.Layer<Keeper, never, Sharding.Sharding | Desk.Desk | S
         Effect.suspend(() => {
           const shard = asked.get(key)
           if (shard === undefined || isClosed) return Effect.void
-          const leaving = Deferred.makeUnsafe<void>()
+          // Another request may keep it already: it leaves for both.
+          const { leaving } = kept.get(key) ?? { leaving: Deferred.makeUnsafe<void>() }
           kept.set(key, { shard, leaving })
           signal.notify()
           return Effect.ensuring(
