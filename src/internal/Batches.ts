@@ -54,9 +54,7 @@ const sendHalving = <M extends BatchMessage>(
       done: (batch, exit) => {
         const error = Exit.findErrorOption(exit)
         for (const [n, message] of batch.entries()) {
-          const result = Exit.isSuccess(exit)
-            ? Result.succeed(exit.value[n]!)
-            : Result.fail(Option.getOrThrow(error))
+          const result = Exit.isSuccess(exit) ? Result.succeed(exit.value[n]!) : Result.fail(Option.getOrThrow(error))
           sent.push({ message, result })
         }
       }

@@ -330,7 +330,10 @@ export const make = Effect.fnUntraced(function* <R>(
     signal.notify()
   })
   // What is being admitted is not open yet.
-  const known = Effect.tap(withdrawn, signal.until(() => !isAdmitting))
+  const known = Effect.tap(
+    withdrawn,
+    signal.until(() => !isAdmitting)
+  )
   yield* Effect.forkScoped(Effect.forever(makeWithdraw(known, open, aside, takenBack, signal)))
 
   const { apart, settled } = makeSettled(open, signal)

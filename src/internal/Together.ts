@@ -80,7 +80,11 @@ const makeSettle = <A extends object, E>(
         send: (entries) => {
           const wanted = entries.filter(({ isAbandoned }) => !isAbandoned)
           const sent = wanted.length === 0 ? Effect.void : send(wanted.map(({ one }) => one))
-          if (!isFirst) return Effect.andThen(Effect.forEach(wanted, ({ further }) => further, { discard: true }), sent)
+          if (!isFirst)
+            return Effect.andThen(
+              Effect.forEach(wanted, ({ further }) => further, { discard: true }),
+              sent
+            )
           isFirst = false
           return sent
         },
