@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -34,6 +35,31 @@ export const json = (description: string): Flag.Flag<boolean> =>
   Flag.Boolean("json").pipe(Flag.withDescription(description), Flag.withDefault(false))
 
 /**
+ * @category flags
+ * @since 0.1.0
+ */
+export const port = (description: string): Flag.Flag<number> =>
+  Flag.Int("port").pipe(
+    Flag.withAlias("p"),
+    Flag.withDescription(description),
+    Flag.filter(
+      (port) => port >= 0 && port < 65_536,
+      (port) => `${port} is no port`
+    ),
+    Flag.withDefault(0)
+  )
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const people: Flag.Flag<string> = Flag.String("people").pipe(
+  Flag.withMetavar("NAMES"),
+  Flag.withDescription("Who can talk to the bot, with commas between them"),
+  Flag.withDefault("alice,bob")
+)
+
+/**
  * Text without what moves the cursor, ends a line, or turns the direction of writing round.
  *
  * @category conversions
@@ -50,6 +76,18 @@ export const visible = (text: string): string =>
  */
 export const wrong = (sentence: string): Effect.Effect<never, CliError.UserError> =>
   Effect.fail(new CliError.UserError({ cause: visible(sentence) }))
+
+/**
+ * The names of `people`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const namesIn = Effect.fnUntraced(function* (text: string) {
+  const names = Arr.dedupe(text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()])))
+  const bad = names.find((name) => name.includes(":") || visible(name) !== name)
+  return bad === undefined ? names : yield* wrong(`${JSON.stringify(bad)} is no name that can be typed before a colon.`)
+})
 
 type Told = BlazeError.BlazeError | PlatformError.PlatformError
 

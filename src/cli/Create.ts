@@ -1,5 +1,5 @@
 /**
- * `effect-blaze create`: a project with a bot, its test, and a server to try it on.
+ * `effect-blaze create`: a project with a bot, its test, and a page to try it on.
  *
  * Guarantee: what is made type-checks and passes its test as it is; nothing that is there is written over.
  *
@@ -63,12 +63,6 @@ it.effect("counts what somebody says, and says it back", () =>
 )
 `
 
-const environment = `BLAZE_URL=ws://127.0.0.1:8080/
-BLAZE_API_URL=http://127.0.0.1:8080
-BLAZE_KEYSTORE=local.json
-no_proxy=127.0.0.1
-`
-
 const readme = (name: string) => `# ${name}
 
 A bot for Mixin Messenger, on [effect-blaze](https://www.npmjs.com/package/effect-blaze).
@@ -78,7 +72,7 @@ npm install
 npm test
 \`\`\`
 
-Without an account, in two terminals: \`npm run serve\` is a server on this machine, where you type what people say; \`npm run local\` is the bot there.
+Without an account: \`npm run dev\` runs the bot on this machine, with a page to talk to it, and begins it again when its code changes.
 
 On Mixin: download the keystore of your bot from the dashboard, keep it out of version control, and \`BLAZE_KEYSTORE=keystore.json npm start\`. Where nothing happens, \`npx effect-blaze doctor\` says why.
 `
@@ -92,8 +86,7 @@ const packageJson = (name: string) => ({
   type: "module",
   scripts: {
     start: "node src/main.ts",
-    serve: "effect-blaze serve --port 8080 --keystore local.json",
-    local: "node --env-file=local.env src/main.ts",
+    dev: "effect-blaze dev src/main.ts",
     test: "vitest run",
     check: "tsc"
   },
@@ -134,9 +127,8 @@ const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`
 const filesOf = (name: string): ReadonlyArray<readonly [path: string, text: string]> => [
   ["package.json", json(packageJson(name))],
   ["tsconfig.json", json(tsconfig)],
-  [".gitignore", "node_modules\n*.sqlite*\nkeystore*.json\nlocal.json\n"],
+  [".gitignore", "node_modules\n*.sqlite*\nkeystore*.json\n"],
   ["README.md", readme(name)],
-  ["local.env", environment],
   ["src/bot.ts", bot],
   ["src/main.ts", main(name)],
   ["test/bot.test.ts", test]
@@ -161,9 +153,7 @@ const create = Effect.fnUntraced(function* (directory: string) {
       yield* files.writeFileString(whole, text)
     }
   }).pipe(Effect.catch(() => Common.wrong(`${target} cannot be written.`)))
-  yield* Console.log(
-    `${target} is there. Next:\n\n  cd ${directory}\n  npm install\n  npm test\n\nREADME.md says how to talk to it.`
-  )
+  yield* Console.log(`${target} is there. Next:\n\n  cd ${directory}\n  npm install\n  npm test\n  npm run dev`)
 })
 
 /**
@@ -177,6 +167,6 @@ export const command = Command.make(
   },
   ({ directory }) => create(directory)
 ).pipe(
-  Command.withDescription("Makes a project with a bot, its test, and a server to try it on"),
+  Command.withDescription("Makes a project with a bot, its test, and a page to try it on"),
   Command.withExamples([{ command: "effect-blaze create my-bot", description: "Made in ./my-bot" }])
 )

@@ -5,7 +5,6 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -87,14 +86,6 @@ const botIn = Effect.fnUntraced(function* (file: Option.Option<string>) {
   return { bot, keystore }
 })
 
-const namesIn = Effect.fnUntraced(function* (text: string) {
-  const names = Arr.dedupe(text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()])))
-  const bad = names.find((name) => name.includes(":") || Common.visible(name) !== name)
-  return bad === undefined
-    ? names
-    : yield* Common.wrong(`${JSON.stringify(bad)} is no name that can be typed before a colon.`)
-})
-
 const quoted = (value: string) => (/^[\w@%+=:,./-]*$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`)
 
 const run = Effect.fnUntraced(function* (options: {
@@ -105,7 +96,7 @@ const run = Effect.fnUntraced(function* (options: {
   const server = yield* Server.BlazeServer
   const { apiUrl, environment, url } = yield* LocalServer.LocalServer
   const stdio = yield* Stdio.Stdio
-  const names = yield* namesIn(options.people)
+  const names = yield* Common.namesIn(options.people)
   const { bot, keystore } = yield* botIn(options.keystore)
   const people = yield* Effect.forEach(names, (name) => server.user(bot, name))
 
@@ -157,20 +148,8 @@ const run = Effect.fnUntraced(function* (options: {
 export const command = Command.make(
   "serve",
   {
-    port: Flag.Int("port").pipe(
-      Flag.withAlias("p"),
-      Flag.withDescription("Where it listens; a free port without it"),
-      Flag.filter(
-        (port) => port >= 0 && port < 65_536,
-        (port) => `${port} is no port`
-      ),
-      Flag.withDefault(0)
-    ),
-    people: Flag.String("people").pipe(
-      Flag.withMetavar("NAMES"),
-      Flag.withDescription("Who can talk to the bot, with commas between them"),
-      Flag.withDefault("alice,bob")
-    ),
+    port: Common.port("Where it listens; a free port without it"),
+    people: Common.people,
     keystore: Flag.String("keystore").pipe(
       Flag.withAlias("k"),
       Flag.withMetavar("FILE"),

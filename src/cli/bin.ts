@@ -13,6 +13,7 @@ import * as Logger from "effect/Logger"
 import * as Command from "effect/cli/Command"
 import manifest from "../../package.json" with { type: "json" }
 import * as Create from "./Create.ts"
+import * as Dev from "./Dev.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Listen from "./Listen.ts"
 import * as Send from "./Send.ts"
@@ -27,7 +28,7 @@ process.once("SIGHUP", () => process.kill(process.pid, "SIGINT"))
 
 Command.make("effect-blaze").pipe(
   Command.withDescription("Bots for Mixin Messenger, from the terminal"),
-  Command.withSubcommands([Create.command, Serve.command, Doctor.command, Listen.command, Send.command]),
+  Command.withSubcommands([Create.command, Dev.command, Serve.command, Doctor.command, Listen.command, Send.command]),
   Command.run({ version: manifest.version }),
   Effect.raceFirst(unread),
   Effect.provide(NodeServices.layer),

@@ -299,46 +299,20 @@ const makeInspection = Effect.fnUntraced(function* (
   })
 })
 
-/**
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function* <R>(
-  read: (message: Message.Message) => Effect.Effect<Message.Message>,
-  makeAside: Aside.Make<R>
-): Effect.fn.Return<
-  Ledger,
-  BlazeError.BlazeError,
-  | R
-  | Connection.Connection
-  | Acknowledgements.Acknowledgements
-  | States.States
-  | Signer.Signer
-  | Meter.Meter
-  | Scope.Scope
-> {
-  const { inbox, withdrawn } = yield* Connection.Connection
-  const acks = yield* Acknowledgements.Acknowledgements
-  const { maximumOpen } = yield* Settings.checked
-  const signal = Signal.make()
-  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
-  const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
-  const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
+/** Opens what has come, for one consumer at a time. */
+const makeReceive = (
+  inbox: Inbox.Inbox,
+  acks: Acknowledgements.Acknowledgements["Service"],
+  tooMany: ReturnType<typeof makeTooMany>,
+  admit: Effect.Success<ReturnType<typeof makeAdmit>>,
+  signal: Signal.Signal
+) => {
+  let awaited = 0
   let isAdmitting = false
   const admitted = Effect.sync(() => {
     isAdmitting = false
     signal.notify()
   })
-  // What is being admitted is not open yet.
-  const known = Effect.tap(
-    withdrawn,
-    signal.until(() => !isAdmitting)
-  )
-  yield* Effect.forkScoped(Effect.forever(makeWithdraw(known, open, aside, takenBack, signal)))
-
-  const { apart, settled } = makeSettled(open, signal)
-  const tooMany = makeTooMany(maximumOpen, open.handedOut)
-  let awaited = 0
   const receive = Effect.fnUntraced(function* (give: (entries: ReadonlyArray<Open>) => void) {
     while (true) {
       yield* acks.room
@@ -367,6 +341,48 @@ export const make = Effect.fnUntraced(function* <R>(
       if (count > 0) return
     }
   })
+  return { receive, isAwaited: () => awaited > 0, isAdmitting: () => isAdmitting }
+}
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* <R>(
+  read: (message: Message.Message) => Effect.Effect<Message.Message>,
+  makeAside: Aside.Make<R>
+): Effect.fn.Return<
+  Ledger,
+  BlazeError.BlazeError,
+  | R
+  | Connection.Connection
+  | Acknowledgements.Acknowledgements
+  | States.States
+  | Signer.Signer
+  | Meter.Meter
+  | Scope.Scope
+> {
+  const { inbox, withdrawn } = yield* Connection.Connection
+  const acks = yield* Acknowledgements.Acknowledgements
+  const { maximumOpen } = yield* Settings.checked
+  const signal = Signal.make()
+  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
+  const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
+  const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
+  const { apart, settled } = makeSettled(open, signal)
+  const { isAdmitting, isAwaited, receive } = makeReceive(
+    inbox,
+    acks,
+    makeTooMany(maximumOpen, open.handedOut),
+    admit,
+    signal
+  )
+  // What is being admitted is not open yet.
+  const known = Effect.tap(
+    withdrawn,
+    signal.until(() => !isAdmitting())
+  )
+  yield* Effect.forkScoped(Effect.forever(makeWithdraw(known, open, aside, takenBack, signal)))
 
   return {
     receive,
@@ -388,7 +404,7 @@ export const make = Effect.fnUntraced(function* <R>(
       signal.until(() => open.size() > 0),
       inbox.filled
     ),
-    inspect: yield* makeInspection(inbox, open, () => awaited > 0, aside.size)
+    inspect: yield* makeInspection(inbox, open, isAwaited, aside.size)
   }
 })
 

@@ -32,6 +32,7 @@ import * as SynchronousCryptography from "../node/SynchronousCryptography.ts"
 import * as ZlibGzip from "../node/ZlibGzip.ts"
 import * as BlazeServer from "./BlazeServer.ts"
 import * as AttachmentStore from "./internal/AttachmentStore.ts"
+import * as Overheard from "./internal/Overheard.ts"
 import * as Face from "./internal/Face.ts"
 import * as RestRules from "./internal/RestRules.ts"
 import * as TokenVerifier from "./internal/TokenVerifier.ts"
@@ -98,8 +99,18 @@ const respond = Effect.fnUntraced(function* (server: BlazeServer.BlazeServer["Se
 
 const rest = Effect.fnUntraced(function* (used: TokenVerifier.Used) {
   const server = yield* BlazeServer.BlazeServer
-  const { headers } = yield* HttpServerRequest.HttpServerRequest
+  const heard = yield* Overheard.Overheard
+  const request = yield* HttpServerRequest.HttpServerRequest
+  const { headers, method, url: uri } = request
   const { body, status } = yield* respond(server, used)
+  // Read before, if it was to be read at all.
+  if (heard !== undefined) {
+    const asked = yield* request.text.pipe(
+      Effect.provideService(HttpIncomingMessage.MaxBodySize, maximumBodySize),
+      Effect.orElseSucceed(() => "")
+    )
+    heard({ _tag: "Request", method, uri, body: asked, status, answer: body })
+  }
   return HttpServerResponse.text(body, {
     status,
     contentType: "application/json",
@@ -160,7 +171,7 @@ const listen = (http: Http.Server, port: number) =>
 
 /** Has a bot and the server talk over a WebSocket, or tells the bot why not. */
 const makeConnect =
-  (server: BlazeServer.BlazeServer["Service"], sockets: WebSocketServer) =>
+  (server: BlazeServer.BlazeServer["Service"], sockets: WebSocketServer, heard: typeof Overheard.Overheard.Service) =>
   (bot: BlazeServer.BotAccount, request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
     // The upgrade is granted within this very call, before anything can be sent on it.
     let ws: WebSocket | undefined
@@ -168,7 +179,10 @@ const makeConnect =
     const early: Array<(ws: WebSocket) => void> = []
     const whenOpen = (act: (ws: WebSocket) => void) => (ws === undefined ? void early.push(act) : act(ws))
     const session = Face.of(server).connect(bot, {
-      send: (frame) => whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {}))),
+      send: (frame) => {
+        heard?.({ _tag: "Frame", by: "server", frame })
+        whenOpen((ws) => (stalled ? undefined : ws.send(frame, () => {})))
+      },
       together: (send) => {
         socket.cork()
         send()
@@ -184,9 +198,11 @@ const makeConnect =
     if (Result.isFailure(session)) return refuse(socket, session.failure.status, server.now())
     sockets.handleUpgrade(request, socket, head, (opened) => {
       ws = opened
-      opened.on("message", (data: Buffer, isBinary: boolean) =>
-        session.success.receive(isBinary ? data : data.toString())
-      )
+      opened.on("message", (data: Buffer, isBinary: boolean) => {
+        const frame = isBinary ? data : data.toString()
+        heard?.({ _tag: "Frame", by: "bot", frame })
+        session.success.receive(frame)
+      })
       opened.on("close", (code: number) => session.success.closed(code))
       opened.on("error", () => {})
       for (const act of early) act(opened)
@@ -215,7 +231,7 @@ const make = (port: number) =>
       socket.once("close", () => connections.delete(socket))
     })
 
-    const connect = makeConnect(server, sockets)
+    const connect = makeConnect(server, sockets, yield* Overheard.Overheard)
     const used = TokenVerifier.makeUsed()
     http.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on("error", () => {})

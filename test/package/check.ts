@@ -185,6 +185,7 @@ const created = (project: string, tarball: string) => {
   run(made, "npm", "install", "--no-save", tarball, ...Object.entries(devDependencies).map((each) => each.join("@")))
   run(made, "npm", "run", "check")
   run(made, "npm", "test")
+  says(made, join(root, "test/package/fixtures/dev.mjs"), "dev ok")
   const again = attempt(temporary, join(project, "node_modules/.bin", manifest.name), "create", made)
   if (again.status !== 1 || !again.output.includes("is not empty")) throw new Complaint(again.output)
   passed(`created with ${Object.keys({ ...dependencies, ...devDependencies }).join(", ")}, checked and tested`)

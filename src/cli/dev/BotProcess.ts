@@ -1,0 +1,151 @@
+/**
+ * The bot in a process of its own, begun again when its code changes.
+ *
+ * Guarantee: there is one process at a time; one that is told to end has half a second; what it says is kept, the last few hundred lines.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import * as ChildProcess from "effect/process/ChildProcess"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Signal from "../../internal/Signal.ts"
+import type * as Scene from "./Scene.ts"
+
+const maximumLines = 500
+const maximumLine = 2000
+
+/** How many lines of what it said last are shown where it has ended. */
+const lastWords = 30
+
+/** How long it has to finish. */
+const grace = "500 millis"
+
+/** Several files are often written together. */
+const calm = "50 millis"
+
+const maximumDirectories = 500
+
+const isCode = (file: string) =>
+  (/\.[cm]?[jt]sx?$/.test(file) && !/\.test\./.test(file)) || file.endsWith("package.json")
+
+const isIgnored = (name: string) => name.startsWith(".") || ["node_modules", "dist", "coverage", "test"].includes(name)
+
+/** The directories below one that may have code in them. */
+const directoriesIn = Effect.fnUntraced(function* (root: string) {
+  const files = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const found = [root]
+  for (let index = 0; index < found.length && found.length < maximumDirectories; index++) {
+    const names = yield* Effect.orElseSucceed(files.readDirectory(found[index]!), () => [])
+    for (const name of names) {
+      if (isIgnored(name)) continue
+      const child = path.join(found[index]!, name)
+      const info = yield* Effect.option(files.stat(child))
+      if (info._tag === "Some" && info.value.type === "Directory") found.push(child)
+    }
+  }
+  return found
+})
+
+/** Calls when code below a directory has changed. */
+const watch = Effect.fnUntraced(function* (root: string, changed: () => void) {
+  const files = yield* FileSystem.FileSystem
+  const scope = yield* Effect.scope
+  const watched = new Set<string>()
+  const look: Effect.Effect<void, never, FileSystem.FileSystem | Path.Path> = Effect.gen(function* () {
+    for (const directory of yield* directoriesIn(root)) {
+      if (watched.has(directory)) continue
+      watched.add(directory)
+      yield* files.watch(directory).pipe(
+        Stream.runForEach(({ path }) => {
+          if (isCode(path)) changed()
+          return look
+        }),
+        Effect.ignore,
+        Effect.ensuring(Effect.sync(() => watched.delete(directory))),
+        Effect.forkIn(scope)
+      )
+    }
+  })
+  yield* look
+})
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (options: {
+  readonly command: readonly [string, ...ReadonlyArray<string>]
+  readonly env: Record<string, string>
+  readonly directory: string
+  /** Hears each line that it says. */
+  readonly heard: (line: string) => Effect.Effect<void>
+}) {
+  const { command, directory, env, heard } = options
+  const process = yield* SubscriptionRef.make<{
+    readonly state: Scene.Process
+    readonly runs: number
+    readonly output: ReadonlyArray<string>
+  }>({ state: { _tag: "Starting" }, runs: 0, output: [] })
+  const say = (line: string) =>
+    SubscriptionRef.update(process, ({ output, ...rest }) => ({
+      ...rest,
+      output: [...output.slice(1 - maximumLines), line.slice(0, maximumLine)]
+    }))
+  const become = (state: Scene.Process) =>
+    SubscriptionRef.update(process, (before) => ({
+      ...before,
+      state,
+      runs: before.runs + (state._tag === "Starting" ? 1 : 0)
+    }))
+
+  const signal = Signal.make()
+  let wanted = 0
+  const restart = () => {
+    wanted++
+    signal.notify()
+  }
+
+  const once = Effect.gen(function* () {
+    const begun = wanted
+    yield* become({ _tag: "Starting" })
+    const [program, ...args] = command
+    const run = Effect.gen(function* () {
+      const child = yield* ChildProcess.make(program, args, {
+        env,
+        extendEnv: true,
+        stdin: "ignore",
+        killSignal: "SIGTERM",
+        forceKillAfter: grace
+      })
+      yield* become({ _tag: "Running" })
+      const last: Array<string> = []
+      yield* child.all.pipe(
+        Stream.decodeText(),
+        Stream.splitLines,
+        Stream.runForEach((line) => {
+          last.push(line)
+          if (last.length > lastWords) last.shift()
+          return Effect.andThen(say(line), heard(line))
+        })
+      )
+      const code = yield* child.exitCode
+      yield* become({ _tag: "Ended", code: Number(code), words: last.join("\n") })
+    }).pipe(
+      Effect.scoped,
+      Effect.catch((error) => become({ _tag: "Ended", code: undefined, words: error.message }))
+    )
+    yield* Effect.raceFirst(
+      Effect.andThen(run, Effect.never),
+      signal.until(() => wanted > begun)
+    )
+    yield* Effect.sleep(calm)
+  })
+
+  yield* watch(directory, restart)
+  yield* Effect.forkScoped(Effect.forever(once))
+  return { process, restart: Effect.sync(restart) }
+})
