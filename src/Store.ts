@@ -140,8 +140,11 @@ export interface Shared<E> {
  * @since 0.1.0
  */
 export interface Operations<E> {
-  /** What is stored of each, in their order. */
-  readonly load: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Outcome | undefined>, E>
+  /**
+   * What is stored of each, in their order. Of what could not be read a store that several processes share says `Unread`: it is given back, for
+   * another of them may be at work on it.
+   */
+  readonly load: (ids: ReadonlyArray<Ids.MessageId>) => Effect.Effect<ReadonlyArray<Outcome | "Unread" | undefined>, E>
   /** Stores all of it or nothing, in one transaction; what came of each, in their order. */
   readonly commit: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<Claim>, E>
   /** The server has taken their acknowledgements: from here on they may be forgotten, when they are old enough. */
@@ -190,22 +193,38 @@ const cannot = (problem: string, cause: Cause.Cause<unknown>, consequence: strin
     `The store of handled messages cannot be ${problem}${ErrorKind.of(Cause.squash(cause))}; ${consequence}.`
   )
 
-const persevere = <A>(effect: Effect.Effect<A, unknown>, fallback: A, problem: string): Effect.Effect<A> =>
+const persevere = <A>(
+  effect: Effect.Effect<A, unknown>,
+  fallback: A,
+  problem: string,
+  consequence = "messages that come back may be handled again"
+): Effect.Effect<A> =>
   asking(effect).pipe(
     Effect.retry(retry),
-    Effect.catch((cause) => Effect.as(cannot(problem, cause, "messages that come back may be handled again"), fallback))
+    Effect.catch((cause) => Effect.as(cannot(problem, cause, consequence), fallback))
   )
 
 /**
  * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on
- * without its answer.
+ * without its answer. With one that several processes share (`isShared`) it does not begin with what could not be read.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const persevering = (store: Operations<unknown>): Store["Service"] => ({
+export const persevering = (
+  store: Operations<unknown>,
+  { isShared = false }: { readonly isShared?: boolean | undefined } = {}
+): Store["Service"] => ({
   commitsAtOnce: false,
-  load: (ids) => persevere(store.load(ids), [], "read"),
+  load: (ids) =>
+    isShared
+      ? persevere(
+          store.load(ids),
+          ids.map(() => "Unread" as const),
+          "read",
+          "what has come waits for it, here or on another machine"
+        )
+      : persevere(store.load(ids), [], "read"),
   commit: (changes) => persevere(store.commit(changes), [], "written"),
   confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
   states: store.states,

@@ -75,63 +75,70 @@ describe("a runner's desk", () => {
     }).pipe(atDesk)
   )
 
-  it.effect("takes back what nobody waits for any more, though it is being looked up at that moment", () =>
-    Effect.gen(function* () {
-      const { handle, inbox, withdrawn } = yield* Desk.Desk
-      const looking = yield* Deferred.make<void>()
-      const found = yield* Deferred.make<void>()
-      const nothing = Effect.die("not asked for")
-      const states = States.States.of({
-        admit: (ids) =>
-          Deferred.succeed(looking, undefined).pipe(
-            Effect.andThen(Deferred.await(found)),
-            Effect.as(ids.map(() => "New"))
-          ),
+  /** A ledger behind the desk, whose store says of what it is asked what `admit` says. */
+  const ledgerOf = Effect.fnUntraced(function* (admit: States.States["Service"]["admit"]) {
+    const { inbox, withdrawn } = yield* Desk.Desk
+    const nothing = Effect.die("not asked for")
+    const givenBack: Array<string> = []
+    const ledger = yield* Ledger.make(Effect.succeed, () =>
+      Effect.succeed({
+        defer: () => nothing,
+        resume: () => nothing,
+        giveUp: () => nothing,
+        withdraw: (id) => void givenBack.push(id),
+        givenUp: { count: Effect.void, takesBack: () => false },
+        forget: () => {},
+        waiting: () => undefined,
+        knows: () => false,
+        size: () => 0
+      })
+    ).pipe(
+      Effect.provideService(States.States, {
+        admit,
         of: () => "Open",
         become: () => {},
         commit: () => nothing,
         settle: () => nothing,
         commitsAtOnce: false,
         confirm: () => nothing
-      })
-      const givenBack: Array<string> = []
-      const { entries, receive } = yield* Ledger.make(Effect.succeed, () =>
-        Effect.succeed({
-          defer: () => nothing,
-          resume: () => nothing,
-          giveUp: () => nothing,
-          withdraw: (id) => void givenBack.push(id),
-          givenUp: { count: Effect.void, takesBack: () => false },
-          forget: () => {},
-          waiting: () => undefined,
-          knows: () => false,
-          size: () => 0
-        })
-      ).pipe(
-        Effect.provideService(States.States, states),
-        Effect.provideService(Connection.Connection, {
-          session: nothing,
-          sessionNow: nothing,
-          inbox,
-          receipts: {
-            stream: Stream.die("not asked for"),
-            expect: () => ({ arrived: nothing, end: () => {} }),
-            listen: () => nothing
-          },
-          status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
-          withdrawn,
-          tell: () => nothing,
-          stop: () => nothing
-        }),
-        Effect.provideService(Acknowledgements.Acknowledgements, {
-          offer: () => {},
-          room: Effect.void,
-          flush: Effect.void
-        }),
-        Effect.provide([
-          Meter.layer(botOfStores),
-          Layer.succeed(Signer.Signer, { userId: botOfStores, token: () => Effect.die("nothing is signed") })
-        ])
+      }),
+      Effect.provideService(Connection.Connection, {
+        session: nothing,
+        sessionNow: nothing,
+        inbox,
+        receipts: {
+          stream: Stream.die("not asked for"),
+          expect: () => ({ arrived: nothing, end: () => {} }),
+          listen: () => nothing
+        },
+        status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
+        withdrawn,
+        tell: () => nothing,
+        stop: () => nothing
+      }),
+      Effect.provideService(Acknowledgements.Acknowledgements, {
+        offer: () => {},
+        room: Effect.void,
+        flush: Effect.void
+      }),
+      Effect.provide([
+        Meter.layer(botOfStores),
+        Layer.succeed(Signer.Signer, { userId: botOfStores, token: () => Effect.die("nothing is signed") })
+      ])
+    )
+    return { ...ledger, givenBack }
+  })
+
+  it.effect("takes back what nobody waits for any more, though it is being looked up at that moment", () =>
+    Effect.gen(function* () {
+      const { handle } = yield* Desk.Desk
+      const looking = yield* Deferred.make<void>()
+      const found = yield* Deferred.make<void>()
+      const { entries, givenBack, receive } = yield* ledgerOf((ids) =>
+        Deferred.succeed(looking, undefined).pipe(
+          Effect.andThen(Deferred.await(found)),
+          Effect.as(ids.map(() => "New"))
+        )
       )
       const given = yield* ask(handle(view(1)))
       yield* ask(receive(() => {}))
@@ -142,6 +149,20 @@ describe("a runner's desk", () => {
       yield* BlazeTest.settle
       assert.deepStrictEqual(givenBack, [id(1)])
       assert.deepStrictEqual([...entries()], [])
+    }).pipe(atDesk)
+  )
+
+  it.effect("gives back what the database says nothing of, for another runner may be at work on it", () =>
+    Effect.gen(function* () {
+      const { handle } = yield* Desk.Desk
+      const { entries, givenBack, receive } = yield* ledgerOf((ids) =>
+        Effect.succeed(ids.map((each) => (each === id(1) ? "Unread" : "New")))
+      )
+      for (const n of [1, 2]) yield* ask(handle(view(n)))
+      const received: Array<string> = []
+      yield* receive((entries) => received.push(...entries.map(({ value }) => value!.id)))
+      assert.deepStrictEqual([received, givenBack], [[id(2)], [id(1)]])
+      assert.lengthOf([...entries()], 1)
     }).pipe(atDesk)
   )
 })

@@ -8,6 +8,8 @@ const make = Effect.fnUntraced(function* (options?: {
   readonly atOnce?: number
   readonly maximum?: number
   readonly refuses?: ReadonlyArray<string>
+  /** Nothing can be asked for again for now. */
+  readonly isScarce?: boolean
 }) {
   const requests: Array<ReadonlyArray<string>> = []
   const answers: Array<Deferred.Deferred<void, string>> = []
@@ -38,7 +40,7 @@ const make = Effect.fnUntraced(function* (options?: {
     ask: (text: string) => {
       const one = asked.get(text) ?? { text }
       asked.set(text, one)
-      const again = Effect.sync(() => further.push(text))
+      const again = options?.isScarce === true ? Effect.never : Effect.sync(() => further.push(text))
       return Effect.forkChild(ask(one, again), { startImmediately: true })
     },
     /** What has been asked for more than once by this. */
@@ -123,6 +125,19 @@ describe("requests that go together", () => {
       yield* answer(2)
       assert.strictEqual(requests(), "a,b,c,d | a,b | c | d")
       assert.deepStrictEqual(further, ["a", "b", "c", "d"])
+    })
+  )
+
+  it.effect("do not wait for what is halved, though it cannot be asked for again for now", () =>
+    Effect.gen(function* () {
+      const { answer, ask, requests } = yield* make({ refuses: ["b"], isScarce: true })
+      for (const one of ["a", "b"]) yield* ask(one)
+      yield* BlazeTest.settle
+      const third = yield* ask("c")
+      yield* BlazeTest.settle
+      assert.strictEqual(requests(), "a,b | c")
+      yield* answer(1)
+      assert.deepStrictEqual(yield* Fiber.await(third), Exit.void)
     })
   )
 

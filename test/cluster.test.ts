@@ -22,11 +22,11 @@ import { Sharding, TestRunner } from "effect/cluster"
 import * as Holder from "../src/cluster/internal/Holder.ts"
 import { lines, pass, textOf } from "./support.ts"
 
-const runnerOn = (sharding: Layer.Layer<Sharding.Sharding>) =>
+const runnerOn = (sharding: Layer.Layer<Sharding.Sharding>, settings: Partial<Settings.Settings> = {}) =>
   BlazeCluster.layerWith(sharding).pipe(
     Layer.provideMerge(BlazeTest.layerTransport),
     Layer.provide(BlazeTest.layerPlatform),
-    Layer.provide(Settings.layer({ flushTimeout: 0 }))
+    Layer.provide(Settings.layer({ flushTimeout: 0, ...settings }))
   )
 const runner = runnerOn(TestRunner.layer)
 
@@ -47,6 +47,14 @@ const texts = Effect.fnUntraced(function* (...people: ReadonlyArray<BlazeServer.
 
 /** A bot in the background that answers what it gets. */
 const echo = Bot.run((delivery) => delivery.reply(`re ${textOf(delivery)}`)).pipe(Effect.forkScoped)
+
+/** What a bot is given that begins now. */
+const heard = Effect.gen(function* () {
+  const heard: Array<string> = []
+  yield* Bot.run((delivery) => Effect.sync(() => void heard.push(textOf(delivery)))).pipe(Effect.forkScoped)
+  yield* pass(10)
+  return heard
+})
 
 /** A runner that drains while its bot is busy: it is told something, and `whileDraining` is given whether it has drained before it may go on. */
 const drained = Effect.fnUntraced(function* (
@@ -458,9 +466,94 @@ describe.each([
         })
       )
       assert.deepStrictEqual(yield* texts(alice), ["re one"])
-      yield* life(Effect.andThen(echo, pass(5)))
+      assert.deepStrictEqual(yield* life(heard), [])
+    }).pipe(inWorld)
+  )
+
+  it.effect("leaves to a pipeline what it has taken over from a bot", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* life(
+        Effect.gen(function* () {
+          const going = yield* Deferred.make<void>()
+          const blaze = yield* Blaze.Blaze
+          const bot = yield* Effect.forkScoped(Bot.run(() => Effect.never, { concurrency: 1 }))
+          for (const name of ["bob", "carol"]) yield* Effect.flatMap(BlazeTest.user(name), ({ say }) => say("hello"))
+          yield* alice.say("one")
+          yield* pass(5)
+          yield* Fiber.interrupt(bot)
+          yield* blaze.deliveries.pipe(
+            Stream.mapEffect(
+              (delivery) =>
+                Deferred.await(going).pipe(
+                  Effect.andThen(delivery.reply(`re ${textOf(delivery)}`)),
+                  Effect.andThen(delivery.ack)
+                ),
+              { concurrency: 16 }
+            ),
+            Stream.runDrain,
+            Effect.forkScoped
+          )
+          yield* pass(5)
+          const draining = yield* Effect.forkScoped(blaze.drain)
+          yield* pass(1)
+          yield* Deferred.succeed(going, undefined)
+          yield* pass(5)
+          yield* Fiber.join(draining)
+        })
+      )
       assert.deepStrictEqual(yield* texts(alice), ["re one"])
-      assert.strictEqual((yield* acknowledged).length, 1)
+      assert.deepStrictEqual(yield* life(heard), [])
+    }).pipe(inWorld)
+  )
+
+  it.effect("answers at once while an announcement that was refused waits for the quota", () =>
+    Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      const mallory = yield* BlazeTest.user("mallory")
+      yield* mallory.addBot
+      yield* mallory.block
+      yield* Effect.gen(function* () {
+        const blaze = yield* Blaze.Blaze
+        const announce = Effect.exit(blaze.send({ conversation: mallory.conversationId }, "news"))
+        yield* Bot.run((delivery) =>
+          Effect.all([announce, announce, delivery.reply(`re ${textOf(delivery)}`)], { concurrency: 3 })
+        ).pipe(Effect.forkScoped)
+        // It is known by then that there is no other runner to share the quota with.
+        yield* pass(60)
+        yield* alice.say("one")
+        yield* pass(5)
+        assert.deepStrictEqual(yield* texts(alice), ["re one"])
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.fresh(runnerOn(TestRunner.layer, { quotaMessages: 10, answerShare: 0.8 })))
+      )
+    }).pipe(inWorld)
+  )
+
+  it.effect("runs as many handlers at once as it is told, however many others wait", () =>
+    Effect.gen(function* () {
+      const count = 1100
+      const all = yield* Effect.forEach(Array.from({ length: count }), (_, n) => BlazeTest.user(`p${n}`))
+      yield* life(
+        Effect.gen(function* () {
+          let begun = 0
+          yield* Bot.run(
+            () =>
+              Effect.andThen(
+                Effect.sync(() => void begun++),
+                Effect.never
+              ),
+            {
+              concurrency: 2 * count,
+              inFlight: { messages: 2 * count, bytes: 16 * 1024 * 1024 }
+            }
+          ).pipe(Effect.forkScoped)
+          for (const person of all) yield* person.say("hello")
+          yield* pass(30)
+          assert.strictEqual(begun, count)
+        })
+      )
     }).pipe(inWorld)
   )
 

@@ -38,8 +38,8 @@ import * as Watched from "./internal/Watched.ts"
  *
  * **Details**
  *
- * `holder` is the address of the runner that holds the socket, and `runners` how many run the bot, as that one knows; both are of the
- * last time that it was heard of. `conversations` is how many have had a message on this runner within the last minute, or two.
+ * `holder` is the address of the runner that holds the socket, and `runners` how many run the bot, as that one knows: nobody and 0 while it
+ * is not heard of. `conversations` is how many have had a message on this runner within the last minute, or two.
  *
  * @category models
  * @since 0.1.0
@@ -98,14 +98,14 @@ const layerQuota = Quota.layerMemory.pipe(
   Layer.provide(
     Layer.effect(
       Division.Senders,
-      Effect.map(
-        Watched.Watched,
-        (told) => () =>
-          Option.match(SubscriptionRef.getUnsafe(told), {
-            onNone: () => assumed,
-            onSome: ({ runners }) => Math.max(1, runners)
-          })
-      )
+      Effect.map(Watched.Watched, (told) => {
+        let last = assumed
+        return () => {
+          const news = SubscriptionRef.getUnsafe(told)
+          if (Option.isSome(news)) last = Math.max(1, news.value.runners)
+          return last
+        }
+      })
     )
   )
 )

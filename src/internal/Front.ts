@@ -233,6 +233,7 @@ const handOut = (
       const entry = received[next++]!
       if (entry.value === undefined) continue
       entry.hands = own.hands
+      entry.isQueued = false
       const { _tag, conversationId } = entry.value
       conversations.meet(conversationId)
       if (_tag === "GroupEvent") actions.later(conversations.forget(conversationId))

@@ -101,11 +101,30 @@ export const isOwn = (message: Message.Message, userId: Ids.UserId): boolean =>
 
 const isSealed = ({ value }: Open) => value?._tag === "Unknown" && value.isSealed
 
+/** Opens what has come sealed, and is still open then. */
+const makeUnsealed = (
+  open: Pick<ReturnType<typeof makeOpen>, "replace">,
+  read: (message: Message.Message) => Effect.Effect<Message.Message>
+) => {
+  // What one consumer leaves may be settled all the same, while another one waits for this.
+  const unseal = (entry: Open) =>
+    Effect.suspend(() => {
+      const { value } = entry
+      return value === undefined ? Effect.void : Effect.map(read(value), (message) => open.replace(entry, message))
+    })
+  return (entries: ReadonlyArray<Open>) => {
+    const sealed = entries.filter(isSealed)
+    return sealed.length === 0
+      ? Effect.succeed(entries)
+      : Effect.as(Effect.forEach(sealed, unseal, { discard: true }), entries)
+  }
+}
+
 /** Opens what is new of the messages that have come in. */
 const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
   open: ReturnType<typeof makeOpen>,
-  aside: Pick<Aside.Aside, "knows" | "resume">,
+  aside: Pick<Aside.Aside, "knows" | "resume" | "withdraw">,
   takenBack: TakenBack,
   read: (message: Message.Message) => Effect.Effect<Message.Message>
 ) {
@@ -132,6 +151,10 @@ const makeAdmit = Effect.fnUntraced(function* (
         entries.push(open.begin(message, since))
         continue
       }
+      if (verdict === "Unread") {
+        aside.withdraw(message.id)
+        continue
+      }
       if (typeof verdict === "object") {
         if (takenBack.settles(message)) continue
         resumed.push(aside.resume(message, verdict, since))
@@ -151,18 +174,7 @@ const makeAdmit = Effect.fnUntraced(function* (
     return resumed.length === 0 ? Effect.succeed(entries) : Effect.as(Effect.all(resumed, { discard: true }), entries)
   }
 
-  // What one consumer leaves may be settled all the same, while another one waits for this.
-  const unseal = (entry: Open) =>
-    Effect.suspend(() => {
-      const { value } = entry
-      return value === undefined ? Effect.void : Effect.map(read(value), (message) => open.replace(entry, message))
-    })
-  const unsealed = (entries: ReadonlyArray<Open>) => {
-    const sealed = entries.filter(isSealed)
-    return sealed.length === 0
-      ? Effect.succeed(entries)
-      : Effect.as(Effect.forEach(sealed, unseal, { discard: true }), entries)
-  }
+  const unsealed = makeUnsealed(open, read)
 
   // Not interruptible once messages are taken: they are open then, and known to whoever consumes next.
   return Effect.suspend(() => {

@@ -53,6 +53,7 @@ export class Transport extends Context.Service<
     readonly ready: Effect.Effect<void, BlazeError.BlazeError>
     /** Sends the params of a `CREATE_MESSAGE`, or fails at once when nothing can be sent now. `further` takes a place for each further time. */
     readonly sendNow: (
+      kind: Quota.Kind,
       params: unknown,
       further: Effect.Effect<void, BlazeError.BlazeError>
     ) => Effect.Effect<unknown, BlazeError.BlazeError>
@@ -70,11 +71,11 @@ export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> =
   Effect.map(Connection.Connection, ({ session, sessionNow }) => ({
     ready: Effect.asVoid(session),
     // Not the session that was waited for: the connection may have been made anew since then.
-    sendNow: (params) => Effect.flatMap(sessionNow, ({ request }) => request(Envelope.Action.createMessage, params))
+    sendNow: (_, params) => Effect.flatMap(sessionNow, ({ request }) => request(Envelope.Action.createMessage, params))
   }))
 )
 
-/** How many requests with messages are out at once. */
+/** How many requests with messages of a kind are out at once. */
 const requestsAtOnce = 4
 
 type Params = Readonly<Record<string, unknown>>
@@ -89,7 +90,7 @@ export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer
   Transport,
   Effect.gen(function* () {
     const { request } = yield* MixinApi.MixinApi
-    const send = yield* Together.make<Params, BlazeError.BlazeError>({
+    const makeSend = Together.make<Params, BlazeError.BlazeError>({
       send: (payload) => request(Endpoint.messages, { payload }),
       // Mixin takes all of a request or refuses all.
       isOfOne: (error) => !error.isRetryable && !error.isFatal,
@@ -99,9 +100,15 @@ export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer
       maximumWeight: maximumRequest,
       weight: maximumSizeOf
     })
+    // Answers wait for no announcements.
+    const ways: Readonly<Record<Quota.Kind, Effect.Success<typeof makeSend>>> = {
+      answer: yield* makeSend,
+      announcement: yield* makeSend
+    }
     return {
       ready: Effect.void,
-      sendNow: (params, further) => (Predicate.isReadonlyObject(params) ? send(params, further) : Effect.fail(noParams))
+      sendNow: (kind, params, further) =>
+        Predicate.isReadonlyObject(params) ? ways[kind](params, further) : Effect.fail(noParams)
     }
   })
 )
@@ -426,7 +433,7 @@ export const make: Effect.Effect<
   const post: Service["post"] = (kind, params) =>
     Effect.andThen(
       ready,
-      metered.withinQuota(kind, 1, () => sendNow(params, metered.further(kind)(1)))
+      metered.withinQuota(kind, 1, () => sendNow(kind, params, metered.further(kind)(1)))
     )
 
   const sendTo = yield* makeSendTo(post, ready, parts, said)

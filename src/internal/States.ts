@@ -23,12 +23,12 @@ export type State = "Open" | "Deferred" | "Due" | "GivenUp" | "Handled"
 
 /**
  * What to do with a message that arrived: `New`, run it; `Open` and `Deferred`, it is at hand already; `GivenUp`, leave it to the next
- * process; `Handled`, acknowledge it again; one that an earlier process has put aside, put it aside again.
+ * process; `Handled`, acknowledge it again; `Unread`, give it back; one that an earlier process has put aside, put it aside again.
  *
  * @category models
  * @since 0.1.0
  */
-export type Verdict = Exclude<State, "Due"> | "New" | Store.Deferred
+export type Verdict = Exclude<State, "Due"> | "New" | "Unread" | Store.Deferred
 
 /**
  * @category services
@@ -96,10 +96,15 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
     const store = yield* Store.Store
     const states = new Map<Ids.MessageId, State>()
 
-    const judge = (id: Ids.MessageId, known: State | undefined, stored: Store.Outcome | undefined): Verdict => {
+    const judge = (
+      id: Ids.MessageId,
+      known: State | undefined,
+      stored: Store.Outcome | "Unread" | undefined
+    ): Verdict => {
       const state = states.get(id) ?? known
       if (state !== undefined && state !== "Due") return state
       if (state === undefined && stored !== undefined) {
+        if (stored === "Unread") return stored
         if (stored._tag === "Handled") return "Handled"
         states.set(id, "Deferred")
         return stored
@@ -114,7 +119,7 @@ export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
           // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
           const before = ids.map((id) => states.get(id))
           const unknown = ids.filter((_, index) => before[index] === undefined)
-          const loaded: Effect.Effect<ReadonlyArray<Store.Outcome | undefined>> =
+          const loaded: Effect.Effect<ReadonlyArray<Store.Outcome | "Unread" | undefined>> =
             unknown.length === 0 ? Effect.succeed([]) : store.load(unknown)
           return Effect.map(loaded, (found) => {
             let next = 0

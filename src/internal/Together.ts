@@ -11,6 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import * as Halving from "./Halving.ts"
 
 /**
@@ -64,29 +65,37 @@ const take = <A extends object, E>(
   return { batch, rest: waiting.slice(next) }
 }
 
-/** Asks for several until it is known of each what became of it. */
+/**
+ * Asks for several until it is known of each what became of it. Ends once they have been asked for together: to find out who it was of them is
+ * nobody else's business, and may take its time.
+ */
 const makeSettle = <A extends object, E>(
-  { isOfOne, send }: Options<A, E>,
-  failed: (one: A, exit: Exit.Exit<unknown, E>) => void
+  { atOnce, isOfOne, send }: Options<A, E>,
+  failed: (one: A, exit: Exit.Exit<unknown, E>) => void,
+  fork: (effect: Effect.Effect<void>) => void
 ) => {
+  const halves = Semaphore.makeUnsafe(atOnce)
   const conclude = (entries: ReadonlyArray<Waiting<A, E>>, exit: Exit.Exit<unknown, E>) => {
     for (const { done } of entries) Deferred.doneUnsafe(done, Exit.asVoid(exit))
   }
+  const sendAll = (entries: ReadonlyArray<Waiting<A, E>>) =>
+    Effect.suspend(() => {
+      const wanted = entries.filter(({ isAbandoned }) => !isAbandoned)
+      return wanted.length === 0 ? Effect.void : send(wanted.map(({ one }) => one))
+    })
+  const furtherOf = (entries: ReadonlyArray<Waiting<A, E>>) =>
+    Effect.forEach(entries, ({ further, isAbandoned }) => (isAbandoned ? Effect.void : further), { discard: true })
+
   return (batch: ReadonlyArray<Waiting<A, E>>): Effect.Effect<void> =>
     Effect.suspend(() => {
       const left = new Set(batch)
+      const asked = Deferred.makeUnsafe<void>()
       let isFirst = true
       const halving: Halving.Options<Waiting<A, E>, unknown, E> = {
         send: (entries) => {
-          const wanted = entries.filter(({ isAbandoned }) => !isAbandoned)
-          const sent = wanted.length === 0 ? Effect.void : send(wanted.map(({ one }) => one))
-          if (!isFirst)
-            return Effect.andThen(
-              Effect.forEach(wanted, ({ further }) => further, { discard: true }),
-              sent
-            )
+          if (!isFirst) return Effect.andThen(furtherOf(entries), halves.withPermit(sendAll(entries)))
           isFirst = false
-          return sent
+          return Effect.ensuring(sendAll(entries), Deferred.succeed(asked, undefined))
         },
         // What cannot even be asked for is so because of one, too.
         isOfOne: (cause) => Cause.hasDies(cause) || Option.exists(Cause.findErrorOption(cause), isOfOne),
@@ -95,11 +104,13 @@ const makeSettle = <A extends object, E>(
           conclude(entries, exit)
         }
       }
-      return Effect.map(Effect.exit(Halving.send(halving, batch)), (exit) => {
+      const settled = Effect.map(Effect.exit(Halving.send(halving, batch)), (exit) => {
         if (Exit.isSuccess(exit)) return
         if (left.size > 1) for (const { one } of left) failed(one, exit)
         conclude([...left], exit)
       })
+      fork(settled)
+      return Deferred.await(asked)
     })
 }
 
@@ -126,7 +137,7 @@ export const make = <A extends object, E>(
   Effect.map(Effect.context<never>(), (context) => {
     const fork = Effect.runForkWith(context)
     const suspects = makeSuspects<A, E>(options.mayBeOfOne)
-    const settle = makeSettle(options, suspects.failed)
+    const settle = makeSettle(options, suspects.failed, fork)
     let waiting: Array<Waiting<A, E>> = []
     let out = 0
 

@@ -186,6 +186,17 @@ export const sharedStoreContract = (name: string, database: Layer.Layer<SqlClien
       }).pipe(Effect.timeout("1 minute"), inDatabase)
     )
 
+    it.live(
+      "says of what it cannot read that it does not know, and neither that it is new nor that it is handled",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const { load } = yield* shared
+          yield* sql`DROP TABLE blaze_claimed`
+          assert.deepStrictEqual(yield* load([id(1), id(2)]), ["Unread", "Unread"])
+        }).pipe(inDatabase)
+    )
+
     it.live("forgets ids of long ago", () =>
       Effect.gen(function* () {
         const runner = yield* shared

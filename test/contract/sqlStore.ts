@@ -19,7 +19,9 @@ const withoutNumber = ({ content, id, storedAt, to, way }: Store.Waiting): Store
   way
 })
 
-const tags = (outcomes: ReadonlyArray<Store.Outcome | undefined>) => outcomes.map((outcome) => outcome?._tag)
+const tagOf = (outcome: Store.Outcome | "Unread" | undefined) => (outcome === "Unread" ? outcome : outcome?._tag)
+
+const tags = (outcomes: ReadonlyArray<Store.Outcome | "Unread" | undefined>) => outcomes.map(tagOf)
 
 /** The suite for a database, which is an empty one each time that the Layer is built. */
 export const sqlStoreContract = (name: string, database: Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>) =>
@@ -184,7 +186,7 @@ export const sqlStoreContract = (name: string, database: Layer.Layer<SqlClient.S
             return yield* load([...ids(0, 2500), id(9999)])
           })
         )
-        assert.strictEqual(known.filter((outcome) => outcome?._tag === "Handled").length, 2501)
+        assert.strictEqual(known.filter((outcome) => tagOf(outcome) === "Handled").length, 2501)
         assert.strictEqual(yield* countOf("blaze_handled"), 4)
         const load = Effect.flatMap(Store.Store, ({ load }) => load([...ids(0, 2500), id(9999)]))
         assert.strictEqual((yield* opened(load)).filter((outcome) => outcome !== undefined).length, 2501)

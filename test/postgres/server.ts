@@ -2,7 +2,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { execFileSync, spawn } from "node:child_process"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -55,6 +55,8 @@ export const start = Effect.acquireRelease(
       ["-D", data, "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", directory],
       { ...user, stdio: "ignore", cwd: directory }
     )
+    const isReady = () => spawnSync(join(bin, "pg_isready"), ["-h", "127.0.0.1", "-p", String(port)]).status === 0
+    while (!isReady()) if (child.exitCode !== null) throw new Error(`PostgreSQL has ended with ${child.exitCode}.`)
     return { port, child, directory }
   }),
   ({ child, directory }) =>

@@ -47,10 +47,10 @@ import * as Keeper from "./Keeper.ts"
 import * as SharedStore from "./SharedStore.ts"
 import * as Wire from "./Wire.ts"
 
-/** How many conversations have a message out at once. */
-const concurrency = 1024
-
-/** How many messages wait for that, and how many bytes of them. */
+/**
+ * How many messages are out or wait behind those of their conversation, and how many bytes of them. All of them may be out: what only waits for
+ * its turn on a runner that is slow is no reason for the others to wait.
+ */
 const inFlight = 10_000
 const inFlightBytes = 16 * 1024 * 1024
 
@@ -85,6 +85,8 @@ export class Held extends Context.Service<
   }
 >()("effect-blaze/cluster/Held") {}
 
+const beginning = Connection.Status.Connecting({ attempt: 1 })
+
 /**
  * @category layers
  * @since 0.1.0
@@ -93,7 +95,7 @@ export const layerHeld: Layer.Layer<Held> = Layer.effect(
   Held,
   Effect.gen(function* () {
     return {
-      status: yield* SubscriptionRef.make<Wire.Told["status"]>(Connection.Status.Connecting({ attempt: 1 })),
+      status: yield* SubscriptionRef.make<Wire.Told["status"]>(beginning),
       receipts: yield* SubscriptionRef.make<Receipts.Receipts["listen"] | undefined>(undefined),
       refused: yield* Deferred.make<BlazeError.BlazeError>(),
       isHere: yield* SubscriptionRef.make(false),
@@ -189,7 +191,7 @@ const forward = Effect.gen(function* () {
     Stream.map((entry) => ({ entry, key: entry.value!.conversationId, size: entry.value!.size })),
     Keyed.mapEffect(({ entry }) => handle(entry), {
       key: ({ key }) => key,
-      concurrency,
+      concurrency: inFlight,
       inFlight,
       weight: ({ size }) => size,
       inFlightWeight: inFlightBytes
@@ -227,7 +229,10 @@ const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest |
 const holdOn = Effect.fnUntraced(function* (parts: ReturnType<typeof makeParts>) {
   const { reconnect } = yield* Settings.checked
   const held = yield* Held
-  yield* Effect.acquireRelease(SubscriptionRef.set(held.isHere, true), () => SubscriptionRef.set(held.isHere, false))
+  yield* Effect.acquireRelease(SubscriptionRef.set(held.isHere, true), () =>
+    // Nobody has it from here on, until somebody tells that he has.
+    Effect.andThen(SubscriptionRef.set(held.status, beginning), SubscriptionRef.set(held.isHere, false))
+  )
   const now = yield* Elapsed.now
   let pauses = yield* Elapsed.delays(reconnect)
   while (true) {

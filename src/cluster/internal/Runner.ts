@@ -168,8 +168,9 @@ export const layerConnection: Layer.Layer<
 
     yield* SubscriptionRef.changes(told).pipe(
       Stream.runForEach((news) => {
-        if (isStopped || Option.isNone(news)) return Effect.void
-        return SubscriptionRef.set(status, news.value.status)
+        if (isStopped) return Effect.void
+        const connecting = Connection.Status.Connecting({ attempt: 1 })
+        return SubscriptionRef.set(status, Option.isNone(news) ? connecting : news.value.status)
       }),
       Effect.forkScoped
     )

@@ -127,12 +127,15 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
     yield* Effect.mapError(ready, SqlStore.cannotOpen)
     const gathered = yield* Store.gathering(makeWrite(sql, userId, parts))
     const operations = SqlTables.operations(parts, gathered)
-    const { load } = Store.persevering({
-      load: (ids) =>
-        Effect.map(claims.of(ids), (handled) => ids.map((id) => (handled.has(id) ? Store.Handled : undefined))),
-      commit: () => Effect.succeed([]),
-      confirm: () => Effect.void
-    })
+    const { load } = Store.persevering(
+      {
+        load: (ids) =>
+          Effect.map(claims.of(ids), (handled) => ids.map((id) => (handled.has(id) ? Store.Handled : undefined))),
+        commit: () => Effect.succeed([]),
+        confirm: () => Effect.void
+      },
+      { isShared: true }
+    )
     return Store.Store.of({
       commitsAtOnce: true,
       load,

@@ -18,6 +18,13 @@ import * as Wire from "./Wire.ts"
 /** How long it takes until it is asked again. */
 const pause = "1 second"
 
+/** How long nobody may hold the socket before that is told. */
+const patience = "1 minute"
+
+const alone = Effect.logWarning(
+  "For a minute this runner has heard of nobody who holds the socket: either there is none, or the others are not reached from here. Each machine needs an address of its own in HOST, by which the others reach it."
+)
+
 /**
  * @category services
  * @since 0.1.0
@@ -53,7 +60,15 @@ export const layer: Layer.Layer<Watched, never, Sharding.Sharding | Signer.Signe
           Stream.runForEach((news) => SubscriptionRef.set(told, Option.some(news as Wire.Told)))
         )
     )
-    yield* Effect.forkScoped(again(follow))
+    // Whoever had told has ended, or cannot be reached.
+    yield* Effect.forkScoped(again(Effect.ensuring(follow, SubscriptionRef.set(told, Option.none()))))
+    yield* SubscriptionRef.changes(told).pipe(
+      Stream.map(Option.isNone),
+      Stream.changes,
+      Stream.switchMap((isAlone) => (isAlone ? Stream.fromEffect(Effect.delay(alone, patience)) : Stream.empty)),
+      Stream.runDrain,
+      Effect.forkScoped
+    )
     return told
   })
 )
