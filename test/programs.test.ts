@@ -2,9 +2,12 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer } from "effect"
+import { Telemetry } from "effect-blaze"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { FetchHttpClient, HttpClient } from "effect/http"
-import { createServer } from "node:net"
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import { createServer, type AddressInfo } from "node:net"
 import * as Wallet from "./faults/wallet.ts"
 import { eventually, listen, outcome, program } from "./support.ts"
 
@@ -158,6 +161,62 @@ describe("metrics", () => {
       yield* process.kill(interrupt)
     }).pipe(Effect.scoped, Effect.provide(platform))
   )
+})
+
+describe("observability", () => {
+  it.live("docs/examples/otlp.ts sends metrics and spans to a collector, and nothing that was said", () =>
+    Effect.gen(function* () {
+      const { alice, bot, environment } = yield* scene
+      const taken = new Map<string, string>()
+      const collector = Http.createServer((request, response) => {
+        let body = ""
+        request.on("data", (data) => (body += String(data)))
+        request.on("end", () => {
+          taken.set(request.url!, (taken.get(request.url!) ?? "") + body)
+          response.end("{}")
+        })
+      })
+      yield* Effect.acquireRelease(
+        Effect.callback<void>((resume) => {
+          collector.listen(0, "127.0.0.1", () => resume(Effect.void))
+        }),
+        () => Effect.sync(() => collector.close().closeAllConnections())
+      )
+      const { port } = collector.address() as AddressInfo
+      yield* alice.say("a secret")
+      const process = yield* program("docs/examples/otlp.ts", {
+        ...environment,
+        OTLP_URL: `http://127.0.0.1:${port}`
+      })
+      yield* eventually(acknowledgedAll(bot))
+      const says = (path: string, text: string) =>
+        eventually(Effect.sync(() => taken.get(path)?.includes(text) === true))
+      // What is left is sent when it ends.
+      yield* process.kill(interrupt)
+      yield* says("/v1/metrics", "blaze_handler_seconds")
+      yield* says("/v1/traces", "blaze.connect")
+      assert.notInclude([...taken.values()].join(""), "a secret")
+    }).pipe(Effect.scoped, Effect.provide(platform))
+  )
+
+  it("the dashboard shows each metric but four, and neither it nor an alert asks for one that is none", () => {
+    const names = new Set(Object.values(Telemetry.metrics).map(({ id }) => id))
+    const asked = (path: string) =>
+      new Set(
+        [...readFileSync(new URL(`../${path}`, import.meta.url), "utf8").matchAll(/blaze_\w+/g)].map(([name]) =>
+          name.replace(/_(bucket|count|sum)$/, "")
+        )
+      )
+    const dashboard = asked("docs/examples/grafana.json")
+    for (const name of [...dashboard, ...asked("docs/examples/alerts.yaml")]) assert.isTrue(names.has(name), name)
+    const unseen = [...names].filter((name) => !dashboard.has(name))
+    assert.deepStrictEqual(unseen, [
+      "blaze_frames_received_total",
+      "blaze_frames_sent_total",
+      "blaze_own_messages_total",
+      "blaze_ack_batch_size"
+    ])
+  })
 })
 
 describe("Ctrl-C during work", () => {

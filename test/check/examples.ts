@@ -30,7 +30,12 @@ const blocks = (path: string): ReadonlyArray<Block> => {
 rmSync(work, { recursive: true, force: true })
 mkdirSync(work, { recursive: true })
 
-const pages = ["README.md", ...globSync("docs/*.md", { cwd: root }), ...globSync("src/**/*.ts", { cwd: root })]
+const pages = [
+  "README.md",
+  "AGENTS.md",
+  ...globSync("docs/*.md", { cwd: root }),
+  ...globSync("src/**/*.ts", { cwd: root })
+]
 for (const { code, file, place } of pages.flatMap(blocks)) {
   if (file === undefined) {
     const path = join(work, `${place.replace(/[^\w]+/g, "-")}.ts`)

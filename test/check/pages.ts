@@ -99,7 +99,7 @@ const pages = ["README.md", ...globSync("docs/*.md", { cwd: root })].toSorted()
 const wanted = process.argv.slice(2).map((path) => relative(root, join(process.cwd(), path)))
 const isWanted = (page: string) => wanted.length === 0 || wanted.includes(page) || wanted.includes(chineseOf(page))
 for (const page of pages.filter(isWanted)) compare(page)
-for (const page of [...pages, ...globSync(["README.zh.md", "docs/zh/*.md"], { cwd: root })]) {
+for (const page of [...pages, "AGENTS.md", "llms.txt", ...globSync(["README.zh.md", "docs/zh/*.md"], { cwd: root })]) {
   if (wanted.length === 0 || wanted.includes(page)) checkLinks(page)
 }
 for (const page of globSync("docs/zh/*.md", { cwd: root })) {
