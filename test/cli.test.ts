@@ -1,7 +1,7 @@
 // The package's command, each of its parts in a process of its own.
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schedule, Stream } from "effect"
+import { Effect, Layer, Result, Schedule, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -304,6 +304,68 @@ describe("effect-blaze doctor", () => {
         assert.include(output, "The bot cannot work as it is: see what is told with NO.")
       }
       assert.isAtLeast(troubles.length, 22)
+    })
+  )
+
+  test(
+    "says why a bot is silent that is connected: what waits, encrypted or in groups, and who else takes it",
+    Effect.gen(function* () {
+      const { alice, bot, environment, keystore, server } = yield* world
+      const why = (path: string) => Effect.flatMap(command(environment, "doctor", "-k", path, "--why-silent"), listen)
+      const told = (output: string) =>
+        Object.fromEntries(
+          findings(output)
+            .slice(steps.length)
+            .map(({ isWell, step, text }) => [step, `${isWell} ${text}`])
+        )
+
+      // One that runs: nothing waits.
+      const well = yield* Effect.flatMap(why(keystore), ({ ended }) => ended)
+      assert.strictEqual(well.code, 0, well.output)
+      const nothing = told(well.output)
+      assert.include(nothing["waiting"], `true nothing waits for `)
+      assert.include(nothing["waiting"], bot.identityNumber)
+      assert.include(nothing["others"], "true nothing waits by which")
+
+      yield* server.setEncryption(bot, true)
+      for (const text of ["one", "two"]) yield* alice.say(text)
+      yield* server.setEncryption(bot, false)
+      const group = yield* server.group(bot, [alice])
+      yield* alice.say("to all", group)
+      const waiting = (yield* bot.pending).length
+      const heard = yield* why(keystore)
+      yield* heard.says("groups:")
+      // Meanwhile another process takes what waits.
+      yield* command(environment, "listen", "-k", keystore, "--acknowledge")
+      yield* eventually(Effect.map(bot.pending, ({ length }) => length === 0))
+      const silent = yield* Effect.result(heard.ended)
+      assert.isTrue(Result.isSuccess(silent) && silent.success.code === 1)
+      const found = told(heard.output())
+      assert.match(found["waiting"]!, new RegExp(`^false ${waiting} messages wait for .*, the oldest for `))
+      assert.match(found["encryption"]!, /^true 2 of \d+ are encrypted, which this library reads/)
+      assert.match(found["groups"]!, new RegExp(`^true [12] of what waits are from groups, .*@${bot.identityNumber}`))
+      assert.include(
+        found["others"],
+        `false another process with this keystore takes messages: ${waiting} of ${waiting}`
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  test(
+    "says that an RSA key reads nothing that is encrypted",
+    Effect.gen(function* () {
+      const { environment, server } = yield* world
+      const bot = yield* Effect.orDie(server.makeBotWith({ algorithm: "RS512" }))
+      const alice = yield* server.user(bot, "alice")
+      yield* alice.send("ENCRYPTED_TEXT", new Uint8Array(100))
+      const keystore = join(directory, "rsa.json")
+      writeFileSync(keystore, bot.keystore)
+      const { code, output } = yield* ran(environment, "doctor", "-k", keystore, "--why-silent")
+      assert.strictEqual(code, 1)
+      assert.include(output, "keystore: one bot, one session, an RSA key")
+      assert.match(output, /NO {2}encryption: 1 of 1 are encrypted, and nobody reads them with an RSA key/)
+      assert.match(output, /ok {2}others: nobody else takes what waits/)
+      assert.lengthOf(yield* bot.pending, 1)
     })
   )
 

@@ -16,6 +16,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { lookup } from "node:dns/promises"
 import { connect, isIP } from "node:net"
 import { connect as connectSecurely } from "node:tls"
@@ -29,13 +30,7 @@ import * as MixinApi from "../MixinApi.ts"
 import * as NodeBlaze from "../node/NodeBlaze.ts"
 import * as Settings from "../Settings.ts"
 import * as Common from "./Common.ts"
-
-/** One thing that was looked at. */
-interface Finding {
-  readonly step: string
-  readonly isWell: boolean
-  readonly text: string
-}
+import * as WhySilent from "./WhySilent.ts"
 
 /** How long each step may take. */
 const patience = "15 seconds"
@@ -53,15 +48,14 @@ const step = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, tell: (valu
       orElse: () => Effect.fail(new Error("There was no answer within 15 seconds."))
     }),
     Effect.result,
-    Effect.map((result): { readonly finding: Finding; readonly value: Option.Option<A> } =>
+    Effect.map((result): { readonly finding: WhySilent.Finding; readonly value: Option.Option<A> } =>
       Result.isSuccess(result)
         ? { finding: { step: name, isWell: true, text: tell(result.success) }, value: Option.some(result.success) }
         : { finding: { step: name, isWell: false, text: sentence(result.failure) }, value: Option.none() }
     )
   )
 
-const keyKind = ({ key }: Keystore.Keystore) =>
-  "algorithm" in key && key.algorithm === "RS512" ? "an RSA key" : "an Ed25519 key"
+const keyKind = ({ key }: Keystore.Keystore) => (key._tag === "Ed25519" ? "an Ed25519 key" : "an RSA key")
 
 const all = (addresses: string | ReadonlyArray<string>): ReadonlyArray<URL> =>
   (typeof addresses === "string" ? [addresses] : addresses).map((address) => new URL(address))
@@ -142,7 +136,7 @@ const listing = Effect.gen(function* () {
   if (Predicate.isNotNullish(error)) return yield* BlazeError.fromApi(error)
 }).pipe(Effect.scoped)
 
-type Tell = (finding: Finding) => Effect.Effect<void>
+type Tell = (finding: WhySilent.Finding) => Effect.Effect<void>
 
 /** Tells of a step; nothing comes of one that is not well. */
 const look = <A, E, R>(tell: Tell, name: string, effect: Effect.Effect<A, E, R>, text: (value: A) => string) =>
@@ -171,8 +165,13 @@ const lookAtAny = Effect.fnUntraced(function* (tell: Tell, name: string, address
 const notWell = Effect.fromOption(Option.none<never>())
 
 /** Looks at one thing after the other, and tells of each, until one is not well. */
-const examine = Effect.fnUntraced(function* (tell: Tell) {
-  yield* look(tell, "keystore", Keystore.fromConfig, (keystore) => `one bot, one session, ${keyKind(keystore)}`)
+const examine = Effect.fnUntraced(function* (tell: Tell, whySilent: boolean) {
+  const keystore = yield* look(
+    tell,
+    "keystore",
+    Keystore.fromConfig,
+    (keystore) => `one bot, one session, ${keyKind(keystore)}`
+  )
   const context = yield* look(tell, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => "can be used")
   const { apiUrl, url } = yield* Settings.current
   yield* lookAtAny(tell, "API", all(apiUrl))
@@ -183,10 +182,11 @@ const examine = Effect.fnUntraced(function* (tell: Tell) {
     )
     const server = Option.flatten(time)
     if (Option.isSome(server)) yield* look(tell, "clock", clockOf(server.value), (text) => text)
-    yield* look(tell, "token", me, () => "Mixin knows the bot")
+    const itself = yield* look(tell, "token", me, () => "Mixin knows the bot")
     // Each try is at the next of the addresses.
     const listed = Effect.retry(listing, { times: all(url).length - 1 })
     yield* look(tell, "messages", listed, () => "the bot is connected, and what waits for it was listed")
+    if (whySilent && !(yield* WhySilent.examine(tell, keystore, itself))) return yield* notWell
   }).pipe(Effect.provide(context))
 })
 
@@ -198,15 +198,21 @@ export const command = Command.make(
   "doctor",
   {
     keystore: Common.keystore,
+    whySilent: Flag.Boolean("why-silent").pipe(
+      Flag.withDescription("Looks besides at what may keep a bot silent that is connected: ten seconds more"),
+      Flag.withDefault(false)
+    ),
     json: Common.json("A line of JSON for each step")
   },
-  ({ json, keystore }) =>
-    examine((finding) =>
-      Console.log(
-        json
-          ? JSON.stringify(finding)
-          : Common.visible(`${finding.isWell ? "ok  " : "NO  "}${finding.step}: ${finding.text}`)
-      )
+  ({ json, keystore, whySilent }) =>
+    examine(
+      (finding) =>
+        Console.log(
+          json
+            ? JSON.stringify(finding)
+            : Common.visible(`${finding.isWell ? "ok  " : "NO  "}${finding.step}: ${finding.text}`)
+        ),
+      whySilent
     ).pipe(
       Effect.scoped,
       Effect.provide(Layer.merge(NodeBlaze.layerPlatform, Settings.layerConfig)),
@@ -218,6 +224,7 @@ export const command = Command.make(
 ).pipe(
   Command.withDescription("Says what stands between a bot and Mixin, and what to do about it"),
   Command.withExamples([
-    { command: "effect-blaze doctor --keystore keystore.json", description: "One step after the other" }
+    { command: "effect-blaze doctor --keystore keystore.json", description: "One step after the other" },
+    { command: "effect-blaze doctor --why-silent", description: "And why a connected bot says nothing" }
   ])
 )
