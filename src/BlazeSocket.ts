@@ -25,7 +25,7 @@ import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as BlazeError from "./BlazeError.ts"
 import * as SecureAddress from "./internal/SecureAddress.ts"
-import type * as Envelope from "./Envelope.ts"
+import * as Envelope from "./Envelope.ts"
 import * as Frame from "./internal/Frame.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Answer from "./internal/Answer.ts"
@@ -74,7 +74,8 @@ export class FailedDial extends Schema.TaggedClass<FailedDial>("effect-blaze/Fai
  */
 export interface Dialed {
   readonly socket: Socket.Socket
-  readonly ping: Effect.Effect<void>
+  /** Where there is none, a server that has been silent is asked for what is pending. */
+  readonly ping: Effect.Effect<void> | undefined
   /** Ends the connection without the closing handshake. */
   readonly terminate: Effect.Effect<void>
   /** Frames, pings and pongs that have arrived so far. */
@@ -195,6 +196,12 @@ const handshakeTimedOut = (url: URL) =>
 
 const missedPeriods = 2
 
+/** Nobody waits for its answer: that there is one is what it is for. */
+const question: Envelope.Request = {
+  id: "6d697869-6e2d-4c61-9e00-000000000000",
+  action: Envelope.Action.listPendingMessages
+}
+
 /**
  * @category layers
  * @since 0.1.0
@@ -232,7 +239,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
         let seen = dialed.signsOfLife()
         let missed = 0
         while (missed < missedPeriods) {
-          yield* dialed.ping
+          if (dialed.ping !== undefined) yield* dialed.ping
+          else if (missed > 0) yield* Effect.ignore(writer.write(frame.encode(question)))
           yield* Effect.sleep(pingPeriod)
           const now = dialed.signsOfLife()
           missed = now !== seen || dialed.isPaused() ? 0 : missed + 1

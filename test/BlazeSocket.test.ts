@@ -606,7 +606,7 @@ describe("the dialer of Node", () => {
       Effect.gen(function* () {
         const { ping, signsOfLife } = yield* dial(url)
         for (let count = 1; count <= 3; count++) {
-          yield* ping
+          yield* ping!
           yield* eventually(Effect.sync(() => signsOfLife() === count))
         }
       })

@@ -10,7 +10,7 @@ import { rolldown } from "rolldown"
 const directory = mkdtempSync(join(tmpdir(), "effect-blaze-programs-"))
 process.once("exit", () => rmSync(directory, { recursive: true, force: true }))
 
-const bundle = async (path: string): Promise<string> => {
+const write = async (path: string): Promise<string> => {
   const bundled = await rolldown({
     input: { program: fileURLToPath(new URL(`../${path}`, import.meta.url)) },
     platform: "node",
@@ -24,6 +24,14 @@ const bundle = async (path: string): Promise<string> => {
 
 const files = new Map<string, Promise<string>>()
 
+/** Makes one file of a program; gives where it is. */
+export const bundle = (path: string) =>
+  Effect.promise(() => {
+    const file = files.get(path) ?? write(path)
+    files.set(path, file)
+    return file
+  })
+
 /** As `program`. */
 export const bundled = (
   path: string,
@@ -31,15 +39,9 @@ export const bundled = (
   args: ReadonlyArray<string> = [],
   stdin: ChildProcess.CommandOptions["stdin"] = "ignore"
 ) =>
-  Effect.promise(() => {
-    const file = files.get(path) ?? bundle(path)
-    files.set(path, file)
-    return file
-  }).pipe(
-    Effect.flatMap((file) =>
-      ChildProcess.make(process.execPath, [file, ...args], {
-        env: { NO_COLOR: "1", NODE_COMPILE_CACHE: join(directory, "compiled"), ...env },
-        stdin
-      })
-    )
+  Effect.flatMap(bundle(path), (file) =>
+    ChildProcess.make(process.execPath, [file, ...args], {
+      env: { NO_COLOR: "1", NODE_COMPILE_CACHE: join(directory, "compiled"), ...env },
+      stdin
+    })
   )

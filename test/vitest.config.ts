@@ -14,7 +14,15 @@ export default defineConfig({
   test: {
     root,
     include: ["test/**/*.test.ts", "docs/examples/**/*.test.ts"],
-    exclude: ["test/interop/**", "test/package/**", "test/bench/**", "test/postgres/**", "node_modules/**"],
+    exclude: [
+      "test/interop/**",
+      "test/package/**",
+      "test/bench/**",
+      "test/page/**",
+      "test/postgres/**",
+      "test/runtimes/**",
+      "node_modules/**"
+    ],
     // Nothing is kept in module scope, so the files of a worker may share their modules: loading them for each was a third of the time.
     isolate: false,
     // Beyond the minute that `eventually` waits, so that it is the one to say what did not happen.

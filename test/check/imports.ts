@@ -135,7 +135,9 @@ const place = (file: string) => {
   const [, room] = /^(?:internal\/)?([^/]+)\.ts$/.exec(file) ?? []
   if (room !== undefined) return room === "index" ? "index" : "room"
   const [part] = file.split("/")
-  return part === "node" || part === "testing" || part === "cluster" || part === "cli" ? part : "nowhere"
+  return part === "node" || part === "testing" || part === "cluster" || part === "web" || part === "cli"
+    ? part
+    : "nowhere"
 }
 
 const roomOf = (file: string) => file.replace(/^internal\/|\.ts$/g, "")
@@ -146,6 +148,7 @@ const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
   room: ["room"],
   node: ["room", "node"],
   cluster: ["room", "node", "cluster"],
+  web: ["room", "web"],
   testing: ["room", "node", "testing"],
   cli: ["room", "node", "testing", "cli"]
 }

@@ -67,7 +67,7 @@ const declarationsWithoutWs = () => {
 const rooms = readdirSync(join(root, "src"))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")
   .map((file) => file.replace(/\.ts$/, ""))
-const subpaths = ["node", "cluster", "testing", ...rooms]
+const subpaths = ["node", "cluster", "web", "testing", ...rooms]
 
 /** A room that is added without a line in the fixture would go untried. */
 const everySubpathIsUsed = () => {
@@ -82,7 +82,7 @@ const nothingInternalIsExported = (project: string) => {
     .map((file) => file.replaceAll("\\", "/"))
     .filter((file) => /(?:^|\/)internal\/.*\.ts$/.test(file))
     .map((file) => file.replace(/\.ts$/, ""))
-  for (const subpath of [...internal, "index", "node/index", "cluster/index", "testing/index"]) {
+  for (const subpath of [...internal, "index", "node/index", "cluster/index", "web/index", "testing/index"]) {
     const program = `import("${manifest.name}/${subpath}").then(() => console.log("there"), ({ code }) => console.log(code))`
     const { stdout } = run(project, process.execPath, "--eval", program)
     if (stdout !== "ERR_PACKAGE_PATH_NOT_EXPORTED\n") throw new Complaint(`"${subpath}" can be imported: ${stdout}`)

@@ -1,0 +1,12 @@
+import { fileURLToPath } from "node:url"
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  resolve: { conditions: ["effect-blaze-source"] },
+  ssr: { resolve: { conditions: ["effect-blaze-source"] } },
+  test: {
+    root: fileURLToPath(new URL("../..", import.meta.url)),
+    include: ["test/runtimes/*.test.ts"],
+    testTimeout: 180_000
+  }
+})
