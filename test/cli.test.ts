@@ -352,6 +352,32 @@ describe("effect-blaze doctor", () => {
   )
 
   test(
+    "speaks Chinese where the environment does",
+    Effect.gen(function* () {
+      const { alice, environment, keystore } = yield* world
+      yield* alice.say("waits")
+      const chinese = { ...environment, LANG: "zh_CN.UTF-8" }
+      const { code, output } = yield* ran(chinese, "doctor", "-k", keystore, "--why-silent")
+      assert.strictEqual(code, 1)
+      const all = findings(output)
+      assert.lengthOf(all, steps.length + 4)
+      for (const { step, text } of all) assert.match(text, /\p{Script=Han}/u, step)
+      assert.include(output, "有 1 条消息在等待")
+      assert.include(output, "机器人现在无法工作")
+      for (const [given, args, step, text] of [
+        [{}, ["-k", join(directory, "nowhere.json")], "keystore", "密钥文件（keystore）无法使用"],
+        [{ BLAZE_API_URL: "http://127.0.0.1:9" }, ["-k", keystore], "API: connection", "连不上主机"],
+        [{ LC_ALL: "C", LANG: "zh_CN" }, ["-k", join(directory, "nowhere.json")], "keystore", "The keystore"]
+      ] as const) {
+        const failed = yield* ran({ ...chinese, ...given }, "doctor", ...args)
+        const last = findings(failed.output).at(-1)
+        assert.strictEqual(last?.step, step)
+        assert.include(last?.text, text)
+      }
+    })
+  )
+
+  test(
     "says that an RSA key reads nothing that is encrypted",
     Effect.gen(function* () {
       const { environment, server } = yield* world

@@ -31,6 +31,7 @@ import * as NodeBlaze from "../node/NodeBlaze.ts"
 import * as Settings from "../Settings.ts"
 import * as Common from "./Common.ts"
 import * as WhySilent from "./WhySilent.ts"
+import * as Words from "./Words.ts"
 
 /** How long each step may take. */
 const patience = "15 seconds"
@@ -41,21 +42,22 @@ const tolerated = Duration.minutes(1)
 const sentence = (error: unknown) =>
   BlazeError.isBlazeError(error) ? error.message : BlazeError.problemOf(error, "no reason given")
 
-const step = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, tell: (value: A) => string) =>
+const step = <A, E, R>(words: Words.Words, name: string, effect: Effect.Effect<A, E, R>, tell: (value: A) => string) =>
   effect.pipe(
     Effect.timeoutOrElse({
       duration: patience,
-      orElse: () => Effect.fail(new Error("There was no answer within 15 seconds."))
+      orElse: () => Effect.fail(new Error(words.noAnswer))
     }),
     Effect.result,
     Effect.map((result): { readonly finding: WhySilent.Finding; readonly value: Option.Option<A> } =>
       Result.isSuccess(result)
         ? { finding: { step: name, isWell: true, text: tell(result.success) }, value: Option.some(result.success) }
-        : { finding: { step: name, isWell: false, text: sentence(result.failure) }, value: Option.none() }
+        : {
+            finding: { step: name, isWell: false, text: words.failed(name, sentence(result.failure)) },
+            value: Option.none()
+          }
     )
   )
-
-const keyKind = ({ key }: Keystore.Keystore) => (key._tag === "Ed25519" ? "an Ed25519 key" : "an RSA key")
 
 const all = (addresses: string | ReadonlyArray<string>): ReadonlyArray<URL> =>
   (typeof addresses === "string" ? [addresses] : addresses).map((address) => new URL(address))
@@ -67,28 +69,26 @@ const portOf = (url: URL) =>
 
 const ofCertificate = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|ERR_TLS/
 
-const unreachable = (url: URL, error: unknown): Error => {
+const unreachable = (words: Words.Words, url: URL, error: unknown): Error => {
   const problem = BlazeError.problemOf(error, "no reason given")
   return ofCertificate.test(problem)
-    ? new Error(
-        `The certificate of ${url.host} is not trusted (${problem}): something between may read what is sent. Where that is meant to be, NODE_EXTRA_CA_CERTS names its authority.`
-      )
+    ? new Error(words.untrusted(url.host, problem))
     : BlazeError.make(new BlazeError.Unreachable({ host: url.host, problem }))
 }
 
-const resolve = (url: URL) =>
+const resolve = (words: Words.Words, url: URL) =>
   Effect.mapError(
     Effect.tryPromise(() => lookup(hostIn(url))),
-    ({ cause }) => unreachable(url, cause)
+    ({ cause }) => unreachable(words, url, cause)
   )
 
-const open = (url: URL, isSecure: boolean) =>
+const open = (words: Words.Words, url: URL, isSecure: boolean) =>
   Effect.callback<string, Error>((resume) => {
     const host = hostIn(url)
     const socket = isSecure
       ? connectSecurely({ host, port: portOf(url), ...(isIP(host) === 0 ? { servername: host } : {}) })
       : connect({ host, port: portOf(url) })
-    socket.once("error", (error) => resume(Effect.fail(unreachable(url, error))))
+    socket.once("error", (error) => resume(Effect.fail(unreachable(words, url, error))))
     socket.once(isSecure ? "secureConnect" : "connect", () => {
       resume(Effect.succeed(`${socket.remoteAddress}`))
       socket.destroy()
@@ -103,17 +103,13 @@ const wayTo = (url: URL) => {
 }
 
 /** Of a server that says no time nothing is known; what is wrong with it, the next step says. */
-const clockOf = (server: number) =>
+const clockOf = (words: Words.Words, server: number) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const difference = Duration.millis(Math.abs(now - server))
     const spelled = Duration.format(Duration.seconds(Math.round(Duration.toSeconds(difference))))
     return Duration.isGreaterThan(difference, tolerated)
-      ? Effect.fail(
-          new Error(
-            `This machine's clock and the server's are ${spelled} apart, and Mixin tolerates 5 minutes: set the clock.`
-          )
-        )
-      : Effect.succeed(Duration.toSeconds(difference) < 1 ? "as the server's" : `${spelled} from the server's`)
+      ? Effect.fail(new Error(words.clockOff(spelled)))
+      : Effect.succeed(Duration.toSeconds(difference) < 1 ? words.clockSame : words.clockNear(spelled))
   })
 
 const me = Effect.gen(function* () {
@@ -121,7 +117,7 @@ const me = Effect.gen(function* () {
   return yield* request(Endpoint.me, {})
 })
 
-const listing = Effect.gen(function* () {
+const listing = Effect.fnUntraced(function* (words: Words.Words) {
   const socket = yield* BlazeSocket.BlazeSocket
   const wire = yield* socket.open
   const id = crypto.randomUUID()
@@ -131,64 +127,77 @@ const listing = Effect.gen(function* () {
     Stream.filter((envelope) => envelope.id === id || Predicate.isNotNullish(envelope.error)),
     Stream.runHead
   )
-  if (Option.isNone(answer)) return yield* Effect.fail(new Error("The server closed the connection without a word."))
+  if (Option.isNone(answer)) return yield* Effect.fail(new Error(words.noWord))
   const { error } = answer.value
   if (Predicate.isNotNullish(error)) return yield* BlazeError.fromApi(error)
-}).pipe(Effect.scoped)
+}, Effect.scoped)
 
-type Tell = (finding: WhySilent.Finding) => Effect.Effect<void>
+interface Telling {
+  readonly words: Words.Words
+  readonly tell: (finding: WhySilent.Finding) => Effect.Effect<void>
+}
 
 /** Tells of a step; nothing comes of one that is not well. */
-const look = <A, E, R>(tell: Tell, name: string, effect: Effect.Effect<A, E, R>, text: (value: A) => string) =>
-  Effect.flatMap(step(name, effect, text), ({ finding, value }) =>
+const look = <A, E, R>(
+  { tell, words }: Telling,
+  name: string,
+  effect: Effect.Effect<A, E, R>,
+  text: (value: A) => string
+) =>
+  Effect.flatMap(step(words, name, effect, text), ({ finding, value }) =>
     Effect.andThen(tell(finding), Effect.fromOption(value))
   )
 
 /** The way to one address. */
-const lookAt = Effect.fnUntraced(function* (tell: Tell, name: string, address: URL) {
+const lookAt = Effect.fnUntraced(function* (telling: Telling, name: string, address: URL) {
+  const { words } = telling
   const { isProxy, through } = wayTo(address)
-  const via = isProxy ? `${address.host}, by the proxy ${through.host}` : address.host
-  yield* look(tell, `${name}: name`, resolve(through), ({ address }) => `${via} is ${address}`)
-  yield* look(tell, `${name}: connection`, open(through, false), () => `${through.host} answers`)
+  const via = isProxy ? words.via(address.host, through.host) : address.host
+  yield* look(telling, `${name}: name`, resolve(words, through), ({ address }) => words.name(via, address))
+  yield* look(telling, `${name}: connection`, open(words, through, false), () => words.connection(through.host))
   if (!isProxy && /^(wss|https):$/.test(address.protocol)) {
-    yield* look(tell, `${name}: TLS`, open(address, true), () => "its certificate is good")
+    yield* look(telling, `${name}: TLS`, open(words, address, true), () => words.tls)
   }
 })
 
 /** Of several addresses one is enough: a bot goes on to the next. */
-const lookAtAny = Effect.fnUntraced(function* (tell: Tell, name: string, addresses: ReadonlyArray<URL>) {
+const lookAtAny = Effect.fnUntraced(function* (telling: Telling, name: string, addresses: ReadonlyArray<URL>) {
   let isWell = false
-  for (const address of addresses) isWell = Option.isSome(yield* Effect.option(lookAt(tell, name, address))) || isWell
+  for (const address of addresses)
+    isWell = Option.isSome(yield* Effect.option(lookAt(telling, name, address))) || isWell
   if (!isWell) return yield* notWell
 })
 
 const notWell = Effect.fromOption(Option.none<never>())
 
 /** Looks at one thing after the other, and tells of each, until one is not well. */
-const examine = Effect.fnUntraced(function* (tell: Tell, whySilent: boolean) {
-  const keystore = yield* look(
-    tell,
-    "keystore",
-    Keystore.fromConfig,
-    (keystore) => `one bot, one session, ${keyKind(keystore)}`
+const examine = Effect.fnUntraced(function* (telling: Telling, whySilent: boolean) {
+  const { words } = telling
+  const keystore = yield* look(telling, "keystore", Keystore.fromConfig, ({ key }) =>
+    words.keystore(key._tag === "Ed25519" ? "Ed25519" : "RSA")
   )
-  const context = yield* look(tell, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => "can be used")
+  const context = yield* look(telling, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => words.settings)
   const { apiUrl, url } = yield* Settings.current
-  yield* lookAtAny(tell, "API", all(apiUrl))
-  yield* lookAtAny(tell, "Blaze", all(url))
+  yield* lookAtAny(telling, "API", all(apiUrl))
+  yield* lookAtAny(telling, "Blaze", all(url))
   yield* Effect.gen(function* () {
     const time = yield* Effect.flatMap(MixinApi.MixinApi, ({ serverTime }) =>
       Effect.timeoutOption(serverTime, patience)
     )
     const server = Option.flatten(time)
-    if (Option.isSome(server)) yield* look(tell, "clock", clockOf(server.value), (text) => text)
-    const itself = yield* look(tell, "token", me, () => "Mixin knows the bot")
+    if (Option.isSome(server)) yield* look(telling, "clock", clockOf(words, server.value), (text) => text)
+    const itself = yield* look(telling, "token", me, () => words.token)
     // Each try is at the next of the addresses.
-    const listed = Effect.retry(listing, { times: all(url).length - 1 })
-    yield* look(tell, "messages", listed, () => "the bot is connected, and what waits for it was listed")
-    if (whySilent && !(yield* WhySilent.examine(tell, keystore, itself))) return yield* notWell
+    const listed = Effect.retry(listing(words), { times: all(url).length - 1 })
+    yield* look(telling, "messages", listed, () => words.messages)
+    if (whySilent && !(yield* WhySilent.examine(telling.tell, words, keystore, itself))) return yield* notWell
   }).pipe(Effect.provide(context))
 })
+
+const tellAsJson = (finding: WhySilent.Finding) => Console.log(JSON.stringify(finding))
+
+const tellAsText = ({ isWell, step, text }: WhySilent.Finding) =>
+  Console.log(Common.visible(`${isWell ? "ok  " : "NO  "}${step}: ${text}`))
 
 /**
  * @category commands
@@ -205,22 +214,14 @@ export const command = Command.make(
     json: Common.json("A line of JSON for each step")
   },
   ({ json, keystore, whySilent }) =>
-    examine(
-      (finding) =>
-        Console.log(
-          json
-            ? JSON.stringify(finding)
-            : Common.visible(`${finding.isWell ? "ok  " : "NO  "}${finding.step}: ${finding.text}`)
-        ),
-      whySilent
-    ).pipe(
-      Effect.scoped,
-      Effect.provide(Layer.merge(NodeBlaze.layerPlatform, Settings.layerConfig)),
-      Effect.catchTag("NoSuchElementError", () =>
-        Common.wrong("The bot cannot work as it is: see what is told with NO.")
-      ),
-      Common.withKeystore(keystore)
-    )
+    Effect.gen(function* () {
+      const words = yield* Words.current
+      return yield* examine({ tell: json ? tellAsJson : tellAsText, words }, whySilent).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.merge(NodeBlaze.layerPlatform, Settings.layerConfig)),
+        Effect.catchTag("NoSuchElementError", () => Common.wrong(words.notWell))
+      )
+    }).pipe(Common.withKeystore(keystore))
 ).pipe(
   Command.withDescription("Says what stands between a bot and Mixin, and what to do about it"),
   Command.withExamples([

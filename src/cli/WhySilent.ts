@@ -17,6 +17,7 @@ import type * as Endpoint from "../Endpoint.ts"
 import * as Decoding from "../internal/Decoding.ts"
 import * as Uuid from "../internal/Uuid.ts"
 import type * as Keystore from "../Keystore.ts"
+import type * as Words from "./Words.ts"
 
 /**
  * One thing that was looked at.
@@ -52,77 +53,58 @@ const pending = Effect.gen(function* () {
   return found
 }).pipe(Effect.scoped)
 
-const ago = (views: ReadonlyArray<Envelope.MessageView>, now: number) => {
+/** How long the oldest has waited. */
+const ageOf = (views: ReadonlyArray<Envelope.MessageView>, now: number) => {
   const times = views.map(({ created_at }) => Date.parse(created_at ?? "")).filter(Number.isFinite)
-  const oldest = Math.min(...times)
-  return times.length === 0
-    ? ""
-    : `, the oldest for ${Duration.format(Duration.seconds(Math.max(0, Math.round((now - oldest) / 1000))))}`
+  if (times.length === 0) return undefined
+  return Duration.format(Duration.seconds(Math.max(0, Math.round((now - Math.min(...times)) / 1000))))
 }
 
-const ofPending = (views: ReadonlyArray<Envelope.MessageView>, me: Endpoint.Me, now: number): Finding => {
-  const name = `${me.full_name}, ${me.identity_number}`
-  return views.length === 0
-    ? {
-        step: "waiting",
-        isWell: true,
-        text: `nothing waits for ${name}: what people write to it is taken by a bot that runs, or goes to another bot`
-      }
-    : {
-        step: "waiting",
-        isWell: false,
-        text: `${views.length} messages wait for ${name}${ago(views, now)}: the bot does not run, or handles them and does not acknowledge, or its handlers fail. Its log says which.`
-      }
+const ofPending = (
+  words: Words.Words,
+  views: ReadonlyArray<Envelope.MessageView>,
+  me: Endpoint.Me,
+  now: number
+): Finding => {
+  const bot = [me.full_name, me.identity_number].filter((word) => word).join(", ")
+  const isWell = views.length === 0
+  const text = isWell ? words.nothingWaits(bot) : words.waits(views.length, bot, ageOf(views, now))
+  return { step: "waiting", isWell, text }
 }
 
-const ofEncryption = (views: ReadonlyArray<Envelope.MessageView>, { key }: Keystore.Keystore): Finding => {
+const ofEncryption = (
+  words: Words.Words,
+  views: ReadonlyArray<Envelope.MessageView>,
+  { key }: Keystore.Keystore
+): Finding => {
   const encrypted = views.filter(({ category }) => category?.startsWith("ENCRYPTED_") === true).length
-  const canRead = key._tag === "Ed25519"
-  if (encrypted === 0) {
-    return { step: "encryption", isWell: true, text: "nothing of what waits is encrypted" }
-  }
-  return canRead
-    ? {
-        step: "encryption",
-        isWell: true,
-        text: `${encrypted} of ${views.length} are encrypted, which this library reads; a bot of another one may see no text`
-      }
-    : {
-        step: "encryption",
-        isWell: false,
-        text: `${encrypted} of ${views.length} are encrypted, and nobody reads them with an RSA key: have a new session made in the dashboard, or encryption taken off there.`
-      }
+  if (encrypted === 0) return { step: "encryption", isWell: true, text: words.nothingEncrypted }
+  const isWell = key._tag === "Ed25519"
+  const tell = isWell ? words.encrypted : words.unreadable
+  return { step: "encryption", isWell, text: tell(encrypted, views.length) }
 }
 
-const ofGroups = Effect.fnUntraced(function* (views: ReadonlyArray<Envelope.MessageView>, me: Endpoint.Me) {
+const ofGroups = Effect.fnUntraced(function* (
+  words: Words.Words,
+  views: ReadonlyArray<Envelope.MessageView>,
+  me: Endpoint.Me
+) {
   const digest = yield* Digest.Digest
   let inGroups = 0
   for (const { conversation_id, user_id } of views) {
     if (user_id && conversation_id && (yield* Uuid.fold(digest, me.user_id, user_id)) !== conversation_id) inGroups++
   }
-  return {
-    step: "groups",
-    isWell: true,
-    text: `${inGroups} of what waits are from groups, where Mixin gives a bot what begins with @${me.identity_number} or quotes it; whether it may be in groups is set in the dashboard`
-  }
+  return { step: "groups", isWell: true, text: words.groups(inGroups, me.identity_number ?? "") }
 })
 
-const ofOthers = (before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): Finding => {
+const ofOthers = (
+  words: Words.Words,
+  before: ReadonlyMap<string, unknown>,
+  after: ReadonlyMap<string, unknown>
+): Finding => {
   const gone = [...before.keys()].filter((id) => !after.has(id)).length
-  if (before.size === 0) {
-    return {
-      step: "others",
-      isWell: true,
-      text: "nothing waits by which it could be seen whether another process takes it"
-    }
-  }
-  return gone === 0
-    ? { step: "others", isWell: true, text: "nobody else takes what waits" }
-    : {
-        step: "others",
-        isWell: false,
-        text: `another process with this keystore takes messages: ${gone} of ${before.size} that waited are gone. Where it is not meant to run, end it, or have a new session made in the dashboard.`
-      }
+  const text = before.size === 0 ? words.noOthersKnown : gone === 0 ? words.noOthers : words.others(gone, before.size)
+  return { step: "others", isWell: gone === 0, text }
 }
 
 /**
@@ -133,16 +115,21 @@ const ofOthers = (before: ReadonlyMap<string, unknown>, after: ReadonlyMap<strin
  */
 export const examine = Effect.fnUntraced(function* (
   tell: (finding: Finding) => Effect.Effect<void>,
+  words: Words.Words,
   keystore: Keystore.Keystore,
   me: Endpoint.Me
 ) {
   const before = yield* pending
   const views = [...before.values()]
   const now = yield* Clock.currentTimeMillis
-  const findings = [ofPending(views, me, now), ofEncryption(views, keystore), yield* ofGroups(views, me)]
+  const findings = [
+    ofPending(words, views, me, now),
+    ofEncryption(words, views, keystore),
+    yield* ofGroups(words, views, me)
+  ]
   for (const finding of findings) yield* tell(finding)
   yield* Effect.sleep(between)
-  const others = ofOthers(before, yield* pending)
+  const others = ofOthers(words, before, yield* pending)
   yield* tell(others)
   return [...findings, others].every(({ isWell }) => isWell)
 })
