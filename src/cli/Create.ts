@@ -88,7 +88,7 @@ const packageJson = (name: string) => ({
     start: "node src/main.ts",
     dev: "effect-blaze dev src/main.ts",
     test: "vitest run",
-    check: "tsc"
+    check: "tsc && effect-tsgo diagnostics --project tsconfig.json --severity error --lspconfig {}"
   },
   dependencies: {
     "@effect/platform-node": peers["@effect/platform-node"],
@@ -96,6 +96,7 @@ const packageJson = (name: string) => ({
     "effect-blaze": `^${manifest.version}`
   },
   devDependencies: {
+    "@effect/tsgo": versions["@effect/tsgo"],
     "@effect/vitest": versions["@effect/vitest"],
     "@types/node": versions["@types/node"],
     typescript: versions.typescript,

@@ -43,7 +43,7 @@ const program = Effect.gen(function* () {
   const tellHolder = Effect.gen(function* () {
     const { status } = yield* BlazeCluster.BlazeCluster
     let before = ""
-    yield* Effect.gen(function* () {
+    return yield* Effect.gen(function* () {
       const { holder } = yield* status
       const now = Option.getOrElse(holder, () => "")
       if (now !== before) record("H", now)

@@ -184,6 +184,17 @@ const created = (project: string, tarball: string) => {
   // Not from the registry, where this version is not yet.
   run(made, "npm", "install", "--no-save", tarball, ...Object.entries(devDependencies).map((each) => each.join("@")))
   run(made, "npm", "run", "check")
+  const floating = join(made, "src/floating.ts")
+  writeFileSync(
+    floating,
+    `import { Effect } from "effect"
+import { Bot } from "effect-blaze"
+export const bot = Bot.match({ Text: (delivery) => Effect.sync(() => { delivery.reply("hi") }), orElse: () => Effect.void })
+`
+  )
+  const found = attempt(made, "npm", "run", "check")
+  if (found.status === 0 || !found.output.includes("floatingEffect")) throw new Complaint(found.output)
+  rmSync(floating)
   run(made, "npm", "test")
   says(made, join(root, "test/package/fixtures/dev.mjs"), "dev ok")
   const again = attempt(temporary, join(project, "node_modules/.bin", manifest.name), "create", made)

@@ -39,7 +39,7 @@ const program = Effect.gen(function* () {
           Effect.map(sender.derive("announcement", user), (id) => ({ to: { user }, content: "announced", id }))
         )
         // Nobody waits for what becomes of it.
-        yield* sender.store(announcement)
+        yield* Effect.asVoid(sender.store(announcement))
       }
       record("R", id)
       return Delivery.Ack

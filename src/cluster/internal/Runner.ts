@@ -78,7 +78,8 @@ const makeReceipts = Effect.gen(function* () {
   )
   const episode = Effect.gen(function* () {
     yield* signal.until(() => wanted > 0)
-    yield* receipts.begin
+    // What came before is asked for once whoever holds the socket tells.
+    yield* Effect.asVoid(receipts.begin)
     yield* Effect.raceFirst(Watched.again(follow), unwanted)
     yield* receipts.forget
   })
