@@ -19,6 +19,9 @@ const sizeOf = (file: File) =>
     () => undefined
   )
 
+/** What goes through in base64, with room to spare. */
+const maximumFile = 10 * 1024 * 1024
+
 const fileAction = async (person: string, chat: string, file: File): Promise<Action> => {
   const base64 = await base64Of(file)
   const size = file.type.startsWith("image/") ? await sizeOf(file) : undefined
@@ -48,6 +51,7 @@ const Composer = ({
   act,
   chat,
   onDone,
+  onProblem,
   quoting,
   scene,
   speaker
@@ -55,6 +59,7 @@ const Composer = ({
   act: Do
   chat: Chat
   onDone: () => void
+  onProblem: (sentence: string) => void
   quoting: Message | undefined
   scene: Scene
   speaker: string
@@ -119,7 +124,9 @@ const Composer = ({
           onChange={({ currentTarget }) => {
             const [file] = currentTarget.files ?? []
             currentTarget.value = ""
-            if (file !== undefined) void fileAction(speaker, chat.id, file).then(act)
+            if (file === undefined) return
+            if (file.size > maximumFile) onProblem("This page sends files of at most 10 MiB.")
+            else void fileAction(speaker, chat.id, file).then(act, () => onProblem("The file cannot be read."))
           }}
         />
         {others.map(([label, category, payload]) => (
@@ -162,11 +169,13 @@ const Composer = ({
 export const Talk = ({
   act,
   chat,
+  onProblem,
   onSaved,
   scene
 }: {
   act: Do
   chat: Chat
+  onProblem: (sentence: string) => void
   onSaved: (saved: { readonly code: string; readonly path: string }) => void
   scene: Scene
 }) => {
@@ -218,7 +227,7 @@ export const Talk = ({
             chat={chat}
             message={message}
             scene={scene}
-            onTap={(label) => void act({ _tag: "Tap", person: speaker, chat: chat.id, label })}
+            onTap={(label) => void act({ _tag: "Tap", person: speaker, chat: chat.id, message: message.id, label })}
             actions={
               <>
                 <button type="button" class="small" onClick={() => setQuoting(message)}>
@@ -247,6 +256,7 @@ export const Talk = ({
         quoting={quoting}
         scene={scene}
         speaker={speaker}
+        onProblem={onProblem}
         onDone={() => setQuoting(undefined)}
       />
     </section>

@@ -8,9 +8,7 @@ import { act, useScene } from "./server.ts"
 import { Talk } from "./Talk.tsx"
 
 const statusOf = ({ connections, process }: Scene["bot"]): readonly [kind: string, words: string] => {
-  if (process._tag === "Ended") {
-    return ["bad", process.code === undefined ? "The bot could not be begun" : `The bot has ended with ${process.code}`]
-  }
+  if (process._tag === "Ended") return ["bad", `The bot ${process.how}`]
   if (connections > 0) return ["good", "The bot is connected"]
   return ["waiting", process._tag === "Starting" ? "The bot is being begun" : "The bot is not connected"]
 }
@@ -130,6 +128,7 @@ const Page = () => {
             act={doing}
             chat={chat}
             scene={scene}
+            onProblem={setProblem}
             onSaved={(test) => {
               setSaved(test)
               dialog.current?.showModal()

@@ -115,8 +115,7 @@ const run = Effect.fnUntraced(function* (options: {
     Stream.changes,
     Stream.runForEach((state) => {
       if (state._tag !== "Ended") return Effect.void
-      const how = state.code === undefined ? "could not be begun" : `has ended with ${state.code}`
-      return Console.log(`The bot ${how}; it begins again when a file changes.`)
+      return Console.log(`The bot ${state.how}; it begins again when a file changes.`)
     }),
     Effect.forkScoped
   )

@@ -100,11 +100,11 @@ const ofGroups = Effect.fnUntraced(function* (
 const ofOthers = (
   words: Words.Words,
   before: ReadonlyMap<string, unknown>,
-  after: ReadonlyMap<string, unknown>
+  left: ReadonlyMap<string, unknown>
 ): Finding => {
-  const gone = [...before.keys()].filter((id) => !after.has(id)).length
+  const gone = before.size - left.size
   const text = before.size === 0 ? words.noOthersKnown : gone === 0 ? words.noOthers : words.others(gone, before.size)
-  return { step: "others", isWell: gone === 0, text }
+  return { step: "others", isWell: true, text }
 }
 
 /**
@@ -120,16 +120,17 @@ export const examine = Effect.fnUntraced(function* (
   me: Endpoint.Me
 ) {
   const before = yield* pending
+  yield* Effect.sleep(between)
+  const after = yield* pending
+  // What a bot that runs has taken meanwhile does not wait.
+  const left = new Map([...before].filter(([id]) => after.has(id)))
   const views = [...before.values()]
-  const now = yield* Clock.currentTimeMillis
   const findings = [
-    ofPending(words, views, me, now),
+    ofPending(words, [...left.values()], me, yield* Clock.currentTimeMillis),
     ofEncryption(words, views, keystore),
-    yield* ofGroups(words, views, me)
+    yield* ofGroups(words, views, me),
+    ofOthers(words, before, left)
   ]
   for (const finding of findings) yield* tell(finding)
-  yield* Effect.sleep(between)
-  const others = ofOthers(words, before, yield* pending)
-  yield* tell(others)
-  return [...findings, others].every(({ isWell }) => isWell)
+  return findings.every(({ isWell }) => isWell)
 })

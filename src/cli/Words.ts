@@ -75,7 +75,7 @@ const english: Words = {
   noOthersKnown: "nothing waits by which it could be seen whether another process takes it",
   noOthers: "nobody else takes what waits",
   others: (gone, all) =>
-    `another process with this keystore takes messages: ${gone} of ${all} that waited are gone. Where it is not meant to run, end it, or have a new session made in the dashboard.`
+    `a process with this keystore runs and takes messages: ${gone} of ${all} within a few seconds. If that is not the bot that you mean, end it, or have a new session made in the dashboard.`
 }
 
 /** What to do about a step, by its last word. */
@@ -120,7 +120,7 @@ const chinese: Words = {
   noOthersKnown: "没有等待的消息，无从得知是否有别的进程在取走消息",
   noOthers: "没有别的进程取走等待的消息",
   others: (gone, all) =>
-    `另一个进程在用这个密钥文件取走消息：等待的 ${all} 条中有 ${gone} 条已不见。如果不该有这个进程，请结束它，或在控制台生成新的会话（session）。`
+    `有一个进程正在用这个密钥文件取走消息：几秒内取走了 ${all} 条中的 ${gone} 条。如果它不是你要的那个机器人，请结束它，或在控制台生成新的会话（session）。`
 }
 
 /**

@@ -32,6 +32,8 @@ export interface WebSocketLike {
   readonly bufferedAmount: number
   readonly send: (data: Uint8Array<ArrayBuffer> | string) => void
   readonly close: (code?: number, reason?: string) => void
+  /** Ends the connection without the closing handshake, where the platform can: Bun's. */
+  readonly terminate?: () => void
   readonly addEventListener: (type: "open" | "message" | "close" | "error", listener: (event: never) => void) => void
 }
 
@@ -142,7 +144,8 @@ const make = (
   headers: Record<string, string>
 ): BlazeSocket.Dialed => {
   let line: WebSocketLike | undefined
-  const incoming = makeIncoming(() => line?.close())
+  const terminate = () => (line?.terminate === undefined ? line?.close() : line.terminate())
+  const incoming = makeIncoming(terminate)
 
   const acquire = Effect.callback<WebSocketLike, Socket.SocketError>((resume) => {
     let socket: WebSocketLike
@@ -174,11 +177,20 @@ const make = (
 
   const close = (socket: WebSocketLike) =>
     Effect.callback<void>((resume) => {
-      if (socket.readyState === closed) return resume(Effect.void)
+      // One that has ended without the other side may never be told that it is closed.
+      if (socket.readyState === closed || incoming.ended() !== undefined) return resume(Effect.void)
       socket.addEventListener("close", () => resume(Effect.void))
       incoming.clear()
       socket.close(1000)
-    }).pipe(Effect.timeoutOption(closeTimeout), Effect.andThen(Effect.sync(() => incoming.finish(closeError(1006)))))
+    }).pipe(
+      Effect.timeoutOption(closeTimeout),
+      Effect.andThen(
+        Effect.sync(() => {
+          incoming.finish(closeError(1006))
+          if (socket.readyState !== closed) terminate()
+        })
+      )
+    )
 
   const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
     Effect.suspend(() => {
@@ -201,7 +213,7 @@ const make = (
     ping: undefined,
     terminate: Effect.sync(() => {
       incoming.finish(closeError(1006))
-      line?.close()
+      terminate()
     }),
     signsOfLife: incoming.signs,
     isPaused: () => false,

@@ -7,6 +7,7 @@ import { request } from "node:http"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { chromium, type Browser, type Page } from "playwright-core"
+import type { Scene } from "../../src/cli/dev/Scene.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 mkdirSync(join(root, ".cache"), { recursive: true })
@@ -29,6 +30,7 @@ const png =
 const bot = (word: string) => `import { Effect } from "effect"
 import { Bot, Button, Outgoing } from "effect-blaze"
 
+let pages = 0
 const image = Buffer.from("${png}", "base64")
 
 export const bot = Bot.match({
@@ -50,6 +52,9 @@ export const bot = Bot.match({
           })
         )
       }
+      if (text === "next") return yield* delivery.reply(Outgoing.buttons([Button.say("Next", "page " + ++pages)]))
+      if (text === "shout") return yield* Effect.sync(() => process.stdout.write("x".repeat(5_000_000)))
+      if (text === "die") return yield* Effect.sync(() => process.kill(process.pid, "SIGKILL"))
       if (text === "image") return yield* delivery.reply(Outgoing.image(image))
       yield* delivery.reply(\`${word} \${text}\`)
     }),
@@ -128,6 +133,16 @@ describe("the page of effect-blaze dev", () => {
     await page.getByText("It is going to rain.").waitFor()
     await page.getByRole("button", { name: "Tomorrow" }).click()
     await answers("you said tomorrow").waitFor()
+  })
+
+  it("presses the button of the message in which it is, though a newer one has its label", async () => {
+    for (const _ of [1, 2]) {
+      const before = await page.getByRole("button", { name: "Next", exact: true }).count()
+      await say("next")
+      await until(async () => (await page.getByRole("button", { name: "Next", exact: true }).count()) > before)
+    }
+    await page.getByRole("button", { name: "Next", exact: true }).first().click()
+    await answers("you said page 1").waitFor()
   })
 
   it("shows an image that the bot sends, and sends one", async () => {
@@ -219,6 +234,56 @@ describe("the page of effect-blaze dev", () => {
     await page.getByText("The bot is connected").waitFor()
   })
 
+  it("shows the last words of one that a signal has ended, and of a line without end its beginning", async () => {
+    await say("shout")
+    await page.locator(".bubble.ours[data-state=acknowledged]", { hasText: "shout" }).waitFor()
+    await say("die")
+    await page.getByRole("status").getByText("The bot was ended by a signal").waitFor()
+    const words = await page.locator(".crash pre").textContent()
+    assert.isAbove(words!.length, 1000)
+    assert.isBelow(words!.length, 100_000)
+    // It would die of its message again.
+    writeFileSync(join(project, "src/bot.ts"), bot("you said").replace('text === "die"', "false"))
+    await answers("you said die").waitFor()
+  })
+
+  it("finds the code again that was away, as with another branch", async () => {
+    rmSync(join(project, "src"), { recursive: true })
+    await page.getByRole("status").getByText("The bot has ended").waitFor()
+    mkdirSync(join(project, "src"))
+    writeFileSync(join(project, "src/main.ts"), main)
+    writeFileSync(join(project, "src/bot.ts"), bot("you say"))
+    await page.getByText("The bot is connected").waitFor()
+    writeFileSync(join(project, "src/bot.ts"), bot("you said"))
+    await until(async () => {
+      await say("which one?")
+      return (await answers("you said which one?").count()) > 0
+    })
+  })
+
+  it("shows long conversations to their end, each message once", async () => {
+    await choose("carol")
+    const carol = async () => {
+      const response = await fetch(`${address}events`)
+      const reader = response.body!.getReader()
+      let text = ""
+      while (!text.includes("\n\n")) text += Buffer.from((await reader.read()).value!).toString()
+      await reader.cancel()
+      const { chats } = JSON.parse(text.slice(6)) as Scene
+      return chats.find(({ title }) => title === "carol")!
+    }
+    const { id } = await carol()
+    for (let n = 0; n < 320; n++) {
+      const body = JSON.stringify({ _tag: "Say", person: "carol", chat: id, text: `m${n}` })
+      await fetch(`${address}action`, { method: "POST", headers: { "content-type": "application/json" }, body })
+    }
+    await until(async () => (await carol()).messages.some(({ text }) => text === "you said m319"))
+    const { messages } = await carol()
+    assert.strictEqual(new Set(messages.map((message) => message.id)).size, messages.length)
+    assert.isTrue(messages.some(({ from, text }) => from === "carol" && text === "m319"))
+    await choose("alice")
+  })
+
   it("saves a conversation as a test that passes", async () => {
     for (const [who, texts] of [
       ["bob", ["hello", "menu"]],
@@ -229,7 +294,13 @@ describe("the page of effect-blaze dev", () => {
       if (who === "bob") {
         await page.getByRole("button", { name: "Price of BTC" }).click()
         await answers("you said /price BTC").waitFor()
-      } else await answers("you said for all").waitFor()
+        await page.locator(".bubble.ours", { hasText: "hello" }).getByRole("button", { name: "Take back" }).click()
+      } else {
+        await answers("you said for all").waitFor()
+        await answers("you said for all").getByRole("button", { name: "Quote" }).click()
+        await say("indeed")
+        await answers("you said indeed").waitFor()
+      }
       await page.getByRole("button", { name: "Save as a test" }).click()
       await page.getByRole("dialog").getByText("import { bot } from").waitFor()
       await page.getByRole("dialog").getByRole("button", { name: "Close" }).click()

@@ -6,8 +6,11 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
 import * as ChildProcess from "effect/process/ChildProcess"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -54,24 +57,51 @@ const directoriesIn = Effect.fnUntraced(function* (root: string) {
 const watch = Effect.fnUntraced(function* (root: string, changed: () => void) {
   const files = yield* FileSystem.FileSystem
   const scope = yield* Effect.scope
-  const watched = new Set<string>()
-  const look: Effect.Effect<void, never, FileSystem.FileSystem | Path.Path> = Effect.gen(function* () {
-    for (const directory of yield* directoriesIn(root)) {
-      if (watched.has(directory)) continue
-      watched.add(directory)
-      yield* files.watch(directory).pipe(
-        Stream.runForEach(({ path }) => {
-          if (isCode(path)) changed()
-          return look
-        }),
-        Effect.ignore,
-        Effect.ensuring(Effect.sync(() => watched.delete(directory))),
-        Effect.forkIn(scope)
-      )
-    }
-  })
-  yield* look
+  const watched = new Map<string, { readonly inode: number; readonly fiber: Fiber.Fiber<void> }>()
+  const inodeOf = (directory: string) =>
+    files.stat(directory).pipe(
+      Effect.map(({ ino }) => Number(Option.getOrElse(ino, () => 0))),
+      Effect.orElseSucceed(() => -1)
+    )
+  const look = (isFirst: boolean): Effect.Effect<void, never, FileSystem.FileSystem | Path.Path> =>
+    Effect.gen(function* () {
+      const found = new Set(yield* directoriesIn(root))
+      for (const [directory, { fiber, inode }] of watched) {
+        if (found.has(directory) && (yield* inodeOf(directory)) === inode) continue
+        // Another one may be there in its place, which nobody watches.
+        watched.delete(directory)
+        yield* Effect.forkIn(Fiber.interrupt(fiber), scope)
+      }
+      for (const directory of found) {
+        if (watched.has(directory)) continue
+        if (!isFirst) changed()
+        const watching = files.watch(directory).pipe(
+          Stream.runForEach(({ path }) => {
+            if (isCode(path)) changed()
+            return look(false)
+          }),
+          Effect.ignore
+        )
+        watched.set(directory, { inode: yield* inodeOf(directory), fiber: yield* Effect.forkIn(watching, scope) })
+      }
+    })
+  yield* look(true)
 })
+
+/** Lines of what a process says, which may be no text at all: what is longer is cut. */
+const lines = (self: Stream.Stream<string, PlatformError.PlatformError>) =>
+  self.pipe(
+    Stream.mapAccum(
+      () => "",
+      (begun, text) => {
+        const parts = text.split(/\r?\n/)
+        parts[0] = begun + parts[0]!
+        const rest = parts.pop()!
+        return [rest.slice(0, maximumLine), parts.map((line) => line.slice(0, maximumLine))]
+      },
+      { onHalt: (rest) => (rest === "" ? [] : [rest]) }
+    )
+  )
 
 /**
  * @category constructors
@@ -93,7 +123,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const say = (line: string) =>
     SubscriptionRef.update(process, ({ output, ...rest }) => ({
       ...rest,
-      output: [...output.slice(1 - maximumLines), line.slice(0, maximumLine)]
+      output: [...output.slice(1 - maximumLines), line]
     }))
   const become = (state: Scene.Process) =>
     SubscriptionRef.update(process, (before) => ({
@@ -125,18 +155,22 @@ export const make = Effect.fnUntraced(function* (options: {
       const last: Array<string> = []
       yield* child.all.pipe(
         Stream.decodeText(),
-        Stream.splitLines,
+        lines,
         Stream.runForEach((line) => {
           last.push(line)
           if (last.length > lastWords) last.shift()
           return Effect.andThen(say(line), heard(line))
         })
       )
-      const code = yield* child.exitCode
-      yield* become({ _tag: "Ended", code: Number(code), words: last.join("\n") })
+      // Of one that a signal has ended there is no code.
+      const how = yield* child.exitCode.pipe(
+        Effect.map((code) => `has ended with ${code}`),
+        Effect.orElseSucceed(() => "was ended by a signal")
+      )
+      yield* become({ _tag: "Ended", how, words: last.join("\n") })
     }).pipe(
       Effect.scoped,
-      Effect.catch((error) => become({ _tag: "Ended", code: undefined, words: error.message }))
+      Effect.catch((error) => become({ _tag: "Ended", how: "could not be begun", words: error.message }))
     )
     yield* Effect.raceFirst(
       Effect.andThen(run, Effect.never),

@@ -9,10 +9,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Branded from "../../internal/Branded.ts"
+import * as Signal from "../../internal/Signal.ts"
 import * as Server from "../../testing/BlazeServer.ts"
 import * as SavedTest from "./SavedTest.ts"
 import type * as Scene from "./Scene.ts"
@@ -21,6 +23,9 @@ import type * as Wiretap from "./Wiretap.ts"
 const maximumMessages = 300
 const maximumPeople = 50
 const maximumName = 40
+
+/** How often at most phones are looked at. */
+const moment = "20 millis"
 
 interface Person {
   readonly person: Server.Person
@@ -34,7 +39,7 @@ interface Chat {
   readonly isGroup: boolean
   readonly people: ReadonlyArray<string>
   messages: Array<{ -readonly [Key in keyof Scene.Message]: Scene.Message[Key] }>
-  readonly taps: Array<SavedTest.Tapped>
+  readonly doings: Array<SavedTest.Doing>
 }
 
 /** What is asked for cannot be done: the sentence is for the page. */
@@ -80,59 +85,63 @@ export interface Options {
 /** The conversations, as the server's events tell of them. */
 const makeChats = (now: () => number) => {
   const chats = new Map<string, Chat>()
+  // All of them, for phones hold what is not shown here any more.
+  const known = new Set<string>()
   const begin = (id: string, title: string, people: ReadonlyArray<string>, isGroup: boolean) => {
-    if (!chats.has(id)) chats.set(id, { id, title, people, isGroup, messages: [], taps: [] })
+    if (!chats.has(id)) chats.set(id, { id, title, people, isGroup, messages: [], doings: [] })
   }
-  const add = (chat: string, message: Omit<Scene.Message, "at" | "state" | "isGone">, at = now()) => {
+  const add = (chat: string, message: Omit<Scene.Message, "at" | "state" | "isGone">) => {
     const found = chats.get(chat)
-    if (found === undefined || found.messages.some(({ id }) => id === message.id)) return
-    found.messages.push({ ...message, at, state: "sent", isGone: false })
+    if (found === undefined || known.has(message.id)) return
+    known.add(message.id)
+    found.messages.push({ ...message, at: now(), state: "sent", isGone: false })
     if (found.messages.length > 2 * maximumMessages) found.messages = found.messages.slice(-maximumMessages)
   }
-  const mark = (ids: ReadonlyArray<string>, state: Scene.Message["state"]) => {
-    const all = new Set(ids)
-    for (const { messages } of chats.values()) {
-      for (const message of messages) if (all.has(message.id) && message.state !== "read") message.state = state
-    }
-  }
-  /** What is said by a tap, and what was said of which it is not known where, each until the other comes. */
-  let taps: Array<{ readonly person: string; readonly chat: string; readonly text: string }> = []
-  let unplaced: Array<{ readonly person: string; readonly id: string; readonly text: string }> = []
-  const addTapped = (chat: string, { id, person, text }: (typeof unplaced)[number]) =>
-    add(chat, { id, from: person, category: "PLAIN_TEXT", text, quoted: undefined })
   return {
     begin,
     add,
-    mark,
-    tapped: (id: string, tap: SavedTest.Tapped, does: string) => {
-      chats.get(id)?.taps.push(tap)
-      const text = /^input:(.*)$/s.exec(does)?.[1]
-      if (text === undefined) return
-      const said = unplaced.findLast((said) => said.person === tap.person && said.text === text)
-      if (said === undefined) taps = [...taps.slice(-maximumPeople), { person: tap.person, chat: id, text }]
-      else addTapped(id, said)
-      unplaced = unplaced.filter((other) => other !== said)
-    },
-    said: (person: string, text: string, id: string) => {
-      const tap = taps.find((tap) => tap.person === person && tap.text === text)
-      if (tap === undefined) unplaced = [...unplaced.slice(-maximumPeople), { person, id, text }]
-      else addTapped(tap.chat, { person, id, text })
-      taps = taps.filter((other) => other !== tap)
+    mark: (ids: ReadonlyArray<string>, state: Scene.Message["state"]) => {
+      const all = new Set(ids)
+      for (const { messages } of chats.values()) {
+        for (const message of messages) if (all.has(message.id) && message.state !== "read") message.state = state
+      }
     },
     get: (id: string) => chats.get(id),
-    all: () => [...chats.values()],
+    all: (): ReadonlyArray<Scene.Chat> =>
+      [...chats.values()].map(({ id, isGroup, messages, people, title }) => ({ id, isGroup, messages, people, title })),
     /** What is on people's phones now. */
-    refresh: (received: ReadonlyArray<Server.Received>) => {
+    refresh: (phones: ReadonlyArray<readonly [name: string, received: ReadonlyArray<Server.Received>]>) => {
       const shown = new Set<string>()
-      for (const { category, conversationId, messageId, quotedMessageId, text } of received) {
-        shown.add(messageId)
-        const quoted = Option.getOrUndefined(quotedMessageId)
-        add(conversationId, { id: messageId, from: undefined, category, text, quoted })
+      for (const [name, received] of phones) {
+        for (const { category, conversationId, messageId, quotedMessageId, text } of received) {
+          shown.add(messageId)
+          // A group that the bot has made.
+          begin(conversationId, "a group of the bot's", [name], true)
+          const quoted = Option.getOrUndefined(quotedMessageId)
+          add(conversationId, { id: messageId, from: undefined, category, text, quoted })
+        }
       }
       for (const { messages } of chats.values()) {
         for (const message of messages) if (message.from === undefined) message.isGone = !shown.has(message.id)
       }
     }
+  }
+}
+
+/** What the button of a label does, in a message; a card with an action of its own is one. */
+const actionOf = ({ category, text }: Scene.Message, label: string): string | undefined => {
+  try {
+    const payload: unknown = JSON.parse(text)
+    const isButton = (value: unknown): value is { readonly label: string; readonly action: string } =>
+      Predicate.hasProperty(value, "label") && value.label === label && Predicate.hasProperty(value, "action")
+    if (category === "APP_CARD" && Predicate.isReadonlyObject(payload)) {
+      const { action, actions, title } = payload as Readonly<Record<string, unknown>>
+      if (action && title === label) return String(action)
+      return Array.isArray(actions) ? actions.find(isButton)?.action : undefined
+    }
+    return Array.isArray(payload) ? payload.find(isButton)?.action : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -155,6 +164,17 @@ interface Stage {
   readonly personOf: (name: string) => Effect.Effect<Person, Error>
   readonly chatOf: (id: string) => Effect.Effect<Chat, Error>
 }
+
+const asMessage = ({ category, messageId: id, text }: Server.Received): Scene.Message => ({
+  id,
+  category,
+  text,
+  from: undefined,
+  at: 0,
+  quoted: undefined,
+  state: "sent",
+  isGone: false
+})
 
 type Speaking = "Say" | "Quote" | "Send" | "SendFile" | "Recall" | "Tap" | "Pay" | "Read"
 
@@ -193,16 +213,28 @@ const speaking = ({ chatOf, chats, now, personOf }: Stage): Pick<Acts, Speaking>
     Recall: Effect.fnUntraced(function* (action) {
       const { person } = yield* personOf(action.person)
       const chat = yield* chatOf(action.chat)
+      const at = now()
       yield* person.recall(Branded.messageId(action.message), Branded.conversationId(chat.id))
+      chat.doings.push({ _tag: "Recalled", at, person: person.name, message: action.message })
       const message = chat.messages.find(({ id }) => id === action.message)
       if (message !== undefined) message.isGone = true
     }),
     Tap: Effect.fnUntraced(function* (action) {
       const { person } = yield* personOf(action.person)
       const chat = yield* chatOf(action.chat)
+      const message = chat.messages.find(({ id }) => id === action.message)
+      const does = message === undefined || message.isGone ? undefined : actionOf(message, action.label)
+      if (does === undefined) return yield* impossible(`There is no button ${action.label} in that message.`)
+      const text = /^input:(.*)$/s.exec(does)?.[1]
+      if (text === undefined) return { action: does }
+      const newest = (yield* person.received).findLast((received) => actionOf(asMessage(received), action.label))
       const at = now()
-      const does = yield* person.tap(action.label)
-      chats.tapped(chat.id, { at, person: person.name, label: action.label }, does)
+      yield* saying(action, { category: "PLAIN_TEXT", text }, (person, chat) => person.say(text, chat))
+      const said = chat.messages.findLast(({ from }) => from === person.name)
+      // A tap in a test is on the newest of its label.
+      if (newest?.messageId === action.message && said !== undefined) {
+        chat.doings.push({ _tag: "Tapped", at, person: person.name, label: action.label, message: said.id })
+      }
       return { action: does }
     }),
     Pay: Effect.fnUntraced(function* (action) {
@@ -283,7 +315,11 @@ const meddling = ({
     if (!chat.messages.some(({ from }) => from !== undefined)) {
       return yield* impossible("Nothing has been said here that could be a test.")
     }
-    const code = SavedTest.of(chat, chat.taps, bot.identityNumber, yield* handlerFile)
+    const code = SavedTest.of(chat, chat.doings, {
+      identityNumber: bot.identityNumber,
+      mentionsOnly: settings.mentionsOnly,
+      from: yield* handlerFile
+    })
     return { code, path: yield* save(code) }
   })
 })
@@ -352,19 +388,40 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const revision = yield* SubscriptionRef.make(0)
   const changed = SubscriptionRef.update(revision, (count) => count + 1)
   const refresh = Effect.gen(function* () {
-    const received = yield* Effect.forEach(people.values(), ({ person }) => person.received)
-    chats.refresh(received.flat())
+    chats.refresh(
+      yield* Effect.forEach(people.values(), ({ person }) =>
+        Effect.map(person.received, (received) => [person.name, received] as const)
+      )
+    )
     yield* changed
   })
+  const signal = Signal.make()
+  let isStale = false
   yield* server.events.pipe(
-    Stream.runForEach((event) => {
-      if (event._tag === "Said") chats.said(event.by, event.text, event.messageId)
-      if (event._tag === "Acknowledged") chats.mark(event.messageIds, "acknowledged")
-      if (event._tag === "Receipt") chats.mark([event.messageId], event.status === "READ" ? "read" : "delivered")
-      return refresh
-    }),
+    Stream.runForEach((event) =>
+      Effect.sync(() => {
+        if (event._tag === "Acknowledged") chats.mark(event.messageIds, "acknowledged")
+        if (event._tag === "Receipt") chats.mark([event.messageId], event.status === "READ" ? "read" : "delivered")
+        isStale = true
+        signal.notify()
+      })
+    ),
     Effect.forkScoped({ startImmediately: true })
   )
+  // Once for all that comes in a moment, however long the conversations are.
+  yield* signal
+    .until(() => isStale)
+    .pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          isStale = false
+          return refresh
+        })
+      ),
+      Effect.andThen(Effect.sleep(moment)),
+      Effect.forever,
+      Effect.forkScoped
+    )
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   options.wire.listen(() => void fork(changed))
   yield* SubscriptionRef.changes(options.process).pipe(

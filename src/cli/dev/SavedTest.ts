@@ -8,37 +8,34 @@
 import type * as Scene from "./Scene.ts"
 
 /**
- * What somebody did, beside what was said.
+ * What somebody did besides what was said. A tap has said a message.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Tapped {
-  readonly at: number
-  readonly person: string
-  readonly label: string
-}
+export type Doing =
+  | {
+      readonly _tag: "Tapped"
+      readonly at: number
+      readonly person: string
+      readonly label: string
+      readonly message: string
+    }
+  | { readonly _tag: "Recalled"; readonly at: number; readonly person: string; readonly message: string }
 
 const quoted = (text: string) => JSON.stringify(text)
 
 const isText = ({ category }: Scene.Message) => /^(PLAIN|ENCRYPTED)_(TEXT|POST)$/.test(category)
 
-const names = new Set([
-  "account",
-  "group",
-  "server",
-  "it",
-  "assert",
-  "Effect",
-  "Bot",
-  "BlazeTest",
-  "BlazeServer",
-  "bot",
-  "shown"
-])
+/** What a person's name cannot be as that of a variable there. */
+const taken = new Set(
+  `account group server it assert bot shown arguments await break case catch class const continue debugger default delete do else enum eval export
+  extends false finally for function if implements import in instanceof interface let new null package private protected public return static super
+  switch this throw true try typeof undefined var void while with yield`.split(/\s+/)
+)
 
 const variableOf = (person: string, index: number) =>
-  /^[a-z][A-Za-z0-9]*$/.test(person) && !names.has(person) ? person : `person${index + 1}`
+  /^[a-z][A-Za-z]*$/.test(person) && !taken.has(person) ? person : `person${index + 1}`
 
 interface Step {
   readonly at: number
@@ -46,7 +43,11 @@ interface Step {
   readonly does: string | Scene.Message
 }
 
-const plural = (seconds: number) => (seconds === 1 ? "1 second" : `${seconds} seconds`)
+/** How long after the bot's answer it is for sure that no other one comes, in milliseconds. */
+const quiet = 500
+
+/** Time passes by tenths of a second: what takes less is no matter to a bot. */
+const tenths = (milliseconds: number) => Math.round(milliseconds / 100) * 100
 
 /** A text in the test, where the bot has another identity number. */
 const makeLiteral = (identityNumber: string) => {
@@ -65,20 +66,27 @@ const makeLiteral = (identityNumber: string) => {
 /** How what people have said is said in the test. */
 const makeSay = (
   { isGroup, messages, people }: Scene.Chat,
+  doings: ReadonlyArray<Doing>,
   variables: ReadonlyMap<string, string>,
   literal: (text: string) => string
 ) => {
   const place = isGroup ? ", group" : ""
-  const names = new Map<string, string>()
+  const first = variables.get(people[0]!)!
+  const here = isGroup ? `.filter(({ conversationId }) => conversationId === group)` : ""
+  const named = new Set([
+    ...messages.flatMap(({ quoted }) => (quoted === undefined ? [] : [quoted])),
+    ...doings.flatMap((doing) => (doing._tag === "Recalled" ? [doing.message] : []))
+  ])
   const answers = messages.filter(({ from }) => from === undefined)
-  const quotedAs = (id: string) => {
-    const index = answers.findIndex((answer) => answer.id === id)
-    // In a group others have got something, too.
-    return index < 0 || isGroup ? names.get(id) : `(yield* ${variables.get(people[0]!)!}.received)[${index}]!.messageId`
+  const nameOf = (id: string): string | undefined => {
+    const index = messages.findIndex((message) => message.id === id)
+    if (index < 0) return undefined
+    if (messages[index]!.from !== undefined) return `message${index + 1}`
+    return `(yield* ${first}.received)${here}[${answers.findIndex((answer) => answer.id === id)}]!.messageId`
   }
   const said = ({ category, from, quoted: id, text }: Scene.Message) => {
     const who = variables.get(from!)!
-    const quotes = id === undefined ? undefined : quotedAs(id)
+    const quotes = id === undefined ? undefined : nameOf(id)
     if (quotes !== undefined) return `${who}.quote(${quotes}, ${literal(text)}${place})`
     if (category === "PLAIN_TEXT") return `${who}.say(${literal(text)}${place})`
     if (category === "PAID") return `${who}.pay(${text})`
@@ -88,36 +96,36 @@ const makeSay = (
     }
     return `${who}.send(${quoted(category)}, ${literal(text)}${place})`
   }
-  return (message: Scene.Message, index: number) => {
-    const line = `yield* ${said(message)}`
-    if (!messages.some((other) => other.quoted === message.id)) return line
-    const name = `message${index + 1}`
-    names.set(message.id, name)
-    return `const ${name} = ${line}`
+  return {
+    say: (message: Scene.Message) =>
+      `${named.has(message.id) ? `const ${nameOf(message.id)!} = ` : ""}yield* ${said(message)}`,
+    recall: (person: string, id: string) => `yield* ${variables.get(person)!}.recall(${nameOf(id)!}${place})`
   }
 }
 
 /** What was done and answered, in its order. */
 const stepsOf = (
   chat: Scene.Chat,
-  taps: ReadonlyArray<Tapped>,
+  doings: ReadonlyArray<Doing>,
   variables: ReadonlyMap<string, string>,
   literal: (text: string) => string
 ): ReadonlyArray<Step> => {
   const { messages } = chat
-  const say = makeSay(chat, variables, literal)
-  const tapped = new Set<Scene.Message>()
-  const ofTaps = taps.map(({ at, label, person }): Step => {
-    // A button that says something has said it in the same moment.
-    const said = messages.find((message) => message.from === person && message.at >= at && !tapped.has(message))
-    if (said !== undefined && said.at - at < 1000) tapped.add(said)
-    return { at, does: `yield* ${variables.get(person)!}.tap(${literal(label)})` }
+  const { recall, say } = makeSay(chat, doings, variables, literal)
+  const isThere = new Set(messages.map(({ id }) => id))
+  const tapped = new Set(doings.flatMap((doing) => (doing._tag === "Tapped" ? [doing.message] : [])))
+  const done = doings.flatMap((doing): ReadonlyArray<Step> => {
+    // What is not kept any more was not said in the test.
+    if (!isThere.has(doing.message)) return []
+    return doing._tag === "Tapped"
+      ? [{ at: doing.at, does: `yield* ${variables.get(doing.person)!}.tap(${literal(doing.label)})` }]
+      : [{ at: doing.at, does: recall(doing.person, doing.message) }]
   })
-  const ofMessages = messages.flatMap((message, index): ReadonlyArray<Step> => {
+  const saidOrAnswered = messages.flatMap((message): ReadonlyArray<Step> => {
     if (message.from === undefined) return [{ at: message.at, does: message }]
-    return tapped.has(message) ? [] : [{ at: message.at, does: say(message, index) }]
+    return tapped.has(message.id) ? [] : [{ at: message.at, does: say(message) }]
   })
-  return [...ofTaps, ...ofMessages].toSorted((a, b) => a.at - b.at)
+  return [...done, ...saidOrAnswered].toSorted((a, b) => a.at - b.at)
 }
 
 const linesOf = (steps: ReadonlyArray<Step>, literal: (text: string) => string): ReadonlyArray<string> => {
@@ -125,37 +133,50 @@ const linesOf = (steps: ReadonlyArray<Step>, literal: (text: string) => string):
   const shown: Array<string> = []
   // When something was taken back is not known: what is left in the end is.
   const isWhole = steps.every(({ does }) => typeof does === "string" || !does.isGone)
-  let begun = steps[0]?.at ?? 0
-  for (const [index, { at, does }] of steps.entries()) {
-    const [before, next] = [steps[index - 1]?.does, steps[index + 1]?.does]
-    if (typeof does === "string") {
-      if (typeof before !== "string") begun = at
-      lines.push(does)
-      if (next !== undefined) continue
-    } else if (!does.isGone) shown.push(isText(does) ? does.text : does.category)
-    if (typeof next === "object") continue
-    lines.push(`yield* BlazeTest.pass(${quoted(plural(Math.max(1, Math.ceil((at - begun) / 1000))))})`)
-    if (isWhole || next === undefined) {
-      lines.push(`assert.deepStrictEqual(yield* shown, [${shown.map(literal).join(", ")}])`)
-    }
+  const expect = () => lines.push(`assert.deepStrictEqual(yield* shown, [${shown.map(literal).join(", ")}])`)
+  const pass = (milliseconds: number) => {
+    if (milliseconds > 0) lines.push(`yield* BlazeTest.pass("${milliseconds} millis")`)
   }
+  let passed = steps[0]?.at ?? 0
+  let answered: number | undefined
+  for (const { at, does } of steps) {
+    if (typeof does === "object") {
+      answered = at
+      if (!does.isGone) shown.push(isText(does) ? does.text : does.category)
+      continue
+    }
+    const gap = tenths(at - passed)
+    pass(gap)
+    passed += gap
+    if (isWhole && answered !== undefined && at - answered >= quiet) expect()
+    answered = undefined
+    lines.push(does)
+  }
+  pass(tenths((steps.at(-1)?.at ?? passed) - passed) + 1000)
+  expect()
   return lines
 }
 
 /**
- * The test's file. `from` is where the bot's handler is, as the test imports it.
+ * The test's file: `from` is where the bot's handler is, as the test imports it.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const of = (chat: Scene.Chat, taps: ReadonlyArray<Tapped>, identityNumber: string, from: string): string => {
+export const of = (
+  chat: Scene.Chat,
+  doings: ReadonlyArray<Doing>,
+  options: { readonly identityNumber: string; readonly mentionsOnly: boolean; readonly from: string }
+): string => {
+  const { from, identityNumber, mentionsOnly } = options
   const { isGroup, people, title } = chat
   const literal = makeLiteral(identityNumber)
   const variables = new Map(people.map((person, index) => [person, variableOf(person, index)]))
-  const lines = linesOf(stepsOf(chat, taps, variables, literal.of), literal.of)
+  const lines = linesOf(stepsOf(chat, doings, variables, literal.of), literal.of)
   const setting = people.map((person) => `const ${variables.get(person)!} = yield* BlazeTest.user(${quoted(person)})`)
   const group = [
     "const server = yield* BlazeServer.BlazeServer",
+    ...(mentionsOnly ? ['yield* server.setGroupRule("mentions")'] : []),
     `const group = yield* server.group(account, [${[...variables.values()].join(", ")}])`
   ]
   const account = isGroup || literal.isUsed() ? ["const account = yield* BlazeTest.Account"] : []

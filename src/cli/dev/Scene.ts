@@ -22,7 +22,12 @@ export const Action = Schema.Union([
     text: Schema.String
   }),
   Schema.TaggedStruct("Recall", { person: Schema.String, chat: Schema.String, message: Schema.String }),
-  Schema.TaggedStruct("Tap", { person: Schema.String, chat: Schema.String, label: Schema.String }),
+  Schema.TaggedStruct("Tap", {
+    person: Schema.String,
+    chat: Schema.String,
+    message: Schema.String,
+    label: Schema.String
+  }),
   Schema.TaggedStruct("Send", {
     person: Schema.String,
     chat: Schema.String,
@@ -130,8 +135,8 @@ export interface Travelled {
 export type Process =
   | { readonly _tag: "Starting" }
   | { readonly _tag: "Running" }
-  /** With what it has said last. */
-  | { readonly _tag: "Ended"; readonly code: number | undefined; readonly words: string }
+  /** How, in a few words, and what it has said last. */
+  | { readonly _tag: "Ended"; readonly how: string; readonly words: string }
 
 /**
  * All that the page shows.
