@@ -136,29 +136,25 @@ const refusalOf = (client: HttpClient.HttpClient, url: string, headers: Record<s
 
 const unexplained = failedDial("the handshake failed, and the platform does not say why")
 
-const make = (
-  open: Open,
-  client: HttpClient.HttpClient,
-  url: string,
-  protocol: string,
-  headers: Record<string, string>
-): BlazeSocket.Dialed => {
-  let line: WebSocketLike | undefined
-  const terminate = () => (line?.terminate === undefined ? line?.close() : line.terminate())
-  const incoming = makeIncoming(terminate)
-
-  const acquire = Effect.callback<WebSocketLike, Socket.SocketError>((resume) => {
+/** Dials, and waits until the server talks WebSocket. */
+const handshake = (
+  dial: () => WebSocketLike,
+  refusal: Effect.Effect<Socket.SocketError>,
+  incoming: ReturnType<typeof makeIncoming>,
+  began: (socket: WebSocketLike) => void
+) =>
+  Effect.callback<WebSocketLike, Socket.SocketError>((resume) => {
     let socket: WebSocketLike
     try {
-      socket = open(url, { protocols: [protocol], headers })
+      socket = dial()
     } catch (error) {
       return resume(Effect.fail(failedDial(BlazeError.problemOf(error, "no WebSocket with headers"))))
     }
-    line = socket
+    began(socket)
     socket.binaryType = "arraybuffer"
     let wasOpen = false
     const failed = () => {
-      if (!wasOpen) resume(Effect.flip(refusalOf(client, url, headers)))
+      if (!wasOpen) resume(Effect.flip(refusal))
     }
     socket.addEventListener("open", () => {
       wasOpen = true
@@ -174,6 +170,26 @@ const make = (
       if (socket.readyState === connecting) socket.close()
     })
   })
+
+const make = (
+  open: Open,
+  client: HttpClient.HttpClient,
+  url: string,
+  protocol: string,
+  headers: Record<string, string>
+): BlazeSocket.Dialed => {
+  let line: WebSocketLike | undefined
+  const terminate = () => (line?.terminate === undefined ? line?.close() : line.terminate())
+  const incoming = makeIncoming(terminate)
+
+  const acquire = handshake(
+    () => open(url, { protocols: [protocol], headers }),
+    refusalOf(client, url, headers),
+    incoming,
+    (socket) => {
+      line = socket
+    }
+  )
 
   const close = (socket: WebSocketLike) =>
     Effect.callback<void>((resume) => {

@@ -356,37 +356,8 @@ const makeScene = ({ chats, options: { bot, file, process, wire }, people, setti
     return shown
   })
 
-/**
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function* (options: Options) {
-  const server = yield* Server.BlazeServer
-  const clock = yield* Clock.Clock
-  const now = () => clock.currentTimeMillisUnsafe()
-  const people = new Map<string, Person>()
-  const chats = makeChats(now)
-  const stage: Stage = {
-    server,
-    options,
-    people,
-    chats,
-    now,
-    settings: { mentionsOnly: false, isEncrypted: false, faults: [] },
-    personOf: (name) => {
-      const person = people.get(name)
-      return person === undefined ? impossible(`There is nobody called ${name}.`) : Effect.succeed(person)
-    },
-    chatOf: (id) => {
-      const chat = chats.get(id)
-      return chat === undefined ? impossible("There is no such conversation.") : Effect.succeed(chat)
-    }
-  }
-  const acts: Acts = { ...speaking(stage), ...gathering(stage), ...meddling(stage) }
-  for (const name of options.people) yield* acts.AddPerson({ _tag: "AddPerson", name })
-
-  const revision = yield* SubscriptionRef.make(0)
-  const changed = SubscriptionRef.update(revision, (count) => count + 1)
+/** Follows what happens on the server; gives how phones are looked at. */
+const following = Effect.fnUntraced(function* ({ chats, people, server }: Stage, changed: Effect.Effect<void>) {
   const refresh = Effect.gen(function* () {
     chats.refresh(
       yield* Effect.forEach(people.values(), ({ person }) =>
@@ -422,6 +393,41 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.forever,
       Effect.forkScoped
     )
+  return refresh
+})
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const server = yield* Server.BlazeServer
+  const clock = yield* Clock.Clock
+  const now = () => clock.currentTimeMillisUnsafe()
+  const people = new Map<string, Person>()
+  const chats = makeChats(now)
+  const stage: Stage = {
+    server,
+    options,
+    people,
+    chats,
+    now,
+    settings: { mentionsOnly: false, isEncrypted: false, faults: [] },
+    personOf: (name) => {
+      const person = people.get(name)
+      return person === undefined ? impossible(`There is nobody called ${name}.`) : Effect.succeed(person)
+    },
+    chatOf: (id) => {
+      const chat = chats.get(id)
+      return chat === undefined ? impossible("There is no such conversation.") : Effect.succeed(chat)
+    }
+  }
+  const acts: Acts = { ...speaking(stage), ...gathering(stage), ...meddling(stage) }
+  for (const name of options.people) yield* acts.AddPerson({ _tag: "AddPerson", name })
+
+  const revision = yield* SubscriptionRef.make(0)
+  const changed = SubscriptionRef.update(revision, (count) => count + 1)
+  const refresh = yield* following(stage, changed)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   options.wire.listen(() => void fork(changed))
   yield* SubscriptionRef.changes(options.process).pipe(
