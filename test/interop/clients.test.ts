@@ -1,9 +1,13 @@
 // Two published clients against the built-in server: what they need from Mixin, they find here.
+import { NodeServices } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Option, Schedule, Stream } from "effect"
 import { BlazeServer, LocalServer } from "effect-blaze/testing"
 import { type ChildProcess, fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { ChildProcess as EffectProcess } from "effect/process"
 import { keystoreOf2023 } from "./keystores.ts"
 import type { Report as BotReport } from "./bot.ts"
 import type { Report as LedgerReport } from "./ledger.ts"
@@ -54,6 +58,39 @@ const clients: ReadonlyArray<[name: string, program: string, keystoreOf: (keysto
   ["the official client", "bot.ts", (keystore) => keystore],
   ["mixin-node-sdk", "community-bot.ts", (keystore) => JSON.stringify(keystoreOf2023(keystore))]
 ]
+
+it.live.each(clients)("%s runs its bot against effect-blaze serve, with nothing but the addresses changed", (client) =>
+  Effect.gen(function* () {
+    const [, program, keystoreOf] = client
+    const served = yield* EffectProcess.make(
+      process.execPath,
+      [
+        "--conditions=effect-blaze-source",
+        fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url)),
+        "serve",
+        "--json"
+      ],
+      { stdin: Stream.concat(Stream.encodeText(Stream.make("alice: hello\n")), Stream.never), extendEnv: true }
+    )
+    let output = ""
+    yield* served.stdout.pipe(
+      Stream.decodeText(),
+      Stream.runForEach((text) => Effect.sync(() => (output += text))),
+      Effect.forkScoped
+    )
+    const lines = Effect.sync(() => output.split("\n").filter((line) => line !== ""))
+    const [first] = yield* eventually(lines, (all) => all.length > 0)
+    const { apiUrl, keystore, url } = JSON.parse(first!)
+    yield* run<BotReport>(program, {
+      BLAZE_URL: url,
+      BLAZE_API_URL: apiUrl,
+      BLAZE_KEYSTORE: keystoreOf(readFileSync(keystore, "utf8"))
+    })
+    yield* eventually(lines, (all) =>
+      all.some((line) => line.includes('"Replied"') && line.includes("you said: hello"))
+    )
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+)
 
 it.live("mixin-node-sdk reads what comes encrypted", () =>
   Effect.gen(function* () {
