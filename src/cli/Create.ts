@@ -79,6 +79,9 @@ On Mixin: download the keystore of your bot from the dashboard, keep it out of v
 
 const { devDependencies: versions, peerDependencies: peers } = manifest
 
+/** The version of what finds effects that are made and never run. */
+const checker = "0.45.0"
+
 const packageJson = (name: string) => ({
   name,
   version: "0.1.0",
@@ -96,7 +99,7 @@ const packageJson = (name: string) => ({
     "effect-blaze": `^${manifest.version}`
   },
   devDependencies: {
-    "@effect/tsgo": versions["@effect/tsgo"],
+    "@effect/tsgo": checker,
     "@effect/vitest": versions["@effect/vitest"],
     "@types/node": versions["@types/node"],
     typescript: versions.typescript,
