@@ -75,6 +75,12 @@ const Bot = ({ act, scene }: { act: Do; scene: Scene }) => {
   )
 }
 
+const Tick = ({ isOn, label, onChange }: { isOn: boolean; label: string; onChange: (isOn: boolean) => void }) => (
+  <label>
+    <input type="checkbox" checked={isOn} onChange={({ currentTarget }) => onChange(currentTarget.checked)} /> {label}
+  </label>
+)
+
 const faults: ReadonlyArray<readonly [label: string, fault: Extract<Action, { _tag: "Fault" }>["fault"]]> = [
   ["Cut the connection", "cut"],
   ["Let it carry nothing any more", "half open"],
@@ -104,47 +110,31 @@ const Faults = ({ act, scene }: { act: Do; scene: Scene }) => (
       {scene.people.map(({ isBlocking, isOff, name }) => (
         <li class="row">
           <span>{name}</span>
-          <label>
-            <input
-              type="checkbox"
-              checked={isBlocking}
-              onChange={({ currentTarget }) =>
-                void act({ _tag: "Switch", person: name, what: "block", isOn: currentTarget.checked })
-              }
-            />{" "}
-            blocks the bot
-          </label>
-          <label>
-            <input
-              type="checkbox"
-              checked={isOff}
-              onChange={({ currentTarget }) =>
-                void act({ _tag: "Switch", person: name, what: "phone", isOn: !currentTarget.checked })
-              }
-            />{" "}
-            phone is off
-          </label>
+          <Tick
+            isOn={isBlocking}
+            label="blocks the bot"
+            onChange={(isOn) => void act({ _tag: "Switch", person: name, what: "block", isOn })}
+          />
+          <Tick
+            isOn={isOff}
+            label="phone is off"
+            onChange={(isOn) => void act({ _tag: "Switch", person: name, what: "phone", isOn: !isOn })}
+          />
         </li>
       ))}
     </ul>
     <h3>Mixin</h3>
     <p class="row">
-      <label>
-        <input
-          type="checkbox"
-          checked={scene.mentionsOnly}
-          onChange={({ currentTarget }) => void act({ _tag: "Rule", mentionsOnly: currentTarget.checked })}
-        />{" "}
-        in groups the bot gets only what mentions or quotes it
-      </label>
-      <label>
-        <input
-          type="checkbox"
-          checked={scene.isEncrypted}
-          onChange={({ currentTarget }) => void act({ _tag: "Encryption", isOn: currentTarget.checked })}
-        />{" "}
-        people's messages come encrypted
-      </label>
+      <Tick
+        isOn={scene.mentionsOnly}
+        label="in groups the bot gets only what mentions or quotes it"
+        onChange={(isOn) => void act({ _tag: "Rule", mentionsOnly: isOn })}
+      />
+      <Tick
+        isOn={scene.isEncrypted}
+        label="people's messages come encrypted"
+        onChange={(isOn) => void act({ _tag: "Encryption", isOn })}
+      />
     </p>
   </div>
 )

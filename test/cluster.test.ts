@@ -56,17 +56,34 @@ const heard = Effect.gen(function* () {
   return heard
 })
 
-/** A runner that drains while its bot is busy: it is told something, and `whileDraining` is given whether it has drained before it may go on. */
+type Answering = (
+  answer: (delivery: Delivery.Delivery) => Effect.Effect<void, BlazeError.BlazeError>
+) => Effect.Effect<unknown, BlazeError.BlazeError, Blaze.Blaze>
+
+const byBot =
+  (options?: Bot.Options<BlazeError.BlazeError, never>): Answering =>
+  (answer) =>
+    Bot.run(answer, options)
+
+/** A pipeline of the program's own, which says of nothing that it has begun with it. */
+const byHand: Answering = (answer) =>
+  Effect.flatMap(Blaze.Blaze, ({ deliveries }) =>
+    deliveries.pipe(
+      Stream.mapEffect((delivery) => Effect.andThen(answer(delivery), delivery.ack), { concurrency: 16 }),
+      Stream.runDrain
+    )
+  )
+
+/** A runner that drains while whoever answers is busy: it is told something, and `whileDraining` is given whether it has drained before it may go on. */
 const drained = Effect.fnUntraced(function* (
   said: Effect.Effect<unknown>,
-  options?: Bot.Options<BlazeError.BlazeError, never>,
+  answering: Answering,
   whileDraining: (hasDrained: () => boolean) => void = () => {}
 ) {
   const going = yield* Deferred.make<void>()
   const blaze = yield* Blaze.Blaze
-  yield* Bot.run(
-    (delivery) => Effect.andThen(Deferred.await(going), delivery.reply(`re ${textOf(delivery)}`)),
-    options
+  yield* answering((delivery) =>
+    Effect.andThen(Deferred.await(going), Effect.asVoid(delivery.reply(`re ${textOf(delivery)}`)))
   ).pipe(Effect.forkScoped)
   yield* said
   yield* pass(5)
@@ -354,7 +371,7 @@ describe.each([
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bob = yield* BlazeTest.user("bob")
-      yield* life(drained(Effect.andThen(alice.say("one"), bob.say("two")), { concurrency: 1 }))
+      yield* life(drained(Effect.andThen(alice.say("one"), bob.say("two")), byBot({ concurrency: 1 })))
       assert.deepStrictEqual(yield* texts(alice, bob), ["re one", ""])
       yield* life(Effect.andThen(echo, pass(5)))
       assert.deepStrictEqual(yield* texts(alice, bob), ["re one", "re two"])
@@ -425,7 +442,7 @@ describe.each([
       const account = yield* BlazeTest.Account
       yield* life(
         Effect.gen(function* () {
-          yield* drained(Effect.andThen(alice.say("one"), alice.say("two")), {}, (hasDrained) =>
+          yield* drained(Effect.andThen(alice.say("one"), alice.say("two")), byBot(), (hasDrained) =>
             assert.isFalse(hasDrained())
           )
           assert.strictEqual(yield* account.connections, 0)
@@ -440,31 +457,7 @@ describe.each([
   it.effect("leaves to a pipeline of the program's own what it has taken, until it has said what became of it", () =>
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
-      yield* life(
-        Effect.gen(function* () {
-          const going = yield* Deferred.make<void>()
-          const blaze = yield* Blaze.Blaze
-          yield* blaze.deliveries.pipe(
-            Stream.mapEffect(
-              (delivery) =>
-                Deferred.await(going).pipe(
-                  Effect.andThen(delivery.reply(`re ${textOf(delivery)}`)),
-                  Effect.andThen(delivery.ack)
-                ),
-              { concurrency: 16 }
-            ),
-            Stream.runDrain,
-            Effect.forkScoped
-          )
-          yield* alice.say("one")
-          yield* pass(5)
-          const draining = yield* Effect.forkScoped(blaze.drain)
-          yield* pass(1)
-          yield* Deferred.succeed(going, undefined)
-          yield* pass(5)
-          yield* Fiber.join(draining)
-        })
-      )
+      yield* life(drained(alice.say("one"), byHand))
       assert.deepStrictEqual(yield* texts(alice), ["re one"])
       assert.deepStrictEqual(yield* life(heard), [])
     }).pipe(inWorld)
@@ -475,31 +468,12 @@ describe.each([
       const alice = yield* BlazeTest.user("alice")
       yield* life(
         Effect.gen(function* () {
-          const going = yield* Deferred.make<void>()
-          const blaze = yield* Blaze.Blaze
           const bot = yield* Effect.forkScoped(Bot.run(() => Effect.never, { concurrency: 1 }))
           for (const name of ["bob", "carol"]) yield* Effect.flatMap(BlazeTest.user(name), ({ say }) => say("hello"))
           yield* alice.say("one")
           yield* pass(5)
           yield* Fiber.interrupt(bot)
-          yield* blaze.deliveries.pipe(
-            Stream.mapEffect(
-              (delivery) =>
-                Deferred.await(going).pipe(
-                  Effect.andThen(delivery.reply(`re ${textOf(delivery)}`)),
-                  Effect.andThen(delivery.ack)
-                ),
-              { concurrency: 16 }
-            ),
-            Stream.runDrain,
-            Effect.forkScoped
-          )
-          yield* pass(5)
-          const draining = yield* Effect.forkScoped(blaze.drain)
-          yield* pass(1)
-          yield* Deferred.succeed(going, undefined)
-          yield* pass(5)
-          yield* Fiber.join(draining)
+          yield* drained(Effect.void, byHand)
         })
       )
       assert.deepStrictEqual(yield* texts(alice), ["re one"])

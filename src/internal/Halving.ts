@@ -42,26 +42,33 @@ export const wholeTries = 2
  * @category constructors
  * @since 0.1.0
  */
-export const send = <A, B, E>(
-  { done, isOfOne, send }: Options<A, B, E>,
-  messages: ReadonlyArray<A>
+export const send = <A, B, E>(options: Options<A, B, E>, batch: ReadonlyArray<A>): Effect.Effect<boolean, E> =>
+  Effect.flatMap(Effect.exit(Effect.suspend(() => options.send(batch))), (exit) => concluded(options, batch, exit))
+
+/**
+ * The same, of what has been asked for already.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const concluded = <A, B, E>(
+  options: Options<A, B, E>,
+  batch: ReadonlyArray<A>,
+  exit: Exit.Exit<B, E>
 ): Effect.Effect<boolean, E> => {
-  const whole = (batch: ReadonlyArray<A>): Effect.Effect<boolean, E> =>
-    Effect.flatMap(Effect.exit(Effect.suspend(() => send(batch))), (exit): Effect.Effect<boolean, E> => {
-      if (Exit.isFailure(exit)) {
-        if (!isOfOne(exit.cause)) return Effect.failCause(exit.cause)
-        if (batch.length > 1) return Effect.as(halves(batch), true)
-      }
-      done(batch, exit)
-      return Effect.succeed(Exit.isFailure(exit))
-    })
-  const halves = (batch: ReadonlyArray<A>): Effect.Effect<unknown, E> => {
-    const middle = Math.ceil(batch.length / 2)
-    const second = batch.slice(middle)
-    // One of them is refused: where it is nobody in the first half, it is somebody in the second.
-    return Effect.flatMap(whole(batch.slice(0, middle)), (isInFirst) =>
-      isInFirst || second.length === 1 ? whole(second) : halves(second)
-    )
+  if (Exit.isFailure(exit)) {
+    if (!options.isOfOne(exit.cause)) return Effect.failCause(exit.cause)
+    if (batch.length > 1) return Effect.as(sendHalves(options, batch), true)
   }
-  return whole(messages)
+  options.done(batch, exit)
+  return Effect.succeed(Exit.isFailure(exit))
+}
+
+const sendHalves = <A, B, E>(options: Options<A, B, E>, batch: ReadonlyArray<A>): Effect.Effect<unknown, E> => {
+  const middle = Math.ceil(batch.length / 2)
+  const second = batch.slice(middle)
+  // One of them is refused: where it is nobody in the first half, it is somebody in the second.
+  return Effect.flatMap(send(options, batch.slice(0, middle)), (isInFirst) =>
+    isInFirst || second.length === 1 ? send(options, second) : sendHalves(options, second)
+  )
 }

@@ -87,16 +87,10 @@ const makeSettle = <A extends object, E>(
     Effect.forEach(entries, ({ further, isAbandoned }) => (isAbandoned ? Effect.void : further), { discard: true })
 
   return (batch: ReadonlyArray<Waiting<A, E>>): Effect.Effect<void> =>
-    Effect.suspend(() => {
+    Effect.flatMap(Effect.exit(sendAll(batch)), (exit) => {
       const left = new Set(batch)
-      const asked = Deferred.makeUnsafe<void>()
-      let isFirst = true
       const halving: Halving.Options<Waiting<A, E>, unknown, E> = {
-        send: (entries) => {
-          if (!isFirst) return Effect.andThen(furtherOf(entries), halves.withPermit(sendAll(entries)))
-          isFirst = false
-          return Effect.ensuring(sendAll(entries), Deferred.succeed(asked, undefined))
-        },
+        send: (entries) => Effect.andThen(furtherOf(entries), halves.withPermit(sendAll(entries))),
         // What cannot even be asked for is so because of one, too.
         isOfOne: (cause) => Cause.hasDies(cause) || Option.exists(Cause.findErrorOption(cause), isOfOne),
         done: (entries, exit) => {
@@ -104,13 +98,12 @@ const makeSettle = <A extends object, E>(
           conclude(entries, exit)
         }
       }
-      const settled = Effect.map(Effect.exit(Halving.send(halving, batch)), (exit) => {
+      const settled = Effect.map(Effect.exit(Halving.concluded(halving, batch, exit)), (exit) => {
         if (Exit.isSuccess(exit)) return
         if (left.size > 1) for (const { one } of left) failed(one, exit)
         conclude([...left], exit)
       })
-      fork(settled)
-      return Deferred.await(asked)
+      return batch.length === 1 ? settled : Effect.sync(() => fork(settled))
     })
 }
 

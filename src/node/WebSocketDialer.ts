@@ -21,6 +21,7 @@ import { WebSocket } from "ws"
 import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Mailbox from "../internal/Mailbox.ts"
+import * as SocketFailure from "../internal/SocketFailure.ts"
 import * as Answer from "../internal/Answer.ts"
 import * as MixinApi from "../MixinApi.ts"
 
@@ -49,19 +50,10 @@ const maximumPayload = 16 * 1024 * 1024
 
 const closeTimeout = "2 seconds"
 
-const socketError = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
-const closeError = (code: number, closeReason?: string) =>
-  socketError(new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) }))
-
 const failedDial = (error: unknown) =>
-  socketError(
-    error instanceof Error && /timed out/.test(error.message)
-      ? new Socket.SocketOpenError({ kind: "Timeout", cause: new BlazeSocket.FailedDial({ problem: "timeout" }) })
-      : new Socket.SocketOpenError({
-          kind: "Unknown",
-          cause: new BlazeSocket.FailedDial({ problem: BlazeError.problemOf(error, "handshake failed") })
-        })
-  )
+  error instanceof Error && /timed out/.test(error.message)
+    ? SocketFailure.unopened(new BlazeSocket.FailedDial({ problem: "timeout" }), "Timeout")
+    : SocketFailure.unopened(new BlazeSocket.FailedDial({ problem: BlazeError.problemOf(error, "handshake failed") }))
 
 /** How much of a refusal is read, and for how long: an error of the API is short, and comes at once. */
 const maximumRefusal = 16 * 1024
@@ -103,7 +95,7 @@ const refusalOf = Effect.fnUntraced(function* (response: IncomingMessage) {
     ...(serverTime === undefined ? {} : { serverTime }),
     ...(retryAfter === undefined ? {} : { retryAfter })
   })
-  return socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))
+  return SocketFailure.unopened(cause)
 })
 
 /** One connection from the call that dials it on. */
@@ -156,7 +148,9 @@ const makeIncoming = (line: Line) => {
       })
       socket.on("ping", () => line.signs++)
       socket.on("pong", () => line.signs++)
-      socket.on("close", (code: number, reason: Buffer) => finish(closeError(code, reason.toString() || line.problem)))
+      socket.on("close", (code: number, reason: Buffer) =>
+        finish(SocketFailure.closed(code, reason.toString() || line.problem))
+      )
     }
   }
 }
@@ -237,7 +231,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       Effect.andThen(
         Effect.sync(() => {
           socket.terminate()
-          incoming.finish(closeError(1006))
+          incoming.finish(SocketFailure.closed(1006))
         })
       )
     )
@@ -254,7 +248,7 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
       const end = incoming.ended()
       if (end !== undefined) return Effect.fail(end)
       const { ws } = line
-      if (ws === undefined || ws.readyState !== WebSocket.OPEN) return Effect.fail(closeError(1006))
+      if (ws === undefined || ws.readyState !== WebSocket.OPEN) return Effect.fail(SocketFailure.closed(1006))
       if (Socket.isCloseEvent(chunk)) {
         ws.close(chunk.code, chunk.reason)
         return Effect.void
@@ -264,7 +258,9 @@ const make = (open: () => WebSocket): BlazeSocket.Dialed => {
         return Effect.void
       }
       return Effect.callback<void, Socket.SocketError>((resume) => {
-        send(ws, chunk, (error) => resume(error ? Effect.fail(incoming.ended() ?? closeError(1006)) : Effect.void))
+        send(ws, chunk, (error) =>
+          resume(error ? Effect.fail(incoming.ended() ?? SocketFailure.closed(1006)) : Effect.void)
+        )
       })
     })
 

@@ -38,6 +38,7 @@ import * as Branded from "../internal/Branded.ts"
 import * as Uuid from "../internal/Uuid.ts"
 import * as Keystore from "../Keystore.ts"
 import type * as Signer from "../Signer.ts"
+import * as Buttons from "./internal/Buttons.ts"
 import * as Directory from "./internal/Directory.ts"
 import * as Face from "./internal/Face.ts"
 import * as Payloads from "./internal/Payloads.ts"
@@ -1250,33 +1251,14 @@ const makeRegister = Effect.fnUntraced(function* (
   })
 })
 
-const Buttons = Schema.Array(Schema.Struct({ label: Schema.String, action: Schema.String }))
-const decodeButtons = Schema.decodeUnknownOption(Schema.fromJsonString(Buttons))
-const Card = Schema.Struct({
-  title: Schema.String,
-  action: Schema.optionalKey(Schema.String),
-  actions: Schema.optionalKey(Buttons)
-})
-const decodeCard = Schema.decodeUnknownOption(Schema.fromJsonString(Card))
-
-/** What a phone shows as buttons: a card with an action of its own is one; of what it cannot read, none. */
-const buttonsOf = ({ category, text }: Received): typeof Buttons.Type => {
-  if (category === "APP_BUTTON_GROUP") return Option.getOrElse(decodeButtons(text), () => [])
-  if (category !== "APP_CARD") return []
-  return Option.match(decodeCard(text), {
-    onNone: () => [],
-    onSome: ({ action, actions = [], title }) => (action ? [{ label: title, action }] : actions)
-  })
-}
-
 /** The buttons of the newest message that has some. */
-const shownButtons = (received: ReadonlyArray<Received>): typeof Buttons.Type =>
-  received.map(buttonsOf).findLast((buttons) => buttons.length > 0) ?? []
+const shownButtons = (received: ReadonlyArray<Received>): ReturnType<typeof Buttons.of> =>
+  received.map(Buttons.of).findLast((buttons) => buttons.length > 0) ?? []
 
 /** The newest button of a label among what somebody has got, and where it is. */
 const findButton = (received: ReadonlyArray<Received>, label: string) => {
   for (const message of received.toReversed()) {
-    const button = buttonsOf(message).find((button) => button.label === label)
+    const button = Buttons.of(message).find((button) => button.label === label)
     if (button !== undefined) return { action: button.action, conversationId: message.conversationId }
   }
 }

@@ -18,6 +18,7 @@ import * as BlazeError from "../BlazeError.ts"
 import * as BlazeSocket from "../BlazeSocket.ts"
 import * as Answer from "../internal/Answer.ts"
 import * as Mailbox from "../internal/Mailbox.ts"
+import * as SocketFailure from "../internal/SocketFailure.ts"
 import * as MixinApi from "../MixinApi.ts"
 
 /**
@@ -73,12 +74,7 @@ const connecting = 0
 const opened = 1
 const closed = 3
 
-const socketError = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
-const closeError = (code: number, closeReason?: string) =>
-  socketError(new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) }))
-const openError = (cause: unknown) => socketError(new Socket.SocketOpenError({ kind: "Unknown", cause }))
-
-const failedDial = (problem: string) => openError(new BlazeSocket.FailedDial({ problem }))
+const failedDial = (problem: string) => SocketFailure.unopened(new BlazeSocket.FailedDial({ problem }))
 
 /** What arrives. */
 const makeIncoming = (terminate: () => void) => {
@@ -104,7 +100,7 @@ const makeIncoming = (terminate: () => void) => {
       unread += frame.length
       if (unread > maximumUnread) {
         // What is not acknowledged comes again with the next one.
-        finish(closeError(1006, "more came than could be read"))
+        finish(SocketFailure.closed(1006, "more came than could be read"))
         return terminate()
       }
       mailbox.put(frame)
@@ -122,7 +118,7 @@ const refusalOf = (client: HttpClient.HttpClient, url: string, headers: Record<s
     const serverTime = Answer.serverTime(response.headers)
     const said = yield* Effect.result(Answer.read({ host: new URL(url).host, status, body, serverTime }))
     if (Result.isSuccess(said) || !said.failure.isFatal) return unexplained
-    return openError(
+    return SocketFailure.unopened(
       new BlazeSocket.RefusedUpgrade({
         status,
         body,
@@ -162,7 +158,7 @@ const handshake = (
     })
     socket.addEventListener("message", ({ data }: { readonly data: unknown }) => incoming.take(data))
     socket.addEventListener("close", ({ code, reason }: { readonly code: number; readonly reason: string }) => {
-      incoming.finish(closeError(code, reason))
+      incoming.finish(SocketFailure.closed(code, reason))
       failed()
     })
     socket.addEventListener("error", failed)
@@ -202,7 +198,7 @@ const make = (
       Effect.timeoutOption(closeTimeout),
       Effect.andThen(
         Effect.sync(() => {
-          incoming.finish(closeError(1006))
+          incoming.finish(SocketFailure.closed(1006))
           if (socket.readyState !== closed) terminate()
         })
       )
@@ -212,7 +208,7 @@ const make = (
     Effect.suspend(() => {
       const end = incoming.ended()
       if (end !== undefined) return Effect.fail(end)
-      if (line?.readyState !== opened) return Effect.fail(closeError(1006))
+      if (line?.readyState !== opened) return Effect.fail(SocketFailure.closed(1006))
       if (Socket.isCloseEvent(chunk)) line.close(chunk.code, chunk.reason)
       else line.send(chunk as Uint8Array<ArrayBuffer> | string)
       return Effect.void
@@ -228,7 +224,7 @@ const make = (
     }),
     ping: undefined,
     terminate: Effect.sync(() => {
-      incoming.finish(closeError(1006))
+      incoming.finish(SocketFailure.closed(1006))
       terminate()
     }),
     signsOfLife: incoming.signs,

@@ -111,6 +111,7 @@ const order = [
   "Restart",
   "Signal",
   "Mailbox",
+  "SocketFailure",
   "Recent",
   "Elapsed",
   "Branded",

@@ -9,13 +9,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Branded from "../../internal/Branded.ts"
 import * as Signal from "../../internal/Signal.ts"
 import * as Server from "../../testing/BlazeServer.ts"
+import * as Buttons from "../../testing/internal/Buttons.ts"
 import * as SavedTest from "./SavedTest.ts"
 import type * as Scene from "./Scene.ts"
 import type * as Wiretap from "./Wiretap.ts"
@@ -43,9 +43,7 @@ interface Chat {
 }
 
 /** What is asked for cannot be done: the sentence is for the page. */
-class Impossible extends Error {}
-
-const impossible = (sentence: string) => Effect.fail(new Impossible(sentence))
+const impossible = (sentence: string) => Effect.fail(new Error(sentence))
 
 type FaultName = Extract<Scene.Action, { readonly _tag: "Fault" }>["fault"]
 
@@ -128,22 +126,9 @@ const makeChats = (now: () => number) => {
   }
 }
 
-/** What the button of a label does, in a message; a card with an action of its own is one. */
-const actionOf = ({ category, text }: Scene.Message, label: string): string | undefined => {
-  try {
-    const payload: unknown = JSON.parse(text)
-    const isButton = (value: unknown): value is { readonly label: string; readonly action: string } =>
-      Predicate.hasProperty(value, "label") && value.label === label && Predicate.hasProperty(value, "action")
-    if (category === "APP_CARD" && Predicate.isReadonlyObject(payload)) {
-      const { action, actions, title } = payload as Readonly<Record<string, unknown>>
-      if (action && title === label) return String(action)
-      return Array.isArray(actions) ? actions.find(isButton)?.action : undefined
-    }
-    return Array.isArray(payload) ? payload.find(isButton)?.action : undefined
-  } catch {
-    return undefined
-  }
-}
+/** What the button of a label does, in a message. */
+const actionOf = (message: Pick<Scene.Message, "category" | "text">, label: string) =>
+  Buttons.of(message).find((button) => button.label === label)?.action
 
 type Chats = ReturnType<typeof makeChats>
 
@@ -165,17 +150,6 @@ interface Stage {
   readonly chatOf: (id: string) => Effect.Effect<Chat, Error>
 }
 
-const asMessage = ({ category, messageId: id, text }: Server.Received): Scene.Message => ({
-  id,
-  category,
-  text,
-  from: undefined,
-  at: 0,
-  quoted: undefined,
-  state: "sent",
-  isGone: false
-})
-
 type Speaking = "Say" | "Quote" | "Send" | "SendFile" | "Recall" | "Tap" | "Pay" | "Read"
 
 /** What somebody does in a conversation. */
@@ -191,6 +165,7 @@ const speaking = ({ chatOf, chats, now, personOf }: Stage): Pick<Acts, Speaking>
       const id = yield* say(person, Branded.conversationId(chat.id))
       const { category, quoted, text } = said
       chats.add(chat.id, { id, from: person.name, category, text, quoted })
+      return id
     })
   return {
     Say: (action) =>
@@ -227,13 +202,12 @@ const speaking = ({ chatOf, chats, now, personOf }: Stage): Pick<Acts, Speaking>
       if (does === undefined) return yield* impossible(`There is no button ${action.label} in that message.`)
       const text = /^input:(.*)$/s.exec(does)?.[1]
       if (text === undefined) return { action: does }
-      const newest = (yield* person.received).findLast((received) => actionOf(asMessage(received), action.label))
+      const newest = (yield* person.received).findLast((received) => actionOf(received, action.label))
       const at = now()
-      yield* saying(action, { category: "PLAIN_TEXT", text }, (person, chat) => person.say(text, chat))
-      const said = chat.messages.findLast(({ from }) => from === person.name)
+      const said = yield* saying(action, { category: "PLAIN_TEXT", text }, (person, chat) => person.say(text, chat))
       // A tap in a test is on the newest of its label.
-      if (newest?.messageId === action.message && said !== undefined) {
-        chat.doings.push({ _tag: "Tapped", at, person: person.name, label: action.label, message: said.id })
+      if (newest?.messageId === action.message) {
+        chat.doings.push({ _tag: "Tapped", at, person: person.name, label: action.label, message: said })
       }
       return { action: does }
     }),
@@ -442,7 +416,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     /** Does what is asked for, or fails with a sentence that says why not. */
     act: (action: Scene.Action): Effect.Effect<unknown, Error> =>
       Effect.ensuring(acts[action._tag](action as never), refresh).pipe(
-        // What cannot be in the server's world, a tap on what is not there say, is a defect of a test, and none here.
+        // What cannot be in the server's world, a word in a group that one is not in say, is a defect of a test, and none here.
         Effect.catchDefect((defect) => Effect.fail(defect instanceof Error ? defect : new Error(String(defect))))
       ),
     /** The bytes of a file that the bot has sent. */

@@ -63,6 +63,8 @@ const makeLiteral = (identityNumber: string) => {
   }
 }
 
+const inGroup = ".filter(({ conversationId }) => conversationId === group)"
+
 /** How what people have said is said in the test. */
 const makeSay = (
   { isGroup, messages, people }: Scene.Chat,
@@ -72,7 +74,7 @@ const makeSay = (
 ) => {
   const place = isGroup ? ", group" : ""
   const first = variables.get(people[0]!)!
-  const here = isGroup ? `.filter(({ conversationId }) => conversationId === group)` : ""
+  const here = isGroup ? inGroup : ""
   const named = new Set([
     ...messages.flatMap(({ quoted }) => (quoted === undefined ? [] : [quoted])),
     ...doings.flatMap((doing) => (doing._tag === "Recalled" ? [doing.message] : []))
@@ -192,7 +194,7 @@ it.effect(${quoted(`answers ${people.join(" and ")}`)}, () =>
     ${[...account, ...setting, ...(isGroup ? group : [])].join("\n    ")}
     // What is on the phone: the text of each message, or the kind of what is none.
     const shown = Effect.map(${variables.get(people[0]!)!}.received, (messages) =>
-      messages${isGroup ? "\n        .filter(({ conversationId }) => conversationId === group)" : ""}
+      messages${isGroup ? `\n        ${inGroup}` : ""}
         .map(({ category, text }) => (/_(TEXT|POST)$/.test(category) ? text : category))
     )
     yield* Effect.forkChild(Bot.run(bot))

@@ -22,8 +22,7 @@ const parsed = (text: string): unknown => {
   }
 }
 
-const bodyOf = (text: string) => {
-  const value = parsed(text)
+const bodyOf = (text: string, value = parsed(text)) => {
   const body = value === undefined ? text : JSON.stringify(value, undefined, 2)
   return body.length > maximumBody ? `${body.slice(0, maximumBody)}\n... ${body.length - maximumBody} more` : body
 }
@@ -38,8 +37,7 @@ const textOf = (frame: Uint8Array | string) => {
 }
 
 /** What a frame is: its action, and the kind of what it carries, or what went wrong. */
-const titleOf = (text: string) => {
-  const frame = parsed(text)
+const titleOf = (text: string, frame: unknown) => {
   if (!Predicate.isReadonlyObject(frame)) return text.slice(0, 80)
   const { action, data, error, params } = frame as Readonly<Record<string, unknown>>
   const inner = Predicate.isReadonlyObject(params) ? params : Predicate.isReadonlyObject(data) ? data : {}
@@ -49,6 +47,29 @@ const titleOf = (text: string) => {
     .filter((word) => typeof word === "string" && word !== "")
     .join(" ")
 }
+
+type Read = Pick<Scene.Travelled, "by" | "title" | "body">
+
+const ofFrame = ({ by, frame }: Extract<Overheard.Heard, { readonly _tag: "Frame" }>): Read => {
+  const text = textOf(frame)
+  const value = parsed(text)
+  return { by, title: titleOf(text, value), body: bodyOf(text, value) }
+}
+
+const ofRequest = ({
+  answer,
+  body,
+  method,
+  status,
+  uri
+}: Extract<Overheard.Heard, { readonly _tag: "Request" }>): Read => ({
+  by: "rest",
+  title: `${method} ${uri.slice(0, 200)} ${status}`,
+  body: [body, answer]
+    .filter((part) => part !== "")
+    .map((part) => bodyOf(part))
+    .join("\n\n")
+})
 
 /**
  * @category constructors
@@ -65,20 +86,11 @@ export const make = (now: () => number) => {
       changed = listener
     },
     hear: (heard: Overheard.Heard) => {
-      const text = heard._tag === "Frame" ? textOf(heard.frame) : heard.body
-      const travelled: Scene.Travelled =
-        heard._tag === "Frame"
-          ? { number: number++, at: now(), by: heard.by, title: titleOf(text), body: bodyOf(text) }
-          : {
-              number: number++,
-              at: now(),
-              by: "rest",
-              title: `${heard.method} ${heard.uri.slice(0, 200)} ${heard.status}`,
-              body: [text, heard.answer]
-                .filter((part) => part !== "")
-                .map(bodyOf)
-                .join("\n\n")
-            }
+      const travelled: Scene.Travelled = {
+        number: number++,
+        at: now(),
+        ...(heard._tag === "Frame" ? ofFrame(heard) : ofRequest(heard))
+      }
       kept.push(travelled)
       if (kept.length > 2 * maximumKept) kept = kept.slice(-maximumKept)
       changed?.()

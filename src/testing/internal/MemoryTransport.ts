@@ -26,6 +26,7 @@ import * as SignedClient from "../../internal/SignedClient.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Signer from "../../Signer.ts"
 import * as BlazeServer from "../BlazeServer.ts"
+import * as SocketFailure from "../../internal/SocketFailure.ts"
 import * as Face from "./Face.ts"
 import * as RestRules from "./RestRules.ts"
 
@@ -64,14 +65,6 @@ export const direct = (): Path => ({
   request: (serve) => serve,
   connections: new Set()
 })
-
-const closeError = (code: number, closeReason?: string) =>
-  new Socket.SocketError({
-    reason: new Socket.SocketCloseError({ code, ...(closeReason ? { closeReason } : {}) })
-  })
-
-const openError = (cause: unknown) =>
-  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
 
 /** The session at the server, which hears once that it has ended, even if that was before it was granted. */
 const makeServerEnd = (path: Path) => {
@@ -112,7 +105,7 @@ const makeConnection = (path: Path) => {
     }, client.wake)
   const finish = (code: number, reason?: string) => {
     server.end(code)
-    toClient(() => client.end(closeError(code, reason)))
+    toClient(() => client.end(SocketFailure.closed(code, reason)))
   }
   const output: Face.Output = {
     send: (frame) =>
@@ -137,7 +130,7 @@ const makeConnection = (path: Path) => {
       }),
     /** The client ends it. */
     leave: (code: number, reason?: string) => {
-      client.end(closeError(code, reason))
+      client.end(SocketFailure.closed(code, reason))
       client.wake()
       // Nobody hears it at the other end of a connection that is half-open; the server finds out in its own time.
       if (stalled) server.end(1006)
@@ -153,7 +146,7 @@ const makeConnection = (path: Path) => {
 
 const refusedUpgrade = (status: number, serverTime: number) => {
   const body = status === 401 ? { body: JSON.stringify({ error: Face.failure(401) }) } : {}
-  return openError(new BlazeSocket.RefusedUpgrade({ status, serverTime, ...body }))
+  return SocketFailure.unopened(new BlazeSocket.RefusedUpgrade({ status, serverTime, ...body }))
 }
 
 const dial = (
@@ -198,7 +191,7 @@ const dial = (
     }),
     ping: Effect.sync(connection.ping),
     terminate: Effect.sync(() => {
-      client.end(closeError(1006))
+      client.end(SocketFailure.closed(1006))
       client.wake()
       connection.server.end(1006)
     }),
