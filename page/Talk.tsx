@@ -69,12 +69,10 @@ const Composer = ({
   const say = () => {
     if (text.trim() === "") return
     const said = { person: speaker, chat: chat.id, text }
-    void act(quoting === undefined ? { _tag: "Say", ...said } : { _tag: "Quote", ...said, message: quoting.id }).then(
-      () => {
-        setText("")
-        onDone()
-      }
-    )
+    void act(quoting === undefined ? { _tag: "Say", ...said } : { _tag: "Quote", ...said, message: quoting.id })
+    // At once: what is typed while that is on its way is the next message.
+    setText("")
+    onDone()
   }
   const mention = `@${scene.bot.identityNumber} `
   return (

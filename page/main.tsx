@@ -53,7 +53,7 @@ const Adding = ({ doing, scene }: { doing: (action: Action) => Promise<unknown>;
       class="adding"
       onSubmit={(event) => {
         event.preventDefault()
-        void doing({ _tag: "AddPerson", name }).then(() => setName(""))
+        void doing({ _tag: "AddPerson", name }).then(() => setName((typed) => (typed === name ? "" : typed)))
       }}
     >
       <label>

@@ -87,7 +87,7 @@ beforeAll(async () => {
     args: ["--no-sandbox"]
   })
   page = await browser.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" })
-  page.setDefaultTimeout(8_000)
+  page.setDefaultTimeout(60_000)
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text())
   })
@@ -122,6 +122,24 @@ describe("the page of effect-blaze dev", () => {
     await frame.click()
     await page.locator(".wire details[open] pre", { hasText: "conversation_id" }).waitFor()
     await page.getByRole("searchbox").fill("")
+  })
+
+  it("keeps what is typed while the message before is on its way", async () => {
+    let pass = () => {}
+    const passed = new Promise<void>((resolve) => (pass = resolve))
+    await page.route("**/action", async (route) => {
+      await passed
+      await route.continue()
+    })
+    await say("first")
+    const box = page.getByRole("textbox", { name: /Message of/ })
+    await box.fill("second")
+    pass()
+    await answers("you said first").waitFor()
+    await page.unroute("**/action")
+    assert.strictEqual(await box.inputValue(), "second")
+    await page.keyboard.press("Enter")
+    await answers("you said second").waitFor()
   })
 
   it("shows buttons and cards, which can be pressed", async () => {
