@@ -287,7 +287,7 @@ describe("the page of effect-blaze dev", () => {
       let text = ""
       while (!text.includes("\n\n")) text += Buffer.from((await reader.read()).value!).toString()
       await reader.cancel()
-      const { chats } = JSON.parse(text.slice(6)) as Scene
+      const { chats } = JSON.parse(text.slice(6, text.indexOf("\n\n"))) as Scene
       return chats.find(({ title }) => title === "carol")!
     }
     const { id } = await carol()
