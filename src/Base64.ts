@@ -37,14 +37,49 @@ export const decode = (text: string): Option.Option<Uint8Array> => {
 }
 
 /**
- * What decodes the payloads of messages: `decode`, or what a platform has that does the same in less time.
+ * Decodes payloads, or gives `None` for text that is not base64.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decoder {
+  /** The bytes, which nobody else has. */
+  readonly decode: (text: string) => Option.Option<Uint8Array>
+  /** The text that they are; what is not UTF-8 becomes U+FFFD, and a mark of byte order is a character like any other. */
+  readonly decodeText: (text: string) => Option.Option<string>
+}
+
+/** @since 0.1.0 */
+export const textOf = (bytes: Uint8Array): string => textDecoder.decode(bytes)
+
+const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/**
+ * A decoder whose texts are read from its bytes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const decoderOf = (decode: Decoder["decode"]): Decoder => ({
+  decode,
+  decodeText: (text) => Option.map(decode(text), textOf)
+})
+
+/**
+ * The decoder that runs anywhere.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const portable: Decoder = decoderOf(decode)
+
+/**
+ * What decodes the payloads of messages: `portable`, or what a platform has that does the same in less time.
  *
  * @category references
  * @since 0.1.0
  */
-export const Decoder = Context.Reference<(text: string) => Option.Option<Uint8Array>>("effect-blaze/Base64/Decoder", {
-  defaultValue: () => decode
-})
+export const Decoder = Context.Reference<Decoder>("effect-blaze/Base64/Decoder", { defaultValue: () => portable })
 
 /**
  * The raw URL form without padding, which is what this library sends.

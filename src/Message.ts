@@ -25,12 +25,8 @@ import * as Digits from "./internal/Digits.ts"
 import * as Roles from "./internal/Role.ts"
 import * as Branded from "./internal/Branded.ts"
 
-const decoder = new TextDecoder()
-/** As it was written: the mark of byte order that some editors put in front is a character like any other. */
-const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
+const jsonDecoder = new TextDecoder()
 const noBytes = new Uint8Array(0)
-
-type Decode = typeof Base64.Decoder.Service
 
 const filled = (text: string | undefined) => (text ? Option.some(text) : Option.none<string>())
 
@@ -53,11 +49,11 @@ abstract class Base {
 
   /** The message as the server sent it, but for fields that were odd, see `Envelope.MessageView`. */
   readonly view: Envelope.MessageView
-  readonly #decode: Decode
+  readonly #decoder: Base64.Decoder
 
-  constructor(view: Envelope.MessageView, decode: Decode) {
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder) {
     this.view = view
-    this.#decode = decode
+    this.#decoder = decoder
   }
 
   /** As the server wrote it, in upper case too, so that it can be acknowledged. */
@@ -126,12 +122,16 @@ abstract class Base {
    * decrypted.
    */
   get bytes(): Uint8Array {
+    return Option.getOrElse(this.read(this.#decoder.decode), () => noBytes)
+  }
+
+  protected get payloadText(): string {
+    return Option.getOrElse(this.read(this.#decoder.decodeText), () => "")
+  }
+
+  private read<A>(decode: (text: string) => Option.Option<A>): Option.Option<A> {
     const { data, data_base64 } = this.view
-    const decoded = this.#decode(data_base64 || data || "")
-    return Option.getOrElse(
-      Option.orElse(decoded, () => this.#decode(data ?? "")),
-      () => noBytes
-    )
+    return Option.orElse(decode(data_base64 || data || ""), () => decode(data ?? ""))
   }
 }
 
@@ -140,7 +140,7 @@ abstract class BaseText extends Base {
 
   /** Decoded on first read; bytes that are not UTF-8 become U+FFFD. */
   get text(): string {
-    return (this.#text ??= textDecoder.decode(this.bytes))
+    return (this.#text ??= this.payloadText)
   }
 }
 
@@ -181,8 +181,8 @@ export class Sticker extends Base {
   readonly name: Option.Option<string>
   readonly albumId: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof StickerPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof StickerPayload.Type) {
+    super(view, decoder)
     const byId = "sticker_id" in payload
     this.stickerId = byId ? Option.some(Ids.toLowerCase(payload.sticker_id)) : Option.none()
     this.name = byId ? Option.none() : Option.some(payload.name)
@@ -229,8 +229,8 @@ abstract class Media extends Base {
   /** What the file is called, as whoever sent it says: nothing that a path could be made of without looking at it. */
   readonly name: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof FilePayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof FilePayload.Type) {
+    super(view, decoder)
     this.attachment = {
       attachmentId: payload.attachment_id,
       size: payload.size,
@@ -281,8 +281,8 @@ export class Image extends Media {
   readonly thumbnail: Option.Option<Thumbnail>
   readonly caption: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ImagePayload.Type) {
-    super(view, decode, payload)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof ImagePayload.Type) {
+    super(view, decoder, payload)
     this.width = Option.fromUndefinedOr(payload.width)
     this.height = Option.fromUndefinedOr(payload.height)
     this.thumbnail = thumbnailOf(payload.thumbnail)
@@ -316,8 +316,8 @@ export class Video extends Media {
   readonly thumbnail: Option.Option<Thumbnail>
   readonly caption: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof VideoPayload.Type) {
-    super(view, decode, payload)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof VideoPayload.Type) {
+    super(view, decoder, payload)
     this.width = Option.fromUndefinedOr(payload.width)
     this.height = Option.fromUndefinedOr(payload.height)
     this.duration = durationOf(payload.duration)
@@ -345,8 +345,8 @@ export class Audio extends Media {
   /** How loud it is, over its time. */
   readonly waveform: Option.Option<Uint8Array>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof AudioPayload.Type) {
-    super(view, decode, payload)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof AudioPayload.Type) {
+    super(view, decoder, payload)
     this.duration = durationOf(payload.duration)
     this.waveform = Option.flatMap(filled(payload.waveform || payload.wave_form), Base64.decode)
   }
@@ -384,8 +384,8 @@ export class Live extends Base {
   readonly height: Option.Option<number>
   readonly isShareable: boolean
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof LivePayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof LivePayload.Type) {
+    super(view, decoder)
     this.url = payload.url
     this.thumbUrl = Option.fromUndefinedOr(payload.thumb_url)
     this.width = Option.fromUndefinedOr(payload.width)
@@ -434,8 +434,8 @@ export class Transcript extends Base {
   readonly _tag = "Transcript"
   readonly entries: ReadonlyArray<TranscriptEntry>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof TranscriptPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof TranscriptPayload.Type) {
+    super(view, decoder)
     this.entries = payload.map((entry) => ({
       messageId: Option.fromUndefinedOr(entry.message_id),
       userId: Option.fromUndefinedOr(entry.user_id),
@@ -459,8 +459,8 @@ export class Contact extends Base {
   readonly _tag = "Contact"
   readonly userId: Ids.UserId
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ContactPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof ContactPayload.Type) {
+    super(view, decoder)
     this.userId = payload.user_id
   }
 }
@@ -485,8 +485,8 @@ export class Location extends Base {
   readonly name: Option.Option<string>
   readonly address: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof LocationPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof LocationPayload.Type) {
+    super(view, decoder)
     this.longitude = payload.longitude
     this.latitude = payload.latitude
     this.name = payload.name ? Option.some(payload.name) : Option.none()
@@ -530,8 +530,8 @@ export class Buttons extends Base {
   readonly _tag = "Buttons"
   readonly buttons: ReadonlyArray<Button>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof ButtonsPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof ButtonsPayload.Type) {
+    super(view, decoder)
     this.buttons = payload.map(toButton)
   }
 }
@@ -567,8 +567,8 @@ export class Card extends Base {
   readonly buttons: ReadonlyArray<Button>
   readonly isShareable: boolean
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof CardPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof CardPayload.Type) {
+    super(view, decoder)
     this.appId = Option.fromUndefinedOr(payload.app_id)
     this.title = payload.title
     this.description = payload.description ?? ""
@@ -636,8 +636,8 @@ export class Snapshot extends Base {
   readonly transactionHash: Option.Option<string>
   readonly inscriptionHash: Option.Option<string>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof SnapshotPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof SnapshotPayload.Type) {
+    super(view, decoder)
     const amount = BigDecimal.fromStringUnsafe(payload.amount)
     this.snapshotId = Ids.toLowerCase(payload.snapshot_id)
     this.assetId = Ids.toLowerCase(payload.asset_id)
@@ -707,8 +707,8 @@ export class GroupEvent extends Base {
   /** After how many seconds messages disappear from now on. */
   readonly expireIn: Option.Option<number>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof GroupEventPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof GroupEventPayload.Type) {
+    super(view, decoder)
     this.action = groupActions[payload.action]
     this.participantId = Option.fromUndefinedOr(payload.participant_id)
     this.actorId = Option.filter(
@@ -743,8 +743,8 @@ export class Recall extends Base {
   /** The message that is taken back. */
   readonly messageId: Ids.MessageId
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof RecallPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof RecallPayload.Type) {
+    super(view, decoder)
     this.messageId = payload.message_id
   }
 }
@@ -765,8 +765,8 @@ export class Pin extends Base {
   readonly isPinned: boolean
   readonly messageIds: ReadonlyArray<Ids.MessageId>
 
-  constructor(view: Envelope.MessageView, decode: Decode, payload: typeof PinPayload.Type) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, payload: typeof PinPayload.Type) {
+    super(view, decoder)
     this.isPinned = payload.action === "PIN"
     this.messageIds = payload.message_ids
   }
@@ -785,8 +785,8 @@ export class Unknown extends Base {
   /** It is encrypted, and could not be decrypted: there is nothing in it to read or to pass on. */
   readonly isSealed: boolean
 
-  constructor(view: Envelope.MessageView, decode: Decode, reason: string, isSealed = false) {
-    super(view, decode)
+  constructor(view: Envelope.MessageView, decoder: Base64.Decoder, reason: string, isSealed = false) {
+    super(view, decoder)
     this.reason = reason
     this.isSealed = isSealed
   }
@@ -816,25 +816,25 @@ export type Message =
 /** How much of what a schema says is kept: it may quote all that somebody sent. */
 const maximumReason = 300
 
-type Make = (view: Envelope.MessageView, decode: Decode) => Message
+type Make = (view: Envelope.MessageView, decoder: Base64.Decoder) => Message
 
 const json = <A>(
   schema: Schema.Decoder<A>,
-  Kind: new (view: Envelope.MessageView, decode: Decode, payload: A) => Message
+  Kind: new (view: Envelope.MessageView, decoder: Base64.Decoder, payload: A) => Message
 ): Make => {
   const decodePayload = Schema.decodeUnknownResult(schema)
-  return (view, decode) => {
-    const unread = new Unknown(view, decode, "a payload that is not JSON")
+  return (view, decoder) => {
+    const unread = new Unknown(view, decoder, "a payload that is not JSON")
     let payload: unknown
     try {
-      payload = JSON.parse(decoder.decode(unread.bytes))
+      payload = JSON.parse(jsonDecoder.decode(unread.bytes))
     } catch {
       return unread
     }
     const decoded = decodePayload(payload)
     return Result.isSuccess(decoded)
-      ? new Kind(view, decode, decoded.success)
-      : new Unknown(view, decode, `a payload of another form: ${decoded.failure.message.slice(0, maximumReason)}`)
+      ? new Kind(view, decoder, decoded.success)
+      : new Unknown(view, decoder, `a payload of another form: ${decoded.failure.message.slice(0, maximumReason)}`)
   }
 }
 
@@ -842,9 +842,9 @@ const json = <A>(
 const hasPayload = ({ data, data_base64 }: Envelope.MessageView) => data_base64 !== undefined || data !== undefined
 
 const text =
-  (Kind: new (view: Envelope.MessageView, decode: Decode) => Message): Make =>
-  (view, decode) =>
-    hasPayload(view) ? new Kind(view, decode) : new Unknown(view, decode, "a text without a payload")
+  (Kind: new (view: Envelope.MessageView, decoder: Base64.Decoder) => Message): Make =>
+  (view, decoder) =>
+    hasPayload(view) ? new Kind(view, decoder) : new Unknown(view, decoder, "a text without a payload")
 
 const constructors: ReadonlyMap<string, Make> = new Map([
   ["PLAIN_TEXT", text(Text)],
@@ -869,7 +869,7 @@ const constructors: ReadonlyMap<string, Make> = new Map([
 ])
 
 /**
- * The message that a view shows; `decode` reads its payload when somebody asks for it, see `Base64.Decoder`.
+ * The message that a view shows; `decoder` reads its payload when somebody asks for it, see `Base64.Decoder`.
  *
  * **Example** (A view off the wire)
  *
@@ -883,17 +883,18 @@ const constructors: ReadonlyMap<string, Make> = new Map([
  * @category constructors
  * @since 0.1.0
  */
-export const fromView = (view: Envelope.MessageView, decode: typeof Base64.Decoder.Service = Base64.decode): Message =>
-  constructors.get(view.category ?? "")?.(view, decode) ??
+export const fromView = (view: Envelope.MessageView, decoder: Base64.Decoder = Base64.portable): Message =>
+  constructors.get(view.category ?? "")?.(view, decoder) ??
   (view.category?.startsWith(encrypted)
     ? sealed(view, "it is encrypted, and was not decrypted")
-    : ofNoKind(view, decode, view.category))
+    : ofNoKind(view, decoder, view.category))
 
-const ofNoKind = (view: Envelope.MessageView, decode: Decode, category = "") =>
-  new Unknown(view, decode, `the category ${JSON.stringify(category)}`)
+const ofNoKind = (view: Envelope.MessageView, decoder: Base64.Decoder, category = "") =>
+  new Unknown(view, decoder, `the category ${JSON.stringify(category)}`)
 
 /** Its bytes are nobody's payload. */
-const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view, () => Option.none(), reason, true)
+const sealed = (view: Envelope.MessageView, reason: string) =>
+  new Unknown(view, Base64.decoderOf(Option.none), reason, true)
 
 /**
  * The message that an encrypted one holds, of its own kind, by its payload or by why that could not be had. `message.view` stays as it came.
@@ -904,8 +905,8 @@ const sealed = (view: Envelope.MessageView, reason: string) => new Unknown(view,
 export const decrypted = (message: Message, payload: Result.Result<Uint8Array, string>): Message => {
   const { plainCategory, view } = message
   if (Result.isFailure(payload)) return sealed(view, payload.failure)
-  const decode = () => Option.some(payload.success.slice())
-  return constructors.get(plainCategory)?.(view, decode) ?? ofNoKind(view, decode, plainCategory)
+  const decoder = Base64.decoderOf(() => Option.some(payload.success.slice()))
+  return constructors.get(plainCategory)?.(view, decoder) ?? ofNoKind(view, decoder, plainCategory)
 }
 
 const is =

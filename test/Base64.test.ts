@@ -5,11 +5,11 @@ import { BufferBase64 } from "effect-blaze/node"
 import { hex, seeded, vectors } from "./support.ts"
 
 const decoders = {
-  portable: Base64.decode,
+  portable: Base64.portable,
   Buffer: Effect.runSync(Effect.provide(Base64.Decoder, BufferBase64.layer))
 }
 
-for (const [name, decode] of Object.entries(decoders)) {
+for (const [name, { decode, decodeText }] of Object.entries(decoders)) {
   describe(`Base64, ${name}`, () => {
     for (const { expected, input, name } of vectors<{ text: string }, Record<string, string | null>>("base64")) {
       it(`decodes ${name} as the most lenient of Go's decoders does`, () => {
@@ -27,6 +27,21 @@ for (const [name, decode] of Object.entries(decoders)) {
         assert.deepStrictEqual([bytes.constructor, bytes.length], [Uint8Array, size])
       }
     })
+
+    it("reads the text of a payload as it was written, whatever its length and whatever came before", () => {
+      const texts = [
+        "",
+        "hi",
+        "\ufeffhi",
+        "h\u00e9llo \u{1f44d}",
+        ...[8191, 8192, 8193, 48_000].map((size) => "x".repeat(size)),
+        "hi"
+      ]
+      const read = texts.map((text) => decodeText(Buffer.from(text).toString("base64url")))
+      assert.deepStrictEqual(read, texts.map(Option.some))
+      assert.deepStrictEqual(decodeText("_4A"), Option.some("\ufffd\ufffd"))
+      for (const text of ["a", "+_8=", "hi you"]) assert.deepStrictEqual(decodeText(text), Option.none())
+    })
   })
 }
 
@@ -42,8 +57,11 @@ describe("Base64", () => {
       if (below(2) === 0) text += "=".repeat(below(4))
       if (below(4) === 0)
         text = `${text.slice(0, below(40))}${["=", "\n", "\u0141", "-", "/"][below(5)]}${text.slice(below(40))}`
-      const [one, other] = Object.values(decoders).map((decode) => Option.getOrUndefined(Option.map(decode(text), hex)))
-      assert.strictEqual(one, other, JSON.stringify(text))
+      const [one, other] = Object.values(decoders).map(({ decode, decodeText }) => ({
+        bytes: Option.getOrUndefined(Option.map(decode(text), hex)),
+        text: Option.getOrUndefined(decodeText(text))
+      }))
+      assert.deepStrictEqual(one, other, JSON.stringify(text))
     }
   })
 

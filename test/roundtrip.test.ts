@@ -103,14 +103,14 @@ const conversationId = Ids.ConversationId.make(messageId)
 const paramsOf = (outgoing: Outgoing.Outgoing) =>
   Result.getOrThrow(Outgoing.toParams(outgoing, { botId: me, conversationId, messageId }))
 
-const decoders = [Base64.decode, Effect.runSync(Effect.provide(Base64.Decoder, BufferBase64.layer))]
+const decoders = [Base64.portable, Effect.runSync(Effect.provide(Base64.Decoder, BufferBase64.layer))]
 
 /** A payload as a message, from each of the two fields that may have it and by each decoder. */
 const readings = (category: string, payload: string | Uint8Array): ReadonlyArray<Message.Message> => {
   const buffer = Buffer.from(payload)
   const [data, data_base64] = [buffer.toString("base64"), buffer.toString("base64url")]
   return [{ data, data_base64 }, { data, data_base64: "" }, { data_base64 }].flatMap((payload) =>
-    decoders.map((decode) => Message.fromView({ message_id: messageId, category, ...payload }, decode))
+    decoders.map((decoder) => Message.fromView({ message_id: messageId, category, ...payload }, decoder))
   )
 }
 
@@ -958,15 +958,19 @@ describe("what nobody could mean", () => {
     },
     ({ category, damaged, payload }) => {
       const sound = Buffer.from(payload).toString("base64")
-      assert.deepStrictEqual(decoders[0]?.(damaged), decoders[1]?.(damaged))
-      for (const decode of decoders) {
-        const isSound = Option.isSome(decode(damaged))
-        const message = Message.fromView({ message_id: messageId, category, data: sound, data_base64: damaged }, decode)
+      assert.deepStrictEqual(decoders[0]?.decode(damaged), decoders[1]?.decode(damaged))
+      assert.deepStrictEqual(decoders[0]?.decodeText(damaged), decoders[1]?.decodeText(damaged))
+      for (const decoder of decoders) {
+        const isSound = Option.isSome(decoder.decode(damaged))
+        const message = Message.fromView(
+          { message_id: messageId, category, data: sound, data_base64: damaged },
+          decoder
+        )
         readAll(message)
         // What is encrypted has none until it is decrypted.
         const read = message.isEncrypted ? "" : sound
         if (!isSound) assert.strictEqual(Buffer.from(message.bytes).toString("base64"), read)
-        const none = Message.fromView({ message_id: messageId, category, data_base64: damaged, data: damaged }, decode)
+        const none = Message.fromView({ message_id: messageId, category, data_base64: damaged, data: damaged }, decoder)
         readAll(none)
         if (!isSound) assert.strictEqual(none.bytes.length, 0)
       }
@@ -981,7 +985,7 @@ describe("what nobody could mean", () => {
       const decoded = Decoding.messageView({ ...view, ...Object.fromEntries(odd), message_id: id })
       assert(Result.isSuccess(decoded))
       assert.strictEqual(decoded.success.message_id, id)
-      for (const decode of decoders) readAll(Message.fromView(decoded.success, decode))
+      for (const decoder of decoders) readAll(Message.fromView(decoded.success, decoder))
     },
     drawn(70)
   )

@@ -41,7 +41,7 @@ export const makeReader: Effect.Effect<
   Signer.Signer | Cipher.Ciphers
 > = Effect.gen(function* () {
   const { session } = yield* Signer.Signer
-  const decode = yield* Base64.Decoder
+  const { decode } = yield* Base64.Decoder
   const ciphers = yield* Effect.context<Cipher.Ciphers>()
   let isTold = false
   const tell = Effect.suspend(() => {

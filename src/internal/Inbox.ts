@@ -103,7 +103,7 @@ type Bounds = Pick<Settings.Settings, "inboxBytes" | "inboxMessages" | "overflow
  */
 export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.Return<Inbox, never, Meter.Meter> {
   const meter = yield* Meter.Meter
-  const decode = yield* Base64.Decoder
+  const decoder = yield* Base64.Decoder
   const ready = makeReady(bounds, meter)
   const kept = makeKept(bounds.overflowBytes)
   const signal = Signal.make()
@@ -119,7 +119,7 @@ export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.
     for (let n = 0; n < refillSize && wire !== undefined && kept.size() > 0 && ready.fitsMore(); n++) {
       // It was read before it was kept.
       const envelope = Result.getOrThrow(wire.decode(kept.take()))
-      ready.add(Message.fromView(Result.getOrThrow(Decoding.messageView(envelope.data)), decode))
+      ready.add(Message.fromView(Result.getOrThrow(Decoding.messageView(envelope.data)), decoder))
     }
   }
 
@@ -142,7 +142,7 @@ export const makeWith = Effect.fnUntraced(function* (bounds: Bounds): Effect.fn.
     accept: (view, frame) => {
       if (wire === undefined) return
       const isRefusing = left.isRefusing()
-      if (!isRefusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decode))
+      if (!isRefusing && kept.size() === 0 && ready.fitsMore()) ready.add(Message.fromView(view, decoder))
       else if (isRefusing || !kept.add(frame)) {
         left.refuse()
         meter.measure(Telemetry.metrics.refusedPushes, 1)

@@ -5,11 +5,11 @@
 // Each is the time for one message, the best of the rounds; the rounds of all are interleaved.
 import { NodeCrypto } from "@effect/platform-node"
 import { Effect, Layer, Result, Stream } from "effect"
-import { Acks, Gzip, Ids, Keyed, Message, PortableGzip, Store } from "effect-blaze"
+import { Acks, Base64, Gzip, Ids, Keyed, Message, PortableGzip, Store } from "effect-blaze"
 import * as Frame from "../../src/internal/Frame.ts"
 import * as Acknowledgements from "../../src/internal/Acknowledgements.ts"
 import * as Connection from "../../src/internal/Connection.ts"
-import { ZlibGzip } from "effect-blaze/node"
+import { BufferBase64, ZlibGzip } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { randomUUID } from "node:crypto"
 import { writeFileSync } from "node:fs"
@@ -75,6 +75,7 @@ const request = {
 const small = Buffer.from(JSON.stringify(request))
 
 const zlib = Effect.runSync(Effect.provide(Gzip.Gzip, ZlibGzip.layer))
+const decoder = Effect.runSync(Effect.provide(Base64.Decoder, BufferBase64.layer))
 const fflate = Effect.runSync(Effect.provide(Gzip.Gzip, PortableGzip.layer))
 const frame = Effect.runSync(Effect.provide(Frame.Frame, Frame.layer.pipe(Layer.provide(ZlibGzip.layer))))
 const limit = 1024 * 1024
@@ -143,7 +144,7 @@ const all: Readonly<Record<string, Work>> = {
   "Message: from a view": timed(count, () => views.forEach((view) => Message.fromView(view))),
   "Message: from a view, text read": timed(count, () =>
     views.forEach((view) => {
-      const message = Message.fromView(view)
+      const message = Message.fromView(view, decoder)
       return Message.isText(message) && message.text.length
     })
   ),

@@ -166,7 +166,7 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
   Desk,
   Effect.gen(function* () {
     const inbox = yield* Inbox.make
-    const decode = yield* Base64.Decoder
+    const decoder = yield* Base64.Decoder
     const withdrawals = Mailbox.make<Ids.MessageId, never>()
     const withdraw = (id: Ids.MessageId) => {
       withdrawals.put(id)
@@ -202,7 +202,7 @@ export const layer: Layer.Layer<Desk, BlazeError.BlazeError, Meter.Meter> = Laye
     const handle = (view: Envelope.MessageView, shard?: string) =>
       Effect.suspend(() => {
         if (isClosed) return Effect.succeed(Wire.notHere)
-        const message = Message.fromView(view, decode)
+        const message = Message.fromView(view, decoder)
         if (shard !== undefined) ofShards.begin(message.id, shard)
         conversations.add(message.conversationId)
         return waiting.join(message.id, () => inbox.offer([message], "last"))
