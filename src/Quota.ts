@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -40,21 +39,13 @@ export class Quota extends Context.Service<
   }
 >()("effect-blaze/Quota") {}
 
-const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
+/** Takes so many of the tokens of a bucket, and tells whether it had to wait. */
+type Consume = (key: string, limit: number, tokens: number) => Effect.Effect<boolean, BlazeError.BlazeError>
 
-const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
-  const { answerShare, quotaMessages: messages, quotaWindow: window } = yield* Settings.checked
+const make = Effect.fnUntraced(function* (consume: Consume) {
+  const { answerShare, quotaMessages: messages } = yield* Settings.checked
   const senders = yield* Division.Senders
   const partOf = (limit: number) => Math.max(1, Math.floor(limit / senders()))
-  const consume = (key: string, limit: number, tokens: number): Effect.Effect<boolean, BlazeError.BlazeError> =>
-    tokens > limit
-      ? Effect.zipWith(consume(key, limit, limit), consume(key, limit, tokens - limit), (a, b) => a || b)
-      : limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window, tokens }).pipe(
-          Effect.mapError(() => unavailable),
-          Effect.flatMap(({ delay }) =>
-            Duration.isZero(delay) ? Effect.succeed(false) : Effect.as(Effect.sleep(delay), true)
-          )
-        )
   const announcements = Math.max(1, Math.floor(messages * (1 - answerShare)))
   return Quota.of({
     maximumBatch: announcements,
@@ -71,6 +62,8 @@ const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
   })
 })
 
+const unavailable = BlazeError.make(new BlazeError.Timeout({ operation: "asking the store of the send quota" }))
+
 /**
  * The quota in a `RateLimiter` of one's own: with its Redis store, one for several processes that share a bot. Its time is that of the
  * date, which machines have in common.
@@ -80,8 +73,35 @@ const make = Effect.fnUntraced(function* (limiter: RateLimiter.RateLimiter) {
  */
 export const layer: Layer.Layer<Quota, BlazeError.BlazeError, RateLimiter.RateLimiter> = Layer.effect(
   Quota,
-  Effect.flatMap(RateLimiter.RateLimiter, make)
+  Effect.gen(function* () {
+    const limiter = yield* RateLimiter.RateLimiter
+    const { quotaWindow: window } = yield* Settings.checked
+    return yield* make((key, limit, tokens) =>
+      limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", key, limit, window, tokens }).pipe(
+        Effect.mapError(() => unavailable),
+        Effect.flatMap(({ delay }) => waited(Duration.toMillis(delay)))
+      )
+    )
+  })
 )
+
+const waited = (millis: number) => (millis === 0 ? Effect.succeed(false) : Effect.as(Effect.sleep(millis), true))
+
+/** Token buckets. What is taken beyond what is in one is owed, and waits for as long as it takes to fill in. */
+const makeBuckets = (window: number, now: () => number) => {
+  const buckets = new Map<string, { tokens: number; filledAt: number }>()
+  return (key: string, limit: number, tokens: number): number => {
+    const period = window / limit
+    const at = now()
+    let bucket = buckets.get(key)
+    if (bucket === undefined) buckets.set(key, (bucket = { tokens: limit, filledAt: at }))
+    const filled = Math.floor((at - bucket.filledAt) / period)
+    bucket.tokens = Math.min(limit, bucket.tokens + filled)
+    bucket.filledAt = bucket.tokens === limit ? at : bucket.filledAt + filled * period
+    bucket.tokens -= tokens
+    return Math.max(0, -bucket.tokens * period - (at - bucket.filledAt))
+  }
+}
 
 /**
  * The quota of one process. The time that it counts is what has passed, whatever the date.
@@ -89,17 +109,12 @@ export const layer: Layer.Layer<Quota, BlazeError.BlazeError, RateLimiter.RateLi
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<Quota, BlazeError.BlazeError> = layer.pipe(
-  Layer.provide(RateLimiter.layer),
-  Layer.provide(
-    Layer.effect(
-      RateLimiter.RateLimiterStore,
-      Effect.gen(function* () {
-        const store = yield* RateLimiter.RateLimiterStore
-        // The store answers at once. To provide it with a clock for each send would cost more than its answer.
-        const run = Effect.runSyncWith(Context.make(Clock.Clock, yield* Elapsed.clock))
-        return { ...store, tokenBucket: (options) => Effect.sync(() => run(store.tokenBucket(options))) }
-      })
-    ).pipe(Layer.provide(RateLimiter.layerStoreMemory))
-  )
+export const layerMemory: Layer.Layer<Quota, BlazeError.BlazeError> = Layer.effect(
+  Quota,
+  Effect.gen(function* () {
+    const { quotaWindow } = yield* Settings.checked
+    // A `RateLimiter` with a store in memory takes ten times as long for a message.
+    const take = makeBuckets(Duration.toMillis(Duration.fromInputUnsafe(quotaWindow)), yield* Elapsed.now)
+    return yield* make((key, limit, tokens) => Effect.suspend(() => waited(take(key, limit, tokens))))
+  })
 )

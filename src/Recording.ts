@@ -11,6 +11,7 @@ import * as BlazeError from "./BlazeError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Decoding from "./internal/Decoding.ts"
 import * as Message from "./Message.ts"
+import * as Ordered from "./internal/Ordered.ts"
 
 /**
  * @category models
@@ -28,18 +29,15 @@ export interface Options {
 const maximumNames = 100_000
 
 const makeNames = () => {
-  const names = new Map<string, string>()
+  const names = Ordered.make<string, string>()
   let made = 0
   return (id: string): string => {
     // Old clients and the system have none.
     if (id === "" || /^[0-]+$/.test(id)) return id
     const known = names.get(id)
     const name = known ?? `00000000-0000-4000-8000-${(++made).toString(16).padStart(12, "0")}`
-    // Behind those that were not met for longer.
-    names.delete(id)
     names.set(id, name)
-    const [oldest] = names.keys()
-    if (names.size > maximumNames && oldest !== undefined) names.delete(oldest)
+    if (names.size() > maximumNames) names.delete(names.oldest()!.key)
     return name
   }
 }

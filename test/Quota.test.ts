@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { Ids, Quota, Settings } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
+import * as RateLimiter from "effect/persistence/RateLimiter"
 import { TestClock } from "effect/testing"
 import * as Division from "../src/internal/Division.ts"
 
@@ -46,11 +47,24 @@ const mostIn = (times: ReadonlyArray<number>, window: number) => {
 }
 
 // The limit of Mixin in small, so that a test can count it: 100 a minute.
-const small = Quota.layerMemory.pipe(
-  Layer.provide(Settings.layer({ quotaMessages: 9, quotaWindow: "6 seconds", answerShare: 0.34 }))
-)
+const small = Settings.layer({ quotaMessages: 9, quotaWindow: "6 seconds", answerShare: 0.34 })
 
 describe("Quota", () => {
+  it("the default is 9 000 in 6 seconds: at most 99 000 a minute", () => {
+    const { quotaMessages, quotaWindow } = Settings.defaults
+    assert.deepStrictEqual([quotaMessages, quotaWindow], [9000, "6 seconds"])
+    assert.isAtMost(quotaMessages + (quotaMessages / 6) * 60, 100_000)
+  })
+})
+
+const layers = {
+  "of one process": Quota.layerMemory,
+  "in a RateLimiter": Quota.layer.pipe(Layer.provide(RateLimiter.layer), Layer.provide(RateLimiter.layerStoreMemory))
+}
+
+describe.each(Object.entries(layers))("Quota %s", (_, layer) => {
+  const quota = Layer.provide(layer, small)
+
   it.effect("gives each of several processes its part, as many as they are now", () =>
     Effect.gen(function* () {
       let senders = 3
@@ -61,7 +75,7 @@ describe("Quota", () => {
         const times = yield* flood("answer", 60, 20)
         assert.isAtLeast(times.length, 60)
       }).pipe(
-        Effect.provide(small),
+        Effect.provide(quota),
         Effect.provideService(Division.Senders, () => senders)
       )
     })
@@ -72,14 +86,8 @@ describe("Quota", () => {
       const times = yield* flood("answer", 200, 20)
       assert.isAtMost(mostIn(times, 60_000), 100)
       assert.isAtLeast(times.length, 300)
-    }).pipe(Effect.provide(small))
+    }).pipe(Effect.provide(quota))
   )
-
-  it("the default is 9 000 in 6 seconds: at most 99 000 a minute", () => {
-    const { quotaMessages, quotaWindow } = Settings.defaults
-    assert.deepStrictEqual([quotaMessages, quotaWindow], [9000, "6 seconds"])
-    assert.isAtMost(quotaMessages + (quotaMessages / 6) * 60, 100_000)
-  })
 
   it.effect("keeps a share free for answers while an announcement uses up the rest", () =>
     Effect.gen(function* () {
@@ -96,7 +104,7 @@ describe("Quota", () => {
       }
       assert.strictEqual(waited, 0)
       yield* Fiber.interrupt(announcing)
-    }).pipe(Effect.provide(small))
+    }).pipe(Effect.provide(quota))
   )
 
   it.effect("waits at the quota, and does not fail; another bot's is its own", () =>
@@ -109,6 +117,32 @@ describe("Quota", () => {
       assert.isFalse(yield* quota.take(other, "answer"))
       yield* TestClock.adjust("1 second")
       assert.isTrue(yield* Fiber.join(waiting))
-    }).pipe(Effect.provide(small))
+    }).pipe(Effect.provide(quota))
+  )
+
+  it.effect("what is sent together waits until all of it may be, more than the quota holds too", () =>
+    Effect.gen(function* () {
+      const { take } = yield* Quota.Quota
+      const took = (count: number) =>
+        Effect.gen(function* () {
+          const clock = yield* TestClock.testClockWith(Effect.succeed)
+          const begun = clock.currentTimeMillisUnsafe()
+          const taking = yield* Effect.forkChild(take(bot, "answer", count))
+          yield* BlazeTest.settle
+          while (taking.pollUnsafe() === undefined) yield* TestClock.adjust("100 millis")
+          return (clock.currentTimeMillisUnsafe() - begun) / 1000
+        })
+      // Nine are there, and one comes in two thirds of a second.
+      assert.strictEqual(yield* took(1), 0)
+      yield* TestClock.adjust("1500 millis")
+      assert.strictEqual(yield* took(9), 0)
+      assert.closeTo(yield* took(1), 2 / 3, 0.11)
+      yield* TestClock.adjust("600 millis")
+      assert.closeTo(yield* took(1), 0, 0.11)
+      assert.closeTo(yield* took(3), 2, 0.11)
+      assert.closeTo(yield* took(18), 12, 0.11)
+      yield* TestClock.adjust("1 hour")
+      assert.closeTo(yield* took(12), 2, 0.11)
+    }).pipe(Effect.provide(quota))
   )
 })

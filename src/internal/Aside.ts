@@ -16,6 +16,7 @@ import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "../Message.ts"
 import * as Meter from "./Meter.ts"
+import * as Ordered from "./Ordered.ts"
 import * as Recalls from "./Recalls.ts"
 import * as Settings from "../Settings.ts"
 import * as States from "./States.ts"
@@ -71,10 +72,10 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
   const meter = yield* Meter.Meter
   const { maximumGivenUp } = yield* Settings.checked
   // With who has said it where: the message itself is not kept.
-  const givenUp = new Map<Ids.MessageId, string>()
+  const givenUp = Ordered.make<Ids.MessageId, string>()
   const count = Effect.suspend(() => {
-    meter.measure(Telemetry.metrics.givenUp, givenUp.size)
-    return tell({ givenUp: givenUp.size })
+    meter.measure(Telemetry.metrics.givenUp, givenUp.size())
+    return tell({ givenUp: givenUp.size() })
   })
 
   const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
@@ -84,8 +85,8 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
     )
-    const [oldest] = givenUp.keys()
-    if (oldest !== undefined && givenUp.size > maximumGivenUp) {
+    const oldest = givenUp.size() > maximumGivenUp ? givenUp.oldest()?.key : undefined
+    if (oldest !== undefined) {
       givenUp.delete(oldest)
       states.become(oldest, "Handled")
       acks.offer(oldest)

@@ -23,22 +23,6 @@ const millis = (clock: Clock.Clock) => Number(clock.monotonicTimeNanosUnsafe()) 
 export const now: Effect.Effect<() => number> = Effect.map(Clock.Clock, (clock) => () => millis(clock))
 
 /**
- * A clock without dates: its time in milliseconds is that of `now`. For code of others that measures what has passed by the date.
- *
- * @category time
- * @since 0.1.0
- */
-export const clock: Effect.Effect<Clock.Clock> = Effect.map(Clock.Clock, (clock): Clock.Clock => ({
-  currentTimeMillisUnsafe: () => millis(clock),
-  currentTimeMillis: Effect.sync(() => millis(clock)),
-  currentTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
-  currentTimeNanos: clock.monotonicTimeNanos,
-  monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
-  monotonicTimeNanos: clock.monotonicTimeNanos,
-  sleep: (duration) => clock.sleep(duration)
-}))
-
-/**
  * Has what is told again and again be told at most once in so many milliseconds.
  *
  * @category time

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as MutableList from "effect/MutableList"
+import * as Ordered from "./Ordered.ts"
 
 interface Waiting<A> {
   readonly element: A
@@ -89,20 +90,17 @@ const push = <A>(lane: Lane<A>, element: A) => {
   lane.size++
 }
 
-/** Pauses of one length: what begins last ends last, so that the order of insertion is that of their ends. */
+/** Pauses of one length: what begins last ends last, so that they stand in the order of their ends. */
 const makeTimetable = <A>(length: number) => {
-  const ends = new Map<Lane<A>, number>()
+  const ends = Ordered.make<Lane<A>, number>()
   return {
-    begin: (lane: Lane<A>, now: number) => {
-      ends.delete(lane)
-      ends.set(lane, now + length)
-    },
+    begin: (lane: Lane<A>, now: number) => ends.set(lane, now + length),
     cancel: (lane: Lane<A>) => ends.delete(lane),
     has: (lane: Lane<A>) => ends.has(lane),
-    due: (): number | undefined => ends.values().next().value,
+    due: () => ends.oldest()?.value,
     /** Takes those whose pause is over by now. */
     over: function* (now: number) {
-      for (const [lane, end] of ends) {
+      for (const { key: lane, value: end } of ends.entries()) {
         if (end > now) return
         ends.delete(lane)
         yield lane

@@ -16,6 +16,7 @@ import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
+import * as Ordered from "./Ordered.ts"
 
 /**
  * How something is looked up.
@@ -103,7 +104,7 @@ export const make = Effect.fnUntraced(function* <Key, A>({
   timeToLive
 }: Options<Key, A>): Effect.fn.Return<Lookup<Key, A>> {
   const now = yield* Elapsed.now
-  const known = new Map<Key, { readonly found: Option.Option<A>; readonly size: number; readonly until: number }>()
+  const known = Ordered.make<Key, { readonly found: Option.Option<A>; readonly size: number; readonly until: number }>()
   let size = 0
   // What was said while it was asked for: the answer under way does not know it.
   const asked = new Map<Key, { isCorrected: boolean }>()
@@ -118,9 +119,9 @@ export const make = Effect.fnUntraced(function* <Key, A>({
     const age = Option.isSome(found) ? timeToLive.some : timeToLive.none
     known.set(key, { found, size: own, until: now() + Duration.toMillis(age) })
     size += own
-    for (const oldest of known.keys()) {
-      if (size <= maximum || oldest === key) break
-      remove(oldest)
+    for (const oldest of known.entries()) {
+      if (size <= maximum || oldest.key === key) break
+      remove(oldest.key)
     }
   }
 

@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import type * as Ids from "../Ids.ts"
+import * as Ordered from "./Ordered.ts"
 import type * as Unsent from "./Unsent.ts"
 
 /** How many UTF-16 code units of contents there may be. */
@@ -24,14 +25,14 @@ interface Entry extends Unsent.Waiting {
  * @since 0.1.0
  */
 export const make = () => {
-  const waiting = new Map<Ids.MessageId, Entry>()
-  const done = new Map<Ids.MessageId, Pick<Unsent.Sent, "problem">>()
+  const waiting = Ordered.make<Ids.MessageId, Entry>()
+  const done = Ordered.make<Ids.MessageId, Pick<Unsent.Sent, "problem">>()
   let characters = 0
   let last = 0
 
   return {
     isLasting: false,
-    size: () => waiting.size,
+    size: waiting.size,
     hasRoom: () => characters < maximumCharacters,
     add: (messages: ReadonlyArray<Unsent.Unsent>) => {
       let previous: string | undefined
@@ -45,7 +46,7 @@ export const make = () => {
     },
     next: (inBatches: boolean, after: number, maximum: number): ReadonlyArray<Unsent.Waiting> => {
       const found: Array<Unsent.Waiting> = []
-      for (const entry of waiting.values()) {
+      for (const { value: entry } of waiting.entries()) {
         if (found.length === maximum) break
         if (entry.number > after && (entry.way !== "Alone") === inBatches) found.push(entry)
       }
@@ -57,10 +58,7 @@ export const make = () => {
         waiting.delete(id)
         if (way !== "Alone" || problem !== undefined) done.set(id, { problem })
       }
-      for (const id of done.keys()) {
-        if (done.size <= maximumDone) break
-        done.delete(id)
-      }
+      while (done.size() > maximumDone) done.delete(done.oldest()!.key)
     },
     results: (ids: ReadonlyArray<Ids.MessageId>): ReadonlyArray<Unsent.Known | undefined> =>
       ids.map((id) => (waiting.has(id) ? "Waiting" : done.get(id)))

@@ -7,6 +7,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Ordered from "./Ordered.ts"
 import * as Writes from "./Writes.ts"
 
 interface Entry extends Writes.Kept {
@@ -24,8 +25,7 @@ const expirePeriod = 1000
  * @since 0.1.0
  */
 export const make = (maximum: number, clock: Clock.Clock) => {
-  // In the order of their writes.
-  const entries = new Map<string, Entry>()
+  const entries = Ordered.make<string, Entry>()
   let isTold = false
   let expiredAt = -Infinity
 
@@ -38,9 +38,9 @@ export const make = (maximum: number, clock: Clock.Clock) => {
 
   const apply = (write: Writes.Change) => {
     const place = Writes.placeOf(write)
-    entries.delete(place)
     const { key, name, next, revision } = write
-    if (next !== undefined) entries.set(place, { ...next, name, key, revision })
+    if (next === undefined) entries.delete(place)
+    else entries.set(place, { ...next, name, key, revision })
   }
 
   // All of them are looked at, so that this is not done for each write.
@@ -48,16 +48,13 @@ export const make = (maximum: number, clock: Clock.Clock) => {
     const now = clock.currentTimeMillisUnsafe()
     if (Math.abs(now - expiredAt) < expirePeriod) return
     expiredAt = now
-    for (const [place, { expiresAt }] of entries) if ((expiresAt ?? Infinity) <= now) entries.delete(place)
+    for (const { key, value } of entries.entries()) if ((value.expiresAt ?? Infinity) <= now) entries.delete(key)
   }
 
   const forgetOldest = Effect.suspend(() => {
-    if (entries.size > maximum) forgetExpired()
-    if (entries.size <= maximum) return Effect.void
-    for (const place of entries.keys()) {
-      if (entries.size <= maximum) break
-      entries.delete(place)
-    }
+    if (entries.size() > maximum) forgetExpired()
+    if (entries.size() <= maximum) return Effect.void
+    while (entries.size() > maximum) entries.delete(entries.oldest()!.key)
     if (isTold) return Effect.void
     isTold = true
     return Effect.logWarning(
@@ -69,8 +66,8 @@ export const make = (maximum: number, clock: Clock.Clock) => {
     read: (name: string, key: string): Writes.Kept | undefined => current(Writes.placeOf({ name, key })),
     due: (name: string, by: number, maximum: number, without: number): ReadonlyArray<Writes.Kept> =>
       Array.from(entries.entries())
-        .filter(([place, entry]) => entry.name === name && (entry.dueAt ?? Infinity) <= by && current(place))
-        .map(([, entry]) => entry)
+        .filter(({ key, value }) => value.name === name && (value.dueAt ?? Infinity) <= by && current(key))
+        .map(({ value }) => value)
         .toSorted((a, b) => a.dueAt! - b.dueAt!)
         .slice(without, without + maximum),
     /** Makes writes that belong together; gives whether they were. */

@@ -21,11 +21,19 @@ export interface Recent<Id> {
  */
 export const make = <Id>(maximum: number): Recent<Id> => {
   const met = new Set<Id>()
+  // The set knows their order too, but finds the first of them by passing all that are gone.
+  const inOrder: Array<Id> = []
+  let oldest = 0
   return {
     has: (id) => met.has(id),
     add: (id) => {
       if (met.has(id)) return
-      if (met.size >= maximum) met.delete(met.values().next().value!)
+      if (inOrder.length < maximum) inOrder.push(id)
+      else {
+        met.delete(inOrder[oldest]!)
+        inOrder[oldest] = id
+        oldest = (oldest + 1) % maximum
+      }
       met.add(id)
     }
   }

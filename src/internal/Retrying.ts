@@ -13,6 +13,24 @@ import * as Stream from "effect/Stream"
 import type * as BlazeError from "../BlazeError.ts"
 import * as Elapsed from "./Elapsed.ts"
 
+const again = Effect.fnUntraced(function* <A>(
+  attempt: Effect.Effect<A, BlazeError.BlazeError>,
+  retry: Schedule.Schedule<unknown, BlazeError.BlazeError>,
+  error: BlazeError.BlazeError
+): Effect.fn.Return<A, BlazeError.BlazeError> {
+  const delay = yield* Elapsed.delays(retry)
+  let last = error
+  while (last.isRetryable) {
+    const next = yield* delay(last)
+    if (Option.isNone(next)) break
+    yield* Effect.sleep(next.value)
+    const result = yield* Effect.result(attempt)
+    if (Result.isSuccess(result)) return result.success
+    last = result.failure
+  }
+  return yield* last
+})
+
 /**
  * Tries for as long as the failure is retryable and the schedule goes on.
  *
@@ -23,23 +41,7 @@ import * as Elapsed from "./Elapsed.ts"
 export const retried = <A>(
   attempt: Effect.Effect<A, BlazeError.BlazeError>,
   retry: Schedule.Schedule<unknown, BlazeError.BlazeError>
-): Effect.Effect<A, BlazeError.BlazeError> =>
-  Effect.catch(
-    attempt,
-    Effect.fnUntraced(function* (error): Effect.fn.Return<A, BlazeError.BlazeError> {
-      const delay = yield* Elapsed.delays(retry)
-      let last = error
-      while (last.isRetryable) {
-        const next = yield* delay(last)
-        if (Option.isNone(next)) break
-        yield* Effect.sleep(next.value)
-        const again = yield* Effect.result(attempt)
-        if (Result.isSuccess(again)) return again.success
-        last = again.failure
-      }
-      return yield* last
-    })
-  )
+): Effect.Effect<A, BlazeError.BlazeError> => Effect.catch(attempt, (error) => again(attempt, retry, error))
 
 /**
  * A stream that goes on by itself when it is run again, run again after each failure that is retryable, while the schedule goes on: which

@@ -107,6 +107,7 @@ const order = [
   "Role",
   "Digits",
   "Division",
+  "Ordered",
   "Underway",
   "Restart",
   "Signal",

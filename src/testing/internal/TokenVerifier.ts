@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Base64 from "../../Base64.ts"
 import * as BlazeError from "../../BlazeError.ts"
+import * as Ordered from "../../internal/Ordered.ts"
 import * as Signer from "../../Signer.ts"
 import type * as BlazeServer from "../BlazeServer.ts"
 
@@ -66,11 +67,11 @@ export type Used = (token: string, until: number, now: number) => boolean
  * @since 0.1.0
  */
 export const makeUsed = (): Used => {
-  const used = new Map<string, number>()
+  const used = Ordered.make<string, number>()
   return (token, until, now) => {
-    for (const [other, end] of used) {
+    for (const { key, value: end } of used.entries()) {
       if (end >= now) break
-      used.delete(other)
+      used.delete(key)
     }
     if (used.has(token)) return false
     used.set(token, until)
