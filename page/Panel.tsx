@@ -44,6 +44,9 @@ const Wire = ({ wire }: { wire: Scene["wire"] }) => {
   )
 }
 
+const metricOf = ({ bot: { metrics } }: Scene, wanted: string) =>
+  metrics.find(({ name }) => name === wanted)?.value ?? "0"
+
 const Bot = ({ act, scene }: { act: Do; scene: Scene }) => {
   const { acknowledged, connections, handshakes, pending, runs, sent } = scene.bot
   const facts: ReadonlyArray<readonly [string, string | number]> = [
@@ -52,7 +55,10 @@ const Bot = ({ act, scene }: { act: Do; scene: Scene }) => {
     ["begun", `${runs} times`],
     ["messages it has sent", sent],
     ["acknowledged", acknowledged],
-    ["waiting for an acknowledgement", pending.length]
+    ["waiting for an acknowledgement", pending.length],
+    ["in a handler", metricOf(scene, "blaze_handlers_running")],
+    ["put aside, to be offered again", metricOf(scene, "blaze_deferred_messages")],
+    ["given up", metricOf(scene, "blaze_given_up_messages")]
   ]
   return (
     <div class="bot">
@@ -67,6 +73,22 @@ const Bot = ({ act, scene }: { act: Do; scene: Scene }) => {
       <button type="button" onClick={() => void act({ _tag: "Restart" })}>
         Begin it again
       </button>
+      <details>
+        <summary>Metrics, as the bot tells them</summary>
+        <table>
+          <tbody>
+            {scene.bot.metrics.map(({ description, labels, name, value }) => (
+              <tr key={`${name} ${labels}`}>
+                <th scope="row">
+                  {name} <span class="labels">{labels}</span>
+                </th>
+                <td>{value}</td>
+                <td>{description}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </details>
       <h3>What it says</h3>
       <pre tabIndex={0} aria-label="Output of the bot">
         {scene.output.join("\n")}

@@ -25,15 +25,24 @@ import * as Page from "./dev/Page.ts"
 import * as Playground from "./dev/Playground.ts"
 import * as Wiretap from "./dev/Wiretap.ts"
 
-/** Where the page is: beside this file once it is built, and where it is built to before. */
-const pageDirectory = Effect.gen(function* () {
+/** The first of some places, seen from this file, where something is. */
+const firstOf = Effect.fnUntraced(function* (places: ReadonlyArray<string>) {
   const files = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  for (const place of ["../page/", "../../dist/page/"]) {
-    const directory = yield* path.fromFileUrl(new URL(place, import.meta.url))
-    if (yield* files.exists(path.join(directory, "index.html"))) return directory
+  for (const place of places) {
+    const found = yield* path.fromFileUrl(new URL(place, import.meta.url))
+    if (yield* files.exists(found)) return found
   }
-  return yield* Common.wrong("The files of the page are missing: npm run build makes them.")
+  return yield* Common.wrong("Files that belong to it are missing: npm run build makes them.")
+})
+
+// Beside this file once it is built, and where it is built to before.
+const page = firstOf(["../page/index.html", "../../dist/page/index.html"])
+
+/** What tells of the bot's metrics, as Node takes it. */
+const reporter = Effect.gen(function* () {
+  const path = yield* Path.Path
+  return (yield* path.toFileUrl(yield* firstOf(["reporter.js", "dev/reporter.ts"]))).href
 })
 
 const exportsBot = (code: string) =>
@@ -84,10 +93,10 @@ const run = Effect.fnUntraced(function* (options: {
   const directory = path.resolve(".")
   const file = path.resolve(options.file)
   if (!(yield* files.exists(file))) return yield* Common.wrong(`${options.file} is not there.`)
-  const pages = yield* pageDirectory
+  const pages = path.dirname(yield* page)
   const bot = yield* server.makeBot
   const { process, restart } = yield* BotProcess.make({
-    command: [globalThis.process.execPath, "--enable-source-maps", file],
+    command: [globalThis.process.execPath, "--enable-source-maps", "--import", yield* reporter, file],
     env: local.environment(bot),
     directory,
     heard: (line) => Console.log(Common.visible(line))

@@ -28,7 +28,7 @@ const png =
   "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg=="
 
 const bot = (word: string) => `import { Effect } from "effect"
-import { Bot, Button, Outgoing } from "effect-blaze"
+import { Bot, Button, Delivery, Outgoing } from "effect-blaze"
 
 let pages = 0
 const image = Buffer.from("${png}", "base64")
@@ -55,6 +55,7 @@ export const bot = Bot.match({
       if (text === "next") return yield* delivery.reply(Outgoing.buttons([Button.say("Next", "page " + ++pages)]))
       if (text === "shout") return yield* Effect.sync(() => process.stdout.write("x".repeat(5_000_000)))
       if (text === "die") return yield* Effect.sync(() => process.kill(process.pid, "SIGKILL"))
+      if (text === "later") return Delivery.deferFor("1 hour")
       if (text === "image") return yield* delivery.reply(Outgoing.image(image))
       yield* delivery.reply(\`${word} \${text}\`)
     }),
@@ -218,6 +219,17 @@ describe("the page of effect-blaze dev", () => {
     await answers("you said still there?").waitFor()
   })
 
+  it("shows what the bot measures, and what it has put aside", async () => {
+    await page.getByRole("tab", { name: "Bot" }).click()
+    await say("later")
+    const fact = (name: string) => page.locator("dl div", { hasText: name }).locator("dd")
+    await until(async () => (await fact("put aside, to be offered again").textContent()) === "1")
+    await page.getByText("Metrics, as the bot tells them").click()
+    const row = page.getByRole("row", { name: /^blaze_handler_seconds kind deferred/ })
+    await until(async () => /^1, [\d.]+ on average/.test((await row.getByRole("cell").first().textContent()) ?? ""))
+    await page.getByText("Metrics, as the bot tells them").click()
+  })
+
   it("says why something cannot be done", async () => {
     await page.getByLabel("Somebody else:").fill("alice")
     await page.getByRole("button", { name: "Add", exact: true }).click()
@@ -356,6 +368,9 @@ describe("the page of effect-blaze dev", () => {
       )
     }
     if (screenshots !== undefined) {
+      await page.getByRole("tab", { name: "Bot" }).click()
+      await page.getByText("Metrics, as the bot tells them").click()
+      await page.screenshot({ path: join(screenshots, `bot-${colorScheme}-${width}.png`) })
       await page.getByRole("tab", { name: "Wire" }).click()
       await choose("alice")
       await page.screenshot({ path: join(screenshots, `page-${colorScheme}-${width}.png`) })

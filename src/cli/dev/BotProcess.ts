@@ -12,10 +12,12 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as ChildProcess from "effect/process/ChildProcess"
+import type * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Signal from "../../internal/Signal.ts"
-import type * as Scene from "./Scene.ts"
+import * as Scene from "./Scene.ts"
 
 const maximumLines = 500
 const maximumLine = 2000
@@ -89,19 +91,39 @@ const watch = Effect.fnUntraced(function* (root: string, changed: () => void) {
 })
 
 /** Lines of what a process says, which may be no text at all: what is longer is cut. */
-const lines = (self: Stream.Stream<string, PlatformError.PlatformError>) =>
+const lines = (self: Stream.Stream<Uint8Array, PlatformError.PlatformError>, maximum: number) =>
   self.pipe(
+    Stream.decodeText(),
     Stream.mapAccum(
       () => "",
       (begun, text) => {
         const parts = text.split(/\r?\n/)
         parts[0] = begun + parts[0]!
         const rest = parts.pop()!
-        return [rest.slice(0, maximumLine), parts.map((line) => line.slice(0, maximumLine))]
+        return [rest.slice(0, maximum), parts.map((line) => line.slice(0, maximum))]
       },
       { onHalt: (rest) => (rest === "" ? [] : [rest]) }
     )
   )
+
+/** How often the process is asked for its metrics, and how long its answer may be. */
+const reportPeriod = "1 second"
+const maximumReport = 256 * 1024
+
+const decodeReport = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Scene.Metric)))
+
+/** Asks a process for its metrics again and again; one that has no answer is asked in vain. */
+const asked = (
+  { getInputFd, getOutputFd }: Pick<ChildProcessSpawner.ChildProcessHandle, "getInputFd" | "getOutputFd">,
+  tell: (metrics: ReadonlyArray<Scene.Metric>) => Effect.Effect<void>
+) => {
+  const ask = Stream.map(Stream.tick(reportPeriod), () => Uint8Array.of(10))
+  const answers = lines(getOutputFd(3), maximumReport).pipe(
+    Stream.changes,
+    Stream.runForEach((line) => Option.match(decodeReport(line), { onNone: () => Effect.void, onSome: tell }))
+  )
+  return Effect.raceFirst(Stream.run(ask, getInputFd(3)), answers).pipe(Effect.ignore)
+}
 
 /**
  * @category constructors
@@ -119,7 +141,8 @@ export const make = Effect.fnUntraced(function* (options: {
     readonly state: Scene.Process
     readonly runs: number
     readonly output: ReadonlyArray<string>
-  }>({ state: { _tag: "Starting" }, runs: 0, output: [] })
+    readonly metrics: ReadonlyArray<Scene.Metric>
+  }>({ state: { _tag: "Starting" }, runs: 0, output: [], metrics: [] })
   const say = (line: string) =>
     SubscriptionRef.update(process, ({ output, ...rest }) => ({
       ...rest,
@@ -129,6 +152,7 @@ export const make = Effect.fnUntraced(function* (options: {
     SubscriptionRef.update(process, (before) => ({
       ...before,
       state,
+      metrics: [],
       runs: before.runs + (state._tag === "Starting" ? 1 : 0)
     }))
 
@@ -148,14 +172,16 @@ export const make = Effect.fnUntraced(function* (options: {
         env,
         extendEnv: true,
         stdin: "ignore",
+        additionalFds: { fd3: { type: "duplex" } },
         killSignal: "SIGTERM",
         forceKillAfter: grace
       })
       yield* become({ _tag: "Running" })
+      yield* Effect.forkScoped(
+        asked(child, (metrics) => SubscriptionRef.update(process, (all) => ({ ...all, metrics })))
+      )
       const last: Array<string> = []
-      yield* child.all.pipe(
-        Stream.decodeText(),
-        lines,
+      yield* lines(child.all, maximumLine).pipe(
         Stream.runForEach((line) => {
           last.push(line)
           if (last.length > lastWords) last.shift()

@@ -70,6 +70,7 @@ export interface Options {
     readonly state: Scene.Process
     readonly runs: number
     readonly output: ReadonlyArray<string>
+    readonly metrics: ReadonlyArray<Scene.Metric>
   }>
   readonly wire: ReturnType<typeof Wiretap.make>
   /** Begins the bot's process anew. */
@@ -301,7 +302,7 @@ const meddling = ({
 /** What the page shows, as it is now. */
 const makeScene = ({ chats, options: { bot, file, process, wire }, people, settings }: Stage) =>
   Effect.gen(function* () {
-    const { output, runs, state } = yield* SubscriptionRef.get(process)
+    const { metrics, output, runs, state } = yield* SubscriptionRef.get(process)
     const acknowledged = yield* bot.acknowledged
     const shown: Scene.Scene = {
       bot: {
@@ -313,7 +314,8 @@ const makeScene = ({ chats, options: { bot, file, process, wire }, people, setti
         handshakes: yield* bot.handshakes,
         pending: yield* bot.pending,
         acknowledged: acknowledged.reduce((sum, { length }) => sum + length, 0),
-        sent: (yield* bot.sent).length
+        sent: (yield* bot.sent).length,
+        metrics
       },
       people: [...people.values()].map(({ isBlocking, isOff, person: { identityNumber, name, userId } }) => ({
         name,

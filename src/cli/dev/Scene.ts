@@ -139,6 +139,21 @@ export type Process =
   | { readonly _tag: "Ended"; readonly how: string; readonly words: string }
 
 /**
+ * A metric of the bot's process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Metric = Schema.Struct({
+  name: Schema.String,
+  labels: Schema.String,
+  value: Schema.String,
+  description: Schema.String
+})
+/** @since 0.1.0 */
+export type Metric = typeof Metric.Type
+
+/**
  * All that the page shows.
  *
  * @category models
@@ -156,6 +171,8 @@ export interface Scene {
     readonly pending: ReadonlyArray<string>
     readonly acknowledged: number
     readonly sent: number
+    /** As it says itself, which it does once a second while it runs. */
+    readonly metrics: ReadonlyArray<Metric>
   }
   readonly people: ReadonlyArray<{
     readonly name: string
