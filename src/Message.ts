@@ -673,13 +673,7 @@ const groupActions = {
   EXPIRE: "ExpirationChanged"
 } as const
 
-/**
- * What somebody is in a group.
- *
- * @category models
- * @since 0.1.0
- */
-export type Role = Roles.Role
+export type { Role } from "./internal/Role.ts"
 
 const GroupEventPayload = Schema.Struct({
   action: Schema.Literals(["CREATE", "ADD", "REMOVE", "JOIN", "EXIT", "ROLE", "UPDATE", "EXPIRE"]),
@@ -703,7 +697,7 @@ export class GroupEvent extends Base {
   /** Who did it. */
   readonly actorId: Option.Option<Ids.UserId>
   /** What the participant is now, where the notice says so. */
-  readonly role: Option.Option<Role>
+  readonly role: Option.Option<Roles.Role>
   /** After how many seconds messages disappear from now on. */
   readonly expireIn: Option.Option<number>
 

@@ -6,7 +6,12 @@
  * @since 0.1.0
  */
 
-/** @since 0.1.0 */
+/**
+ * What somebody is in a group.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Role = "Owner" | "Admin" | "Member"
 
 const roles: ReadonlyMap<string, Role> = new Map([
