@@ -30,6 +30,7 @@ const blocks = (path: string): ReadonlyArray<Block> => {
 rmSync(work, { recursive: true, force: true })
 mkdirSync(work, { recursive: true })
 
+// Not docs/api: its examples are those of the docstrings, and the rest of its code is signatures.
 const pages = [
   "README.md",
   "AGENTS.md",

@@ -1,5 +1,5 @@
 // The pages of the documentation: each is there in English and in Chinese, with the same headings, the same code and the same links, and
-// whatever a page links to is there.
+// whatever a page links to is there. The reference, docs/api, is in English only, as the docstrings are that it is made from.
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { dirname, join, normalize, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -99,7 +99,8 @@ const pages = ["README.md", ...globSync("docs/*.md", { cwd: root })].toSorted()
 const wanted = process.argv.slice(2).map((path) => relative(root, join(process.cwd(), path)))
 const isWanted = (page: string) => wanted.length === 0 || wanted.includes(page) || wanted.includes(chineseOf(page))
 for (const page of pages.filter(isWanted)) compare(page)
-for (const page of [...pages, "AGENTS.md", "llms.txt", ...globSync(["README.zh.md", "docs/zh/*.md"], { cwd: root })]) {
+const others = globSync(["README.zh.md", "docs/zh/*.md", "docs/api/**/*.md"], { cwd: root })
+for (const page of [...pages, "AGENTS.md", "llms.txt", ...others]) {
   if (wanted.length === 0 || wanted.includes(page)) checkLinks(page)
 }
 for (const page of globSync("docs/zh/*.md", { cwd: root })) {

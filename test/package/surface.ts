@@ -66,7 +66,7 @@ const exportsOf = (path: string): ReadonlyMap<string, Kind> => {
 }
 
 /** The files that the package exports, by the name they are imported with. */
-const subpaths = (): ReadonlyArray<readonly [subpath: string, path: string]> =>
+export const subpaths = (): ReadonlyArray<readonly [subpath: string, path: string]> =>
   ["", "node", "cluster", "web", "testing"].flatMap((folder) =>
     readdirSync(join(source, folder))
       .filter((name) => name.endsWith(".ts"))
