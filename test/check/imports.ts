@@ -1,126 +1,11 @@
 // Who may import whom in src/. The rooms form one line and look only downwards, which is what keeps each of them
 // replaceable; everything that needs Node stands apart, so that the rest runs wherever Effect does. What no user imports stands in
-// src/internal/, in the same line.
+// src/internal/, in the same line. That line is the first table of docs/architecture.md, whose tables have a row for every file.
 import { readdirSync, readFileSync } from "node:fs"
 import { isBuiltin } from "node:module"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseSync, Visitor } from "oxc-parser"
-
-/** The rooms from top to bottom: a room may import those below it. */
-const order = [
-  "Bot",
-  "Commands",
-  "Broadcast",
-  "Blaze",
-  "Front",
-  "Outbox",
-  "Relay",
-  "Persisted",
-  "Batches",
-  "Sending",
-  "Uploads",
-  "Picture",
-  "Encryption",
-  "Sessions",
-  "Sender",
-  "Quota",
-  "Keyed",
-  "Lanes",
-  "Delivery",
-  "Handling",
-  "State",
-  "Cells",
-  "Unread",
-  "Ledger",
-  "Dropped",
-  "Aside",
-  "Recalls",
-  "Deferral",
-  "Acknowledgements",
-  "States",
-  "PersistentStore",
-  "SqlStore",
-  "SqlTables",
-  "SqlOutbox",
-  "SqlStates",
-  "SqlGroups",
-  "SqlClaims",
-  "SqlDeferred",
-  "SqlOwner",
-  "SqlSweep",
-  "Changes",
-  "Store",
-  "MemoryOutbox",
-  "MemoryStates",
-  "Unsent",
-  "Writes",
-  "Connection",
-  "Receipts",
-  "Session",
-  "Listing",
-  "Requests",
-  "Inbox",
-
-  "BlazeSocket",
-  "Frame",
-  "PortableGzip",
-  "Gzip",
-  "Outgoing",
-  "Button",
-  "Link",
-  "Recording",
-  "Message",
-  "Attachments",
-  "Users",
-  "Conversations",
-  "Lookup",
-  "Acks",
-  "FileCipher",
-  "MixinApi",
-  "FileTransfer",
-  "PublicAddress",
-  "SignedClient",
-  "Endpoint",
-  "Answer",
-  "Decoding",
-  "Envelope",
-  "Signer",
-  "Cipher",
-  "Claims",
-  "Keystore",
-  "Retrying",
-  "Together",
-  "Halving",
-  "Settings",
-  "Reconnect",
-  "Setting",
-  "Utf8",
-  "SecureAddress",
-  "BlazeError",
-  "ErrorKind",
-  "Meter",
-  "Telemetry",
-  "PathTemplate",
-  "Nanoseconds",
-  "WholeSeconds",
-  "Role",
-  "Digits",
-  "Division",
-  "Ordered",
-  "Underway",
-  "Restart",
-  "Signal",
-  "Mailbox",
-  "SocketFailure",
-  "Recent",
-  "Elapsed",
-  "Branded",
-  "Ids",
-  "Uuid",
-  "Fields",
-  "Base64"
-]
 
 interface Manifest {
   readonly name: string
@@ -131,6 +16,27 @@ const source = join(root, "src")
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest
 
 const offences: Array<string> = []
+
+const page = "docs/architecture.md"
+
+/** The files that the tables of the page name, row by row. The head of a table says which part of the house it is about. */
+const filesIn = (text: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  let part: string | undefined
+  for (const [index, line] of text.split("\n").entries()) {
+    const head = /^\| room(?: of `([a-z]+\/)`)? \|/.exec(line)
+    if (head !== null) part = head[1] ?? ""
+    else if (!line.startsWith("|")) part = undefined
+    else if (part !== undefined && !line.startsWith("|---")) {
+      const [, name] = /^\| `([^`]+)` \|/.exec(line) ?? []
+      if (name === undefined) offences.push(`${page}:${index + 1}: a row names one file`)
+      else found.push(`${part}${name}.ts`)
+    }
+  }
+  return found
+}
+
+const rows = filesIn(readFileSync(join(root, page), "utf8"))
 
 /** What a file is: its room's name, or the part of the house it stands in. */
 const place = (file: string) => {
@@ -143,6 +49,9 @@ const place = (file: string) => {
 }
 
 const roomOf = (file: string) => file.replace(/^internal\/|\.ts$/g, "")
+
+/** The rooms from top to bottom: a room may import those below it. */
+const order = rows.filter((file) => place(file) === "room").map(roomOf)
 
 /** Which places a place may import from, itself included; between two rooms the order decides. */
 const reach: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -223,7 +132,6 @@ for (const file of files) {
 
   if (place(file) !== "room") continue
   const room = roomOf(file)
-  if (!order.includes(room)) offences.push(`src/${file}: not in the order of the rooms`)
   const isPublic = index.split("\n").includes(`export * as ${room} from "./${room}.ts"`)
   if (isPublic === file.startsWith("internal/"))
     offences.push(`src/${file}: ${isPublic ? "an" : "no"} entry in src/index.ts`)
@@ -231,9 +139,12 @@ for (const file of files) {
     offences.push(`src/${file}:1: does not begin with a header that states its guarantee`)
 }
 
-for (const room of order)
-  if (!files.includes(`${room}.ts`) && !files.includes(`internal/${room}.ts`))
-    offences.push(`src/${room}.ts: in the order, but not there`)
+// An index has no purpose of its own.
+for (const file of files) {
+  const count = /(?:^|\/)index\.ts$/.test(file) ? 1 : rows.filter((row) => row === file).length
+  if (count !== 1) offences.push(`src/${file}: ${count === 0 ? "no row" : `${count} rows`} in ${page}`)
+}
+for (const row of rows) if (!files.includes(row)) offences.push(`${page}: a row for src/${row}, which is not there`)
 
 for (const offence of offences) console.log(offence)
 if (offences.length > 0) process.exitCode = 1

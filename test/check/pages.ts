@@ -1,5 +1,5 @@
-// The pages of the documentation: each is there in English and in Chinese, with the same headings, the same code and the same links, and
-// whatever a page links to is there. The reference, docs/api, is in English only, as the docstrings are that it is made from.
+// The pages of the documentation: each is there in English and in Chinese, with the same headings, the same code, the same rows of tables and
+// the same links, and whatever a page links to is there. The reference, docs/api, is in English only, as the docstrings are that it is made from.
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { dirname, join, normalize, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -19,6 +19,9 @@ const headingsOf = (text: string) =>
     level: match[1]!.length,
     title: match[2]!
   }))
+
+/** What the rows of tables are about, where that is a name. */
+const rowsOf = (text: string) => [...text.matchAll(/^\| (`[^`\n]+`) \|/gm)].map((match) => match[1]!)
 
 const codeOf = (text: string) => [...text.matchAll(/(?:<!-- \S+ -->\n+)?```[\s\S]*?```/g)].map(([code]) => code)
 
@@ -81,6 +84,7 @@ const compare = (english: string) => {
   const parts: ReadonlyArray<[what: string, of: (page: string, text: string) => ReadonlyArray<string>]> = [
     ["headings", (_, text) => headingsOf(text).map(({ level }) => "#".repeat(level))],
     ["code", (_, text) => codeOf(text)],
+    ["rows", (_, text) => rowsOf(text)],
     [
       "links",
       (page, text) =>
