@@ -42,6 +42,7 @@ import * as States from "./States.ts"
 import * as Store from "../Store.ts"
 import * as Underway from "./Underway.ts"
 import * as Unread from "./Unread.ts"
+import * as Unrun from "./Unrun.ts"
 import * as Users from "../Users.ts"
 
 /**
@@ -151,6 +152,7 @@ export const make = Effect.fnUntraced(function* <R>(makeAside: Aside.Make<R>) {
   const outgoing = yield* Sender.Sender
   const conversations = yield* Conversations.Conversations
   const unread = yield* Unread.make
+  const unrun = Unrun.make((yield* Meter.Meter).now)
   const { userId } = yield* Signer.Signer
   const observer = yield* Handling.Observer
   const { drainTimeout } = yield* Settings.checked
@@ -167,6 +169,7 @@ export const make = Effect.fnUntraced(function* <R>(makeAside: Aside.Make<R>) {
     defer: ledger.defer,
     giveUp: ledger.giveUp,
     unread: unread.count,
+    suspect: unrun.suspect,
     answer: sender.answer,
     derive: sender.derive,
     me: (yield* Users.Users).me,
@@ -176,9 +179,12 @@ export const make = Effect.fnUntraced(function* <R>(makeAside: Aside.Make<R>) {
     storage: yield* State.Storage
   })
 
-  const inspect = Effect.delay(Effect.andThen(ledger.inspect, unread.tell), (yield* Dropped.Watch).period)
+  const inspect = Effect.delay(
+    Effect.all([ledger.inspect, unread.tell, unrun.tell], { discard: true }),
+    (yield* Dropped.Watch).period
+  )
   // Days may pass in which there is nothing to look at, and in a simulation they do in a second.
-  const busy = Effect.suspend(() => (unread.isEmpty() ? ledger.busy : Effect.void))
+  const busy = ledger.busy(() => !unread.isEmpty() || !unrun.isEmpty())
   yield* Effect.andThen(busy, inspect).pipe(Effect.forever, Effect.forkScoped)
 
   return {

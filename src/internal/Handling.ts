@@ -132,6 +132,8 @@ export interface Actions {
     | undefined
   /** The program had no case for the message, and will acknowledge it all the same. */
   readonly unread: (message: Message.Message) => Effect.Effect<void>
+  /** The handler has succeeded before all answers that it made had begun. */
+  readonly suspect: (id: Ids.MessageId, isStill: () => boolean) => void
   readonly answer: (
     message: Message.Message,
     to: Recipient,
@@ -326,6 +328,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   readonly #open: Ledger.Open
   readonly #actions: Actions
   #draft: Cells.Draft | "taken" | undefined
+  /** How many answers were made and have not begun. */
+  #unrun = 0
 
   constructor(message: M, open: Ledger.Open, actions: Actions) {
     this.message = message
@@ -353,6 +357,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     }
     forgetWrites = (delivery) => {
       delivery.#draft = undefined
+      // It may have failed before it came to them.
+      delivery.#unrun = 0
     }
     again = (delivery) => {
       delivery.#actions.release(delivery.#open)
@@ -393,6 +399,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
+        if (delivery.#unrun > 0) delivery.#actions.suspect(delivery.message.id, () => delivery.#unrun > 0)
         return delivery.#actions.ack(delivery.#open, delivery.#take())
       }
       forgetWrites(delivery)
@@ -451,7 +458,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
    * The id is derived from the message, the conversation and the content (or `key`), so that a second run sends nothing new.
    */
   reply(content: Outgoing.Content, options?: AnswerOptions): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
-    return this.#actions.answer(this.message, { conversation: this.message.conversationId }, content, options)
+    return this.send({ conversation: this.message.conversationId }, content, options)
   }
 
   /** As `reply`, to somebody else. */
@@ -460,7 +467,14 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     content: Outgoing.Content,
     options?: AnswerOptions
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
-    return this.#actions.answer(this.message, to, content, options)
+    const answer = this.#actions.answer(this.message, to, content, options)
+    let isUnrun = true
+    this.#unrun++
+    return Effect.suspend(() => {
+      if (isUnrun && this.#unrun > 0) this.#unrun--
+      isUnrun = false
+      return answer
+    })
   }
 
   /** Takes back, in the same conversation, a message that the bot sent there or, where it runs the group, anybody's. */

@@ -86,8 +86,8 @@ export interface Ledger {
   readonly signal: Signal.Signal
   /** Measures what is open, and tells once of what was dropped. */
   readonly inspect: Effect.Effect<void>
-  /** Waits until there is something to look at. */
-  readonly busy: Effect.Effect<void>
+  /** Waits until there is something to look at, here or, when something has ended, elsewhere. */
+  readonly busy: (elsewhere: () => boolean) => Effect.Effect<void>
 }
 
 /**
@@ -412,10 +412,11 @@ export const make = Effect.fnUntraced(function* <R>(
     },
     entries: open.entries,
     signal,
-    busy: Effect.raceFirst(
-      signal.until(() => open.size() > 0),
-      inbox.filled
-    ),
+    busy: (elsewhere) =>
+      Effect.raceFirst(
+        signal.until(() => open.size() > 0 || elsewhere()),
+        inbox.filled
+      ),
     inspect: yield* makeInspection(inbox, open, isAwaited, aside.size)
   }
 })

@@ -18,6 +18,7 @@ import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Function from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
@@ -186,7 +187,9 @@ const forward = Effect.gen(function* () {
     return received as Arr.NonEmptyReadonlyArray<Ledger.Open>
   })
 
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.andThen(ledger.busy, ledger.inspect), watch.period)))
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.delay(Effect.andThen(ledger.busy(Function.constFalse), ledger.inspect), watch.period))
+  )
   return yield* Stream.fromPull(Effect.succeed(receive)).pipe(
     Stream.map((entry) => ({ entry, key: entry.value!.conversationId, size: entry.value!.size })),
     Keyed.mapEffect(({ entry }) => handle(entry), {

@@ -228,6 +228,7 @@ export const replayViews = Effect.fnUntraced(function* (
     defer: (entry) => Effect.sync(() => settle(entry, "Deferred")),
     giveUp: (entry) => Effect.sync(() => settle(entry, "GivenUp")),
     unread: () => Effect.void,
+    suspect: () => {},
     answer: (message, to, content, options) =>
       Effect.tap(sender.answer(message, to, content, options), (id) =>
         Effect.sync(() => {
