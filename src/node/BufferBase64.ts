@@ -37,7 +37,7 @@ const decode: Base64.Decoder["decode"] = (text) => {
 }
 
 /** The longest payload that is decoded into memory that is used again, in bytes. An array of its own takes half of the time. */
-const scratchSize = 8 * 1024
+const scratchSize = 256 * 1024
 
 const makeDecoder = (): Base64.Decoder => {
   const scratch = Buffer.allocUnsafeSlow(scratchSize)

@@ -41,7 +41,7 @@ const gunzip: Gzip.Gzip["Service"]["gunzip"] = (frame, maximumSize) => {
 
 // What Node makes and throws away for every synchronous call takes as long as the call's own work. The object below it can be used
 // again; it has no public interface, but the same one in the releases that are named here, on which its tests were run.
-const isKnown = /^v(22|24)\./.test(process.version) && process.versions["bun"] === undefined
+const isKnown = /^v(22|24|26)\./.test(process.version) && process.versions["bun"] === undefined
 
 const isReusable = (stream: Zlib.Gzip) => {
   const { _handle: handle, _writeState: state } = stream as unknown as Readonly<Record<string, unknown>>
@@ -51,7 +51,7 @@ const isReusable = (stream: Zlib.Gzip) => {
 }
 
 /** The largest frame, in bytes before compression, that goes through the object that is used again. */
-const scratchSize = 64 * 1024
+const scratchSize = 256 * 1024
 const maximumReused = 16 * 1024
 
 interface Handle {
