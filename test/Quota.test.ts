@@ -57,6 +57,26 @@ describe("Quota", () => {
   })
 })
 
+describe("Quota in a RateLimiter that cannot be asked", () => {
+  it.effect("fails, and may be asked again", () =>
+    Effect.gen(function* () {
+      const { take } = yield* Quota.Quota
+      const { isRetryable, message } = yield* Effect.flip(take(bot, "answer"))
+      assert.isTrue(isRetryable)
+      assert.include(message, "the store of the send quota")
+    }).pipe(
+      Effect.provide(Quota.layer),
+      Effect.provideService(RateLimiter.RateLimiter, {
+        ...({} as RateLimiter.RateLimiter),
+        consume: () =>
+          Effect.fail(
+            new RateLimiter.RateLimiterError({ reason: new RateLimiter.RateLimitStoreError({ message: "" }) })
+          )
+      })
+    )
+  )
+})
+
 const layers = {
   "of one process": Quota.layerMemory,
   "in a RateLimiter": Quota.layer.pipe(Layer.provide(RateLimiter.layer), Layer.provide(RateLimiter.layerStoreMemory))
@@ -144,5 +164,40 @@ describe.each(Object.entries(layers))("Quota %s", (_, layer) => {
       yield* TestClock.adjust("1 hour")
       assert.closeTo(yield* took(12), 2, 0.11)
     }).pipe(Effect.provide(quota))
+  )
+
+  it.effect("tells of an announcement too whether it had to wait, for its own share or for what is left of all", () =>
+    Effect.gen(function* () {
+      const { take } = yield* Quota.Quota
+      const taken = (kind: Quota.Kind) =>
+        Effect.gen(function* () {
+          const taking = yield* Effect.forkChild(take(bot, kind))
+          yield* BlazeTest.settle
+          yield* TestClock.adjust("1 minute")
+          return yield* Fiber.join(taking)
+        })
+      // Announcements may have five of the nine.
+      for (let n = 0; n < 5; n++) assert.isFalse(yield* take(bot, "announcement"))
+      assert.isTrue(yield* taken("announcement"))
+      yield* TestClock.adjust("1 hour")
+      for (let n = 0; n < 9; n++) assert.isFalse(yield* take(bot, "answer"))
+      assert.isTrue(yield* taken("announcement"))
+    }).pipe(Effect.provide(quota))
+  )
+
+  it.effect("is one message at the least for each of very many processes", () =>
+    Effect.gen(function* () {
+      const { maximumBatch, take } = yield* Quota.Quota
+      assert.strictEqual(maximumBatch, 5)
+      assert.isFalse(yield* take(bot, "announcement"))
+      const second = yield* Effect.forkChild(take(bot, "announcement"))
+      yield* BlazeTest.settle
+      assert.isUndefined(second.pollUnsafe())
+      yield* TestClock.adjust("6 seconds")
+      yield* Fiber.join(second)
+    }).pipe(
+      Effect.provide(quota),
+      Effect.provideService(Division.Senders, () => 100)
+    )
   )
 })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Bot, Delivery } from "effect-blaze"
+import { Bot, Delivery, Ids } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { lines, pass } from "./support.ts"
+import * as Unrun from "../src/internal/Unrun.ts"
 
 /** What the log says of answers that were never run, after so many messages and so many minutes. */
 const told = Effect.fnUntraced(function* <E>(handler: Bot.Handler<E>, messages = 1, minutes = 1) {
@@ -106,4 +107,35 @@ describe("an answer that was made and never run", () => {
       })
     )
   }
+})
+
+describe("Unrun", () => {
+  it.effect("looks at twenty at the most, tells of those that are due once a minute, and has nothing left then", () =>
+    Effect.gen(function* () {
+      const log = lines()
+      let now = 0
+      const unrun = Unrun.make(() => now)
+      const id = (n: number) => Ids.MessageId.make(`928c5c40-769c-3e97-8387-${String(n).padStart(12, "0")}`)
+      let asked = 0
+      const isStill = () => asked++ >= 0
+      assert.isTrue(unrun.isEmpty())
+      for (let n = 0; n < 30; n++) unrun.suspect(id(n), isStill)
+      const tell = Effect.provide(unrun.tell, log.layer)
+      now = 999
+      yield* tell
+      assert.deepStrictEqual([asked, log.all.length, unrun.isEmpty()], [0, 0, false])
+      now = 1000
+      yield* tell
+      assert.deepStrictEqual([asked, log.all.length, unrun.isEmpty()], [20, 1, true])
+      // The next minute begins a minute after that.
+      unrun.suspect(id(1), isStill)
+      now = 60_999
+      yield* tell
+      assert.deepStrictEqual([log.all.length, unrun.isEmpty()], [1, true])
+      unrun.suspect(id(2), isStill)
+      now = 61_999
+      yield* tell
+      assert.strictEqual(log.all.length, 2)
+    })
+  )
 })

@@ -36,7 +36,12 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Frame": [["Frame", "defaults"]],
   Gzip: [["Gzip"], ["Frame"]],
   Signer: [["Signer", "defaults"]],
-  Keystore: [["Keystore"]]
+  Keystore: [["Keystore"]],
+  Quota: [["Quota"]],
+  "internal/Decoding": [["Envelope"], ["Message", "roundtrip"]],
+  "internal/Ordered": [["Ordered"]],
+  "internal/Recent": [["Recent"]],
+  "internal/Unrun": [["Unrun"]]
 }
 
 /** A test that takes seconds by itself. */
