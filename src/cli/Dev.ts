@@ -42,7 +42,9 @@ const page = firstOf(["../page/index.html", "../../dist/page/index.html"])
 /** What tells of the bot's metrics, as Node takes it. */
 const reporter = Effect.gen(function* () {
   const path = yield* Path.Path
-  return (yield* path.toFileUrl(yield* firstOf(["reporter.js", "dev/reporter.ts"]))).href
+  const address = yield* path.toFileUrl(yield* firstOf(["reporter.js", "dev/reporter.ts"]))
+  address.searchParams.set("parent", String(process.pid))
+  return address.href
 })
 
 const exportsBot = (code: string) =>

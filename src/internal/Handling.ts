@@ -132,7 +132,7 @@ export interface Actions {
     | undefined
   /** The program had no case for the message, and will acknowledge it all the same. */
   readonly unread: (message: Message.Message) => Effect.Effect<void>
-  /** The handler has succeeded before all answers that it made had begun. */
+  /** The handler has made answers, and succeeded before any had begun. */
   readonly suspect: (id: Ids.MessageId, isStill: () => boolean) => void
   readonly answer: (
     message: Message.Message,
@@ -328,8 +328,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   readonly #open: Ledger.Open
   readonly #actions: Actions
   #draft: Cells.Draft | "taken" | undefined
-  /** How many answers were made and have not begun. */
-  #unrun = 0
+  /** Whether its handler has made an answer, and begun with any. */
+  #answers: "none" | "made" | "begun" = "none"
 
   constructor(message: M, open: Ledger.Open, actions: Actions) {
     this.message = message
@@ -358,7 +358,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     forgetWrites = (delivery) => {
       delivery.#draft = undefined
       // It may have failed before it came to them.
-      delivery.#unrun = 0
+      delivery.#answers = "none"
     }
     again = (delivery) => {
       delivery.#actions.release(delivery.#open)
@@ -386,6 +386,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         }
         for (const delivery of deliveries) {
           delivery.#actions.release(delivery.#open)
+          delivery.#look()
           delivery.#draft = "taken"
         }
         return first!.#actions.ackAll(
@@ -399,7 +400,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
-        if (delivery.#unrun > 0) delivery.#actions.suspect(delivery.message.id, () => delivery.#unrun > 0)
+        delivery.#look()
         return delivery.#actions.ack(delivery.#open, delivery.#take())
       }
       forgetWrites(delivery)
@@ -411,6 +412,11 @@ export class Delivery<out M extends Message.Message = Message.Message> {
       }
       return isFinal(exit.cause) ? delivery.giveUp(reasonOf(exit.cause)) : delivery.defer
     }
+  }
+
+  /** Its handler has succeeded: has it forgotten to run what it has made? */
+  #look(): void {
+    if (this.#answers === "made") this.#actions.suspect(this.message.id, () => this.#answers === "made")
   }
 
   /** What is to be written with the end of the message, which has come. */
@@ -468,11 +474,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     options?: AnswerOptions
   ): Effect.Effect<Ids.MessageId, BlazeError.BlazeError> {
     const answer = this.#actions.answer(this.message, to, content, options)
-    let isUnrun = true
-    this.#unrun++
+    if (this.#answers === "none") this.#answers = "made"
     return Effect.suspend(() => {
-      if (isUnrun && this.#unrun > 0) this.#unrun--
-      isUnrun = false
+      this.#answers = "begun"
       return answer
     })
   }

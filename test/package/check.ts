@@ -9,6 +9,7 @@ import { surface } from "./surface.ts"
 
 interface Manifest {
   readonly name: string
+  readonly version: string
   readonly devDependencies: Readonly<Record<string, string>>
 }
 
@@ -38,6 +39,13 @@ const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): Ran 
 
 const bin = (name: string) => join(root, "node_modules/.bin", name)
 const passed = (what: string) => console.log(`package: ${what}`)
+
+/** The newest version that CHANGELOG.md tells of is the one that is packed, whether it is released yet or not. */
+const versionIsTold = () => {
+  const [, newest] = /^## (\S+), .+$/m.exec(readFileSync(join(root, "CHANGELOG.md"), "utf8")) ?? []
+  if (newest === manifest.version) return passed(`${newest} stands in CHANGELOG.md`)
+  throw new Complaint(`CHANGELOG.md begins with ${newest}, and package.json says ${manifest.version}.`)
+}
 
 const pack = (into: string): string => {
   run(root, "npm", "run", "build")
@@ -212,6 +220,7 @@ const says = (project: string, program: string, line: string) => {
 const temporary = mkdtempSync(join(tmpdir(), "effect-blaze-package-"))
 try {
   everySubpathIsUsed()
+  versionIsTold()
   const packed = join(temporary, "packed")
   mkdirSync(packed)
   const tarball = pack(packed)

@@ -28,6 +28,7 @@ const png =
   "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg=="
 
 const bot = (word: string) => `import { Effect } from "effect"
+import { Worker } from "node:worker_threads"
 import { Bot, Button, Delivery, Outgoing } from "effect-blaze"
 
 let pages = 0
@@ -55,6 +56,9 @@ export const bot = Bot.match({
       if (text === "next") return yield* delivery.reply(Outgoing.buttons([Button.say("Next", "page " + ++pages)]))
       if (text === "shout") return yield* Effect.sync(() => process.stdout.write("x".repeat(5_000_000)))
       if (text === "die") return yield* Effect.sync(() => process.kill(process.pid, "SIGKILL"))
+      if (text === "thread") {
+        yield* Effect.promise(() => new Promise((resolve) => new Worker("", { eval: true }).once("exit", resolve)))
+      }
       if (text === "later") return Delivery.deferFor("1 hour")
       if (text === "image") return yield* delivery.reply(Outgoing.image(image))
       yield* delivery.reply(\`${word} \${text}\`)
@@ -227,6 +231,17 @@ describe("the page of effect-blaze dev", () => {
     await page.getByText("Metrics, as the bot tells them").click()
     const row = page.getByRole("row", { name: /^blaze_handler_seconds kind deferred/ })
     await until(async () => /^1, [\d.]+ on average/.test((await row.getByRole("cell").first().textContent()) ?? ""))
+    // A thread of the bot's has nothing to do with it, and closes nothing when it ends.
+    const handled = page
+      .getByRole("row", { name: /^blaze_handler_seconds kind acknowledged/ })
+      .getByRole("cell")
+      .first()
+    const before = Number.parseInt((await handled.textContent())!, 10)
+    await say("thread")
+    await answers("you said thread").waitFor()
+    await say("after the thread")
+    await answers("you said after the thread").waitFor()
+    await until(async () => Number.parseInt((await handled.textContent())!, 10) === before + 2)
     await page.getByText("Metrics, as the bot tells them").click()
   })
 

@@ -108,7 +108,7 @@ const lines = (self: Stream.Stream<Uint8Array, PlatformError.PlatformError>, max
 
 /** How often the process is asked for its metrics, and how long its answer may be. */
 const reportPeriod = "1 second"
-const maximumReport = 256 * 1024
+const maximumReport = 1024 * 1024
 
 const decodeReport = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Scene.Metric)))
 
@@ -122,7 +122,8 @@ const asked = (
     Stream.changes,
     Stream.runForEach((line) => Option.match(decodeReport(line), { onNone: () => Effect.void, onSome: tell }))
   )
-  return Effect.raceFirst(Stream.run(ask, getInputFd(3)), answers).pipe(Effect.ignore)
+  // What was told last is not so any more once nothing is told.
+  return Effect.raceFirst(Stream.run(ask, getInputFd(3)), answers).pipe(Effect.ignore, Effect.andThen(tell([])))
 }
 
 /**

@@ -1,20 +1,22 @@
 /**
  * Loaded before the bot in its process: says how the bot's metrics stand whenever `dev` asks, over the descriptor that is between the two.
  *
- * Guarantee: the bot is none the wiser: it ends when it would have ended, and fails at nothing that fails here.
+ * Guarantee: the bot is none the wiser: it ends when it would have ended, and fails at nothing that fails here; its threads and its own
+ * processes, for which this is loaded too, have no part in it.
  *
  * @since 0.1.0
  */
 import { createRequire } from "node:module"
 import { Socket } from "node:net"
 import { pathToFileURL } from "node:url"
+import { isMainThread } from "node:worker_threads"
 import type * as EffectModule from "effect/Effect"
 import type * as MetricModule from "effect/Metric"
 import type * as Scene from "./Scene.ts"
 
-/** What `dev` has for a description, and for anything else that is a program's own. */
-const maximumLength = 200
+const maximumLength = 100
 const maximumMetrics = 200
+const maximumWords = 10
 
 /** The two modules of the library that the bot runs on, which may be another than the one of this file. */
 const modulesOf = async (program: string) => {
@@ -23,6 +25,16 @@ const modulesOf = async (program: string) => {
   const [Effect, Metric] = await Promise.all([load("effect/Effect"), load("effect/Metric")])
   return { Effect: Effect as typeof EffectModule, Metric: Metric as typeof MetricModule }
 }
+
+/** Some of many, without a look at the rest. */
+const some = <A>(all: Iterable<A>, maximum: number): ReadonlyArray<A> => {
+  const taken: Array<A> = []
+  for (const each of all) if (taken.push(each) === maximum) break
+  return taken
+}
+
+// Of whatever a program has put there that is not type-checked.
+const cut = (text: unknown) => String(text ?? "").slice(0, maximumLength)
 
 const valueOf = (metric: MetricModule.Metric.Snapshot): string => {
   switch (metric.type) {
@@ -38,21 +50,28 @@ const valueOf = (metric: MetricModule.Metric.Snapshot): string => {
         : `${count}, ${(sum / count).toPrecision(3)} on average, ${max.toPrecision(3)} at most`
     }
     case "Frequency":
-      return [...metric.state.occurrences].map(([word, count]) => `${word}: ${count}`).join(", ")
+      return some(metric.state.occurrences, maximumWords)
+        .map(([word, count]) => `${cut(word)}: ${count}`)
+        .join(", ")
   }
 }
 
 const shown = (metric: MetricModule.Metric.Snapshot): Scene.Metric => {
   const labels = Object.entries(metric.attributes ?? {}).filter(([name]) => name !== "bot")
   return {
-    name: metric.id.slice(0, maximumLength),
-    labels: labels
-      .map(([name, value]) => `${name} ${value}`)
-      .join(", ")
-      .slice(0, maximumLength),
-    value: valueOf(metric).slice(0, maximumLength),
-    description: (metric.description ?? "").slice(0, maximumLength)
+    name: cut(metric.id),
+    labels: cut(labels.map(([name, value]) => `${name} ${cut(value)}`).join(", ")),
+    value: cut(valueOf(metric)),
+    description: cut(metric.description)
   }
+}
+
+const isOurs = ({ id }: MetricModule.Metric.Snapshot) => String(id).startsWith("blaze_")
+
+/** Those of the library first: the page looks for some of them. */
+const ordered = (all: ReadonlyArray<MetricModule.Metric.Snapshot>) => {
+  const byName = all.toSorted((a, b) => (String(a.id) < String(b.id) ? -1 : 1))
+  return [...byName.filter(isOurs), ...byName.filter((metric) => !isOurs(metric))]
 }
 
 const report = async (program: string) => {
@@ -61,13 +80,16 @@ const report = async (program: string) => {
   socket.unref()
   socket.on("error", () => socket.destroy())
   socket.on("data", () => {
-    const all = Effect.runSync(Metric.snapshot)
-      .slice(0, maximumMetrics)
-      .map(shown)
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    socket.write(`${JSON.stringify(all)}\n`)
+    try {
+      const all = ordered(Effect.runSync(Metric.snapshot)).slice(0, maximumMetrics)
+      socket.write(`${JSON.stringify(all.map(shown))}\n`)
+    } catch {
+      socket.destroy()
+    }
   })
 }
 
+// Threads share the descriptor, and would close it; what a process of the bot's own has under its number is something else.
+const parent = Number(new URL(import.meta.url).searchParams.get("parent"))
 const [, program] = process.argv
-if (program !== undefined) report(program).catch(() => {})
+if (isMainThread && process.ppid === parent && program !== undefined) report(program).catch(() => {})
