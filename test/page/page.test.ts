@@ -31,6 +31,9 @@ const bot = (word: string) => `import { Effect } from "effect"
 import { Worker } from "node:worker_threads"
 import { Bot, Button, Delivery, Outgoing } from "effect-blaze"
 
+// What nobody reads any more ends no bot by itself.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
+
 let pages = 0
 const image = Buffer.from("${png}", "base64")
 
@@ -56,6 +59,7 @@ export const bot = Bot.match({
       if (text === "next") return yield* delivery.reply(Outgoing.buttons([Button.say("Next", "page " + ++pages)]))
       if (text === "shout") return yield* Effect.sync(() => process.stdout.write("x".repeat(5_000_000)))
       if (text === "die") return yield* Effect.sync(() => process.kill(process.pid, "SIGKILL"))
+      if (text === "pid") return yield* delivery.reply(\`my pid is \${process.pid}, mine\`)
       if (text === "thread") {
         yield* Effect.promise(() => new Promise((resolve) => new Worker("", { eval: true }).once("exit", resolve)))
       }
@@ -103,7 +107,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await browser?.close()
-  if (dev !== undefined && dev.exitCode === null) {
+  if (dev !== undefined && dev.exitCode === null && dev.signalCode === null) {
     dev.kill("SIGINT")
     await new Promise((resolve) => dev.once("exit", resolve))
   }
@@ -434,5 +438,21 @@ describe("the page of effect-blaze dev", () => {
 
   it("has made the browser complain of nothing", () => {
     assert.deepStrictEqual(complaints, [])
+  })
+
+  it("takes the bot along when it is killed", async () => {
+    await choose("alice")
+    await say("pid")
+    const pid = Number(/my pid is (\d+), mine/.exec((await answers("my pid is").last().textContent())!)![1])
+    const isThere = () => {
+      try {
+        return process.kill(pid, 0)
+      } catch {
+        return false
+      }
+    }
+    assert.isTrue(isThere())
+    dev.kill("SIGKILL")
+    await until(() => !isThere())
   })
 })

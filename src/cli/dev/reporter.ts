@@ -1,18 +1,23 @@
 /**
- * Loaded before the bot in its process: says how the bot's metrics stand whenever `dev` asks, over the descriptor that is between the two.
+ * Loaded before the bot in its process: says how the bot's metrics stand whenever `dev` asks, over the descriptor that is between the two,
+ * and ends the bot when `dev` was killed.
  *
- * Guarantee: the bot is none the wiser: it ends when it would have ended, and fails at nothing that fails here; its threads and its own
- * processes, for which this is loaded too, have no part in it.
+ * Guarantee: the bot is none the wiser: it fails at nothing that fails here, and ends when it would have ended, or after `dev`; its threads
+ * and its own processes, for which this is loaded too, have no part in it.
  *
  * @since 0.1.0
  */
 import { createRequire } from "node:module"
 import { Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
 import { isMainThread } from "node:worker_threads"
 import type * as EffectModule from "effect/Effect"
 import type * as MetricModule from "effect/Metric"
 import type * as Scene from "./Scene.ts"
+
+/** The process of `dev`. */
+const parent = Number(new URL(import.meta.url).searchParams.get("parent"))
 
 const maximumLength = 100
 const maximumMetrics = 200
@@ -74,22 +79,29 @@ const ordered = (all: ReadonlyArray<MetricModule.Metric.Snapshot>) => {
   return [...byName.filter(isOurs), ...byName.filter((metric) => !isOurs(metric))]
 }
 
+/** The other side closes its descriptors a little before its children are somebody else's. */
+const goodbye = 1000
+
 const report = async (program: string) => {
-  const { Effect, Metric } = await modulesOf(program)
   const socket = new Socket({ fd: 3 })
   socket.unref()
+  socket.resume()
   socket.on("error", () => socket.destroy())
+  socket.on("close", async () => {
+    await sleep(goodbye, undefined, { ref: false })
+    if (process.ppid !== parent) process.kill(process.pid, "SIGTERM")
+  })
+  const { Effect, Metric } = await modulesOf(program)
   socket.on("data", () => {
     try {
       const all = ordered(Effect.runSync(Metric.snapshot)).slice(0, maximumMetrics)
       socket.write(`${JSON.stringify(all.map(shown))}\n`)
     } catch {
-      socket.destroy()
+      // What cannot be shown is not.
     }
   })
 }
 
-// Threads share the descriptor, and would close it; what a process of the bot's own has under its number is something else.
-const parent = Number(new URL(import.meta.url).searchParams.get("parent"))
 const [, program] = process.argv
+// Threads share the descriptor, and would close it; what a process of the bot's own has under its number is something else.
 if (isMainThread && process.ppid === parent && program !== undefined) report(program).catch(() => {})
