@@ -37,7 +37,7 @@ const makeNames = () => {
     const known = names.get(id)
     const name = known ?? `00000000-0000-4000-8000-${(++made).toString(16).padStart(12, "0")}`
     names.set(id, name)
-    if (names.size() > maximumNames) names.delete(names.oldest()!.key)
+    names.keep(maximumNames)
     return name
   }
 }

@@ -45,6 +45,16 @@ describe("Ordered", () => {
     assert.deepStrictEqual(Array.from(ordered.entries(), ({ key }) => key).join(""), "adec")
   })
 
+  it("keeps the latest of too many", () => {
+    const ordered = Ordered.make<string, number>()
+    for (const key of "abcda") ordered.set(key, 1)
+    ordered.keep(4)
+    ordered.keep(2)
+    assert.deepStrictEqual(Array.from(ordered.entries(), ({ key }) => key).join(""), "da")
+    ordered.keep(0)
+    assert.deepStrictEqual([ordered.size(), ordered.oldest()], [0, undefined])
+  })
+
   it("an entry that is gone leads to no other", () => {
     const ordered = Ordered.make<string, number>()
     for (const key of "abc") ordered.set(key, 1)

@@ -58,7 +58,7 @@ export const make = () => {
         waiting.delete(id)
         if (way !== "Alone" || problem !== undefined) done.set(id, { problem })
       }
-      while (done.size() > maximumDone) done.delete(done.oldest()!.key)
+      done.keep(maximumDone)
     },
     results: (ids: ReadonlyArray<Ids.MessageId>): ReadonlyArray<Unsent.Known | undefined> =>
       ids.map((id) => (waiting.has(id) ? "Waiting" : done.get(id)))

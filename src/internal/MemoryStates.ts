@@ -54,7 +54,7 @@ export const make = (maximum: number, clock: Clock.Clock) => {
   const forgetOldest = Effect.suspend(() => {
     if (entries.size() > maximum) forgetExpired()
     if (entries.size() <= maximum) return Effect.void
-    while (entries.size() > maximum) entries.delete(entries.oldest()!.key)
+    entries.keep(maximum)
     if (isTold) return Effect.void
     isTold = true
     return Effect.logWarning(

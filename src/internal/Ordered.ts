@@ -28,6 +28,8 @@ export interface Ordered<K, V> {
   /** Gives whether it was there. */
   readonly delete: (key: K) => boolean
   readonly oldest: () => Entry<K, V> | undefined
+  /** Removes the oldest until so many are left. */
+  readonly keep: (maximum: number) => void
   /** Oldest first. The one that was given last may be removed meanwhile, and no other. */
   readonly entries: () => Iterable<Entry<K, V>>
 }
@@ -60,6 +62,13 @@ export const make = <K, V>(): Ordered<K, V> => {
     entry.previous = entry.next = undefined
   }
 
+  const remove = (key: K) => {
+    const entry = all.get(key)
+    if (entry === undefined) return false
+    unlink(entry)
+    return all.delete(key)
+  }
+
   return {
     size: () => all.size,
     has: (key) => all.has(key),
@@ -73,13 +82,11 @@ export const make = <K, V>(): Ordered<K, V> => {
       last = entry
       all.set(key, entry)
     },
-    delete: (key) => {
-      const entry = all.get(key)
-      if (entry === undefined) return false
-      unlink(entry)
-      return all.delete(key)
-    },
+    delete: remove,
     oldest: () => first,
+    keep: (maximum) => {
+      while (first !== undefined && all.size > maximum) remove(first.key)
+    },
     entries: function* () {
       for (let entry = first; entry !== undefined;) {
         const { next }: Linked<K, V> = entry

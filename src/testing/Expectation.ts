@@ -86,16 +86,6 @@ const placeOf = ({ where, who }: { readonly where: string; readonly who: string 
 const describe = (message: Said) =>
   `${message.who} ${message.pressed ? "pressed" : "said"} ${show(message.text)}${placeOf(message)} on ${Plan.showTime(message.at)}`
 
-const group = <A, K>(items: Iterable<A>, key: (item: A) => K): Map<K, Array<A>> => {
-  const groups = new Map<K, Array<A>>()
-  for (const item of items) {
-    const own = groups.get(key(item))
-    if (own === undefined) groups.set(key(item), [item])
-    else own.push(item)
-  }
-  return groups
-}
-
 /** What answers each message, each answer once however many hear it. */
 const answersOf = (outcome: Outcome): ReadonlyMap<string, ReadonlyArray<Heard>> => {
   const answers = new Map<string, Map<string, Heard>>()
@@ -118,7 +108,7 @@ const broken = (
 
 const answered = function* (outcome: Outcome, wanted: Answers): Broken {
   const answers = answersOf(outcome)
-  const runs = group(outcome.runs, ({ message }) => message)
+  const runs = Map.groupBy(outcome.runs, ({ message }) => message)
   for (const message of outcome.said) {
     const own = answers.get(message.id) ?? []
     if (own.length === 0 && wanted(message)) {
@@ -148,7 +138,7 @@ const inTurn = function* (outcome: Outcome): Broken {
   const said = new Map(outcome.said.map((message) => [message.id, message]))
   const acknowledgedAt = new Map<string, number>()
   for (const { at, id } of outcome.acknowledged) if (!acknowledgedAt.has(id)) acknowledgedAt.set(id, at)
-  for (const runs of group(outcome.runs, ({ conversation, life }) => `${life} ${conversation}`).values()) {
+  for (const runs of Map.groupBy(outcome.runs, ({ conversation, life }) => `${life} ${conversation}`).values()) {
     let longest: Run | undefined
     const before = new Map<string, Run>()
     for (const run of runs) {
@@ -168,7 +158,7 @@ const inTurn = function* (outcome: Outcome): Broken {
       if (longest === undefined || run.ended > longest.ended) longest = run
     }
   }
-  for (const [id, runs] of group(outcome.runs, ({ message }) => message)) {
+  for (const [id, runs] of Map.groupBy(outcome.runs, ({ message }) => message)) {
     const at = acknowledgedAt.get(id)
     const message = said.get(id as Said["id"])
     if (at === undefined || message === undefined || runs.some((run) => run.success && run.ended <= at)) continue
@@ -240,8 +230,8 @@ const growth = (values: ReadonlyArray<number>, allowance: number) => {
 
 const bounded = function* (outcome: Outcome): Broken {
   const answers = answersOf(outcome)
-  const runs = group(outcome.runs, ({ message }) => message)
-  for (const [text, messages] of group(outcome.said, ({ text }) => text)) {
+  const runs = Map.groupBy(outcome.runs, ({ message }) => message)
+  for (const [text, messages] of Map.groupBy(outcome.said, ({ text }) => text)) {
     const work = growth(
       messages.flatMap(({ id }) => (runs.get(id) ?? []).map(({ steps }) => steps)),
       200
@@ -332,7 +322,7 @@ export const inStorm = function* (calm: Outcome, storm: Outcome): Broken {
  */
 export const alone = function* (calm: Outcome, alone: Outcome, isOfParty: (who: string) => boolean): Broken {
   const heardBy = (outcome: Outcome) =>
-    group(
+    Map.groupBy(
       outcome.heard.filter(({ who }) => isOfParty(who)),
       ({ who }) => who
     )

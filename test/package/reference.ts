@@ -17,16 +17,6 @@ const specifierOf = (file: string) => (file === "." ? "effect-blaze" : `effect-b
 
 const fence = (code: string) => `\`\`\`ts\n${code}\n\`\`\``
 
-const grouped = <A>(all: ReadonlyArray<A>, key: (each: A) => string): ReadonlyMap<string, ReadonlyArray<A>> => {
-  const groups = new Map<string, Array<A>>()
-  for (const each of all) {
-    const group = groups.get(key(each))
-    if (group === undefined) groups.set(key(each), [each])
-    else group.push(each)
-  }
-  return groups
-}
-
 const paragraphs = (texts: ReadonlyArray<string>) => texts.filter((text) => text !== "").join("\n\n")
 
 /** The pages of `docs` that a text names, as links from a page of the reference. */
@@ -47,7 +37,7 @@ type Declarations = ReturnType<typeof makeDeclarations>
 /** What has one name is one thing, as with a value and its type, or a function that takes this or that. */
 const sections = async (declarations: Declarations, room: string, all: ReadonlyArray<Declared>) => {
   const named = Array.from(
-    grouped(all, ({ name }) => name),
+    Map.groupBy(all, ({ name }) => name),
     async ([name, each]) =>
       paragraphs([
         `### ${name}`,
@@ -62,7 +52,7 @@ const sections = async (declarations: Declarations, room: string, all: ReadonlyA
 const byCategory = (all: ReadonlyArray<Declared>): ReadonlyArray<readonly [string, ReadonlyArray<Declared>]> => {
   const categories = new Map<string, string>()
   for (const { docs, name } of all) if (docs.category !== undefined) categories.set(name, docs.category)
-  const groups = [...grouped(all, ({ name }) => categories.get(name) ?? "other")]
+  const groups = [...Map.groupBy(all, ({ name }) => categories.get(name) ?? "other")]
   const isOther = ([category]: readonly [string, unknown]) => category === "other"
   return [...groups.filter((group) => !isOther(group)), ...groups.filter(isOther)]
 }
@@ -97,7 +87,7 @@ const pageOf = async (declarations: Declarations, room: string) => {
 
 const indexOf = (declarations: Declarations, rooms: ReadonlyArray<string>) => {
   const line = (room: string) => `- [${basename(room)}](${room}.md): ${firstSentence(declarations.headOf(room).lead)}`
-  const groups = Array.from(grouped(rooms, dirname), ([group, members]) =>
+  const groups = Array.from(Map.groupBy(rooms, dirname), ([group, members]) =>
     paragraphs([
       `## ${specifierOf(group)}`,
       declarations.headOf(join(group, "index")).lead,

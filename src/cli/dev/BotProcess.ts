@@ -127,6 +127,20 @@ const asked = (
 }
 
 /**
+ * What is known of the process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface State {
+  readonly state: Scene.Process
+  /** How often it was begun. */
+  readonly runs: number
+  readonly output: ReadonlyArray<string>
+  readonly metrics: ReadonlyArray<Scene.Metric>
+}
+
+/**
  * @category constructors
  * @since 0.1.0
  */
@@ -138,12 +152,7 @@ export const make = Effect.fnUntraced(function* (options: {
   readonly heard: (line: string) => Effect.Effect<void>
 }) {
   const { command, directory, env, heard } = options
-  const process = yield* SubscriptionRef.make<{
-    readonly state: Scene.Process
-    readonly runs: number
-    readonly output: ReadonlyArray<string>
-    readonly metrics: ReadonlyArray<Scene.Metric>
-  }>({ state: { _tag: "Starting" }, runs: 0, output: [], metrics: [] })
+  const process = yield* SubscriptionRef.make<State>({ state: { _tag: "Starting" }, runs: 0, output: [], metrics: [] })
   const say = (line: string) =>
     SubscriptionRef.update(process, ({ output, ...rest }) => ({
       ...rest,

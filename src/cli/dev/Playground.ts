@@ -16,6 +16,7 @@ import * as Branded from "../../internal/Branded.ts"
 import * as Signal from "../../internal/Signal.ts"
 import * as Server from "../../testing/BlazeServer.ts"
 import * as Buttons from "../../testing/internal/Buttons.ts"
+import type * as BotProcess from "./BotProcess.ts"
 import * as SavedTest from "./SavedTest.ts"
 import type * as Scene from "./Scene.ts"
 import type * as Wiretap from "./Wiretap.ts"
@@ -66,12 +67,7 @@ export interface Options {
   readonly bot: Server.BotAccount
   readonly file: string
   readonly people: ReadonlyArray<string>
-  readonly process: SubscriptionRef.SubscriptionRef<{
-    readonly state: Scene.Process
-    readonly runs: number
-    readonly output: ReadonlyArray<string>
-    readonly metrics: ReadonlyArray<Scene.Metric>
-  }>
+  readonly process: SubscriptionRef.SubscriptionRef<BotProcess.State>
   readonly wire: ReturnType<typeof Wiretap.make>
   /** Begins the bot's process anew. */
   readonly restart: Effect.Effect<void>
