@@ -28,14 +28,12 @@ import * as Front from "./internal/Front.ts"
 import type * as Gzip from "./Gzip.ts"
 import * as Ids from "./Ids.ts"
 import * as MixinApi from "./MixinApi.ts"
-import * as Outbox from "./internal/Outbox.ts"
 import * as Outgoing from "./Outgoing.ts"
 import * as Quota from "./Quota.ts"
 import * as Sending from "./internal/Sending.ts"
 import * as Conversations from "./Conversations.ts"
 import * as Users from "./Users.ts"
 import * as Sender from "./Sender.ts"
-import * as Settings from "./Settings.ts"
 import * as State from "./State.ts"
 import * as Store from "./Store.ts"
 import * as Signer from "./Signer.ts"
@@ -172,13 +170,13 @@ export const layerWith = <StoreServices = never, QuotaServices = never>(
   const { acks = Acks.layerRest, store = Store.layerMemory, quota = Quota.layerMemory } = ports
   // Fresh, so that two bots in one application have all of this twice.
   return Layer.fresh(
-    Front.layer(Layer.effect(Blaze, Front.make(Aside.make)), {
-      connection: Connection.layer.pipe(Layer.provide(BlazeSocket.layer)),
-      acknowledgements: Acknowledgements.layer(acks),
-      transport: Sending.layerSocket,
+    Front.layer(Blaze, Front.make(Aside.make), {
+      connection: Connection.make,
+      acknowledgements: Acknowledgements.make(acks),
+      transport: Sending.overSocket,
       store,
       quota
-    })
+    }).pipe(Layer.provide(BlazeSocket.layer))
   )
 }
 
@@ -207,15 +205,7 @@ export const layerSender = <StoreServices = never>({
   SenderServices,
   BlazeError.BlazeError,
   StoreServices | MixinApi.MixinApi | Signer.Signer | Cipher.Ciphers | Digest.Digest | SecureRandom.SecureRandom
-> =>
-  Layer.fresh(
-    Outbox.layer.pipe(
-      Layer.provide([Sending.layer.pipe(Layer.provide([Sending.layerRest, Quota.layerMemory])), store]),
-      Layer.provide(Front.layerMeter),
-      Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
-      Settings.once
-    )
-  )
+> => Layer.fresh(Front.layerSender({ transport: Sending.overRest, quota: Quota.layerMemory, store }))
 
 /**
  * What bots on a platform share, since it knows nothing of any of them: a codec, cryptography, and files for `Keystore.fromConfig` and for

@@ -282,8 +282,8 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
       )
     })
     return BlazeSocket.of({ open })
-  })
-).pipe(Layer.provide(Frame.layer))
+  }).pipe(Effect.provideServiceEffect(Frame.Frame, Frame.make))
+)
 
 /**
  * One connection as a channel: requests in, envelopes out, as gzip frames in both directions.

@@ -1,6 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
-import { Base64, Blaze, Bot, Delivery, Gzip, Keyed, Outgoing, PortableGzip, Quota, Settings, Store } from "effect-blaze"
+import {
+  Attachments,
+  Base64,
+  Blaze,
+  Bot,
+  Conversations,
+  Delivery,
+  Gzip,
+  Keyed,
+  Outgoing,
+  PortableGzip,
+  Quota,
+  Sender,
+  Settings,
+  State,
+  Store,
+  Users
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { clientWith, pass, textOf } from "./support.ts"
 
@@ -225,4 +242,24 @@ describe("bots and consumers", () => {
       Effect.provideService(Keyed.Grace, 0)
     )
   })
+})
+
+describe("what a program gets", () => {
+  it.effect("the services of a bot, and none of its rooms, nor settings that later ones would find in their way", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(clientWith({}))
+      const names = [
+        Blaze.Blaze,
+        Sender.Sender,
+        State.Storage,
+        Users.Users,
+        Conversations.Conversations,
+        Attachments.Attachments
+      ].map(({ key }) => key as string)
+      assert.deepStrictEqual(
+        [...context.mapUnsafe.keys()].filter((key) => key.startsWith("effect-blaze/")).toSorted(),
+        names.toSorted()
+      )
+    }).pipe(Effect.provide(BlazeTest.layerServer))
+  )
 })

@@ -21,6 +21,7 @@ import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Division from "../internal/Division.ts"
 import * as Front from "../internal/Front.ts"
 import * as Ledger from "../internal/Ledger.ts"
+import * as Meter from "../internal/Meter.ts"
 import * as Sending from "../internal/Sending.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
@@ -145,17 +146,17 @@ export const layerWith = <E, R>(
   )
   const watched = Watched.layer.pipe(Layer.provideMerge(member))
   return Layer.fresh(
-    Front.layer(Layer.effect(Blaze.Blaze, Front.make(Runner.makeAside)), {
-      connection: Runner.layerConnection,
-      acknowledgements: Runner.layerAcknowledgements,
-      transport: Sending.layerRest,
+    Front.layer(Blaze.Blaze, Front.make(Runner.makeAside), {
+      connection: Runner.makeConnection,
+      acknowledgements: Runner.makeAcknowledgements,
+      transport: Sending.overRest,
       store,
       quota: layerQuota
     }).pipe(
       Layer.provide(Layer.succeed(Ledger.StorePause, storePause)),
       Layer.provideMerge(layerStatus),
       Layer.provide(watched),
-      Layer.provide(Front.layerMeter),
+      Layer.provide(Layer.effect(Meter.Meter, Front.meter)),
       Settings.once
     )
   )

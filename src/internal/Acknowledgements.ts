@@ -210,74 +210,77 @@ const makeSend = Effect.fnUntraced(function* (
   }
 })
 
-const layerOver: Layer.Layer<
-  Acknowledgements,
-  BlazeError.BlazeError,
-  Acks.Transport | Connection.Connection | States.States | Meter.Meter
-> = Layer.effect(
-  Acknowledgements,
-  Effect.gen(function* () {
-    const transport = yield* Acks.Transport
-    const { inbox } = yield* Connection.Connection
-    const { acknowledgeBatch, acknowledgeWithin, flushTimeout } = yield* Settings.checked
-    const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
-    const closing = yield* Deferred.make<void>()
-    const unconfirmed = makeUnconfirmed(yield* Meter.Meter, closing)
-    const fork = Effect.runForkWith(yield* Effect.context<never>())
-    const late = makeLate(fork)
-    const send = yield* makeSend(unconfirmed, closing, flushTimeout)
+const makeOver = Effect.gen(function* () {
+  const transport = yield* Acks.Transport
+  const { inbox } = yield* Connection.Connection
+  const { acknowledgeBatch, acknowledgeWithin, flushTimeout } = yield* Settings.checked
+  const queue = yield* Queue.unbounded<Ids.MessageId, Cause.Done>()
+  const closing = yield* Deferred.make<void>()
+  const unconfirmed = makeUnconfirmed(yield* Meter.Meter, closing)
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const late = makeLate(fork)
+  const send = yield* makeSend(unconfirmed, closing, flushTimeout)
 
-    // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
-    const work = Stream.fromQueue(queue).pipe(
-      Stream.groupedWithin(Math.min(acknowledgeBatch, transport.maximum), acknowledgeWithin),
-      Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
-      Stream.runDrain
-    )
-    // From the first acknowledgement on: many bots are idle.
-    let worker: Fiber.Fiber<void> | undefined
+  // Not in the scope of the layer: interrupting groupedWithin would lose the open batch, so the end of the queue ends it.
+  const work = Stream.fromQueue(queue).pipe(
+    Stream.groupedWithin(Math.min(acknowledgeBatch, transport.maximum), acknowledgeWithin),
+    Stream.mapEffect(send, { concurrency: transport.atOnce, unordered: true }),
+    Stream.runDrain
+  )
+  // From the first acknowledgement on: many bots are idle.
+  let worker: Fiber.Fiber<void> | undefined
 
-    const flush = Effect.gen(function* () {
-      yield* unconfirmed.close
-      yield* Queue.end(queue)
-      if (worker === undefined) return
-      const deadline = Duration.isZero(flushTimeout)
-        ? Effect.repeat(Effect.yieldNow, { times: turns })
-        : Effect.sleep(flushTimeout)
-      yield* Effect.raceFirst(Fiber.await(worker), deadline)
-      yield* Fiber.interrupt(worker)
-      if (unconfirmed.ids.size > 0) {
-        yield* Effect.logWarning(
-          `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed.ids)}`
-        )
-        unconfirmed.remove([...unconfirmed.ids])
-      }
-    })
-    yield* Effect.addFinalizer(() => flush)
-
-    const room = transport.behindMessages ? inbox.urgently(unconfirmed.awaitRoom) : unconfirmed.awaitRoom
-
-    return Acknowledgements.of({
-      offer: (id) => {
-        if (!Queue.offerUnsafe(queue, id)) return late(id)
-        unconfirmed.ids.add(id)
-        worker ??= fork(work)
-      },
-      room: Effect.suspend(() => (unconfirmed.hasRoom() ? Effect.void : room)),
-      flush
-    })
+  const flush = Effect.gen(function* () {
+    yield* unconfirmed.close
+    yield* Queue.end(queue)
+    if (worker === undefined) return
+    const deadline = Duration.isZero(flushTimeout)
+      ? Effect.repeat(Effect.yieldNow, { times: turns })
+      : Effect.sleep(flushTimeout)
+    yield* Effect.raceFirst(Fiber.await(worker), deadline)
+    yield* Fiber.interrupt(worker)
+    if (unconfirmed.ids.size > 0) {
+      yield* Effect.logWarning(
+        `These messages were handled but not acknowledged in time, and will come back: ${Ids.list(unconfirmed.ids)}`
+      )
+      unconfirmed.remove([...unconfirmed.ids])
+    }
   })
-)
+  yield* Effect.addFinalizer(() => flush)
+
+  const room = transport.behindMessages ? inbox.urgently(unconfirmed.awaitRoom) : unconfirmed.awaitRoom
+
+  return Acknowledgements.of({
+    offer: (id) => {
+      if (!Queue.offerUnsafe(queue, id)) return late(id)
+      unconfirmed.ids.add(id)
+      worker ??= fork(work)
+    },
+    room: Effect.suspend(() => (unconfirmed.hasRoom() ? Effect.void : room)),
+    flush
+  })
+})
 
 // Their answers may be late: no handler waits for them.
-const layerRequest: Layer.Layer<Acks.SocketRequest, never, Connection.Connection> = Layer.effect(
-  Acks.SocketRequest,
-  Effect.map(
-    Connection.Connection,
-    ({ session }) =>
-      (action, params) =>
-        Effect.flatMap(session, ({ request }) => request(action, params, { patient: true }))
-  )
+const request = Effect.map(
+  Connection.Connection,
+  ({ session }): Acks.SocketRequest["Service"] =>
+    (action, params) =>
+      Effect.flatMap(session, ({ request }) => request(action, params, { patient: true }))
 )
+
+/**
+ * Over a transport of one's choice.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (transport: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>) =>
+  Effect.gen(function* () {
+    // Fresh: the transport of another bot leads to that bot's connection.
+    const context = yield* Effect.provideServiceEffect(Layer.build(Layer.fresh(transport)), Acks.SocketRequest, request)
+    return yield* Effect.provideContext(makeOver, context)
+  })
 
 /**
  * Over a transport of one's choice.
@@ -291,4 +294,4 @@ export const layer = (
   Acknowledgements,
   BlazeError.BlazeError,
   Connection.Connection | MixinApi.MixinApi | States.States | Meter.Meter
-> => layerOver.pipe(Layer.provide(transport.pipe(Layer.provide(layerRequest))))
+> => Layer.effect(Acknowledgements, make(transport))

@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as BlazeError from "../BlazeError.ts"
 import * as ErrorKind from "./ErrorKind.ts"
@@ -96,50 +97,57 @@ const nameOf = (place: string) => place.slice(place.indexOf(" ") + 1)
 const readTimeout = "2 seconds"
 
 /**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  Storage["Service"],
+  BlazeError.BlazeError,
+  Store.Store | SecureRandom.SecureRandom | Scope.Scope
+> = Effect.gen(function* () {
+  const { states } = yield* Store.Store
+  const { maximumStateSize } = yield* Settings.checked
+  const life = yield* (yield* SecureRandom.SecureRandom).uuidV4()
+  let writes = 0
+  const locks = yield* RcMap.make<string, Semaphore.Semaphore, never, never>({ lookup: () => Semaphore.make(1) })
+  const asked = <A>(place: string, ask: (states: Store.States<unknown>) => Effect.Effect<A, unknown>) =>
+    states === undefined
+      ? failed(nameOf(place), "the store keeps no states")
+      : ErrorKind.catchAny(ask(states), (kind) => failed(nameOf(place), `the store does not answer${kind}`))
+  return Storage.of({
+    maximumSize: maximumStateSize,
+    revision: () => `${life} ${++writes}`,
+    alone: (place, effect) => Effect.scoped(Effect.flatMap(RcMap.get(locks, place), (lock) => lock.withPermit(effect))),
+    read: (name, key) => asked(name, ({ read }) => Effect.timeout(read(name, key), readTimeout)),
+    due: (name, maximum, without) =>
+      asked(name, ({ due }) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.timeout(due(name, now, maximum, without), readTimeout))
+      ),
+    write: (write) =>
+      Effect.flatMap(
+        asked(write.name, ({ write: make }) => make(write)),
+        (claim) => {
+          const state = nameOf(write.name)
+          if (claim === "Committed" || claim === "Known") return Effect.void
+          if (claim === "Changed") return Effect.fail(BlazeError.make(new BlazeError.StateChanged({ state })))
+          return failed(
+            state,
+            claim === "Conflict"
+              ? "another process has taken the store over"
+              : "it is not known whether it was written, for the store does not answer"
+          )
+        }
+      )
+  })
+})
+
+/**
  * @category layers
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Storage, BlazeError.BlazeError, Store.Store | SecureRandom.SecureRandom> = Layer.effect(
   Storage,
-  Effect.gen(function* () {
-    const { states } = yield* Store.Store
-    const { maximumStateSize } = yield* Settings.checked
-    const life = yield* (yield* SecureRandom.SecureRandom).uuidV4()
-    let writes = 0
-    const locks = yield* RcMap.make<string, Semaphore.Semaphore, never, never>({ lookup: () => Semaphore.make(1) })
-    const asked = <A>(place: string, ask: (states: Store.States<unknown>) => Effect.Effect<A, unknown>) =>
-      states === undefined
-        ? failed(nameOf(place), "the store keeps no states")
-        : ErrorKind.catchAny(ask(states), (kind) => failed(nameOf(place), `the store does not answer${kind}`))
-    return Storage.of({
-      maximumSize: maximumStateSize,
-      revision: () => `${life} ${++writes}`,
-      alone: (place, effect) =>
-        Effect.scoped(Effect.flatMap(RcMap.get(locks, place), (lock) => lock.withPermit(effect))),
-      read: (name, key) => asked(name, ({ read }) => Effect.timeout(read(name, key), readTimeout)),
-      due: (name, maximum, without) =>
-        asked(name, ({ due }) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) =>
-            Effect.timeout(due(name, now, maximum, without), readTimeout)
-          )
-        ),
-      write: (write) =>
-        Effect.flatMap(
-          asked(write.name, ({ write: make }) => make(write)),
-          (claim) => {
-            const state = nameOf(write.name)
-            if (claim === "Committed" || claim === "Known") return Effect.void
-            if (claim === "Changed") return Effect.fail(BlazeError.make(new BlazeError.StateChanged({ state })))
-            return failed(
-              state,
-              claim === "Conflict"
-                ? "another process has taken the store over"
-                : "it is not known whether it was written, for the store does not answer"
-            )
-          }
-        )
-    })
-  })
+  make
 )
 
 /** Of a name or a key that a database would not give back as it was. */

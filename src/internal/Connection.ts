@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "../BlazeError.ts"
@@ -343,6 +344,67 @@ const makeSessions = Effect.fnUntraced(function* (
 })
 
 /**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  Connection["Service"],
+  BlazeError.BlazeError,
+  BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom | Meter.Meter | Scope.Scope
+> = Effect.gen(function* () {
+  const api = yield* MixinApi.MixinApi
+  const status = yield* makeStatus
+  const current = makeCurrent((yield* Settings.checked).requestTimeout)
+  const inbox = yield* Inbox.make
+  const receipts = yield* Receipts.make(inbox)
+  const fruitless = makeFruitless(inbox.progress)
+  const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
+  let endReason = closed
+
+  const runSession = yield* makeSession(inbox, status, current, fruitless, receipts, () => endReason)
+  const sessions = yield* makeSessions(runSession, status, fruitless)
+
+  yield* SubscriptionRef.changes(api.host).pipe(
+    Stream.drop(1),
+    Stream.runForEach((apiHost) => status.whenConnected((status) => ({ ...status, apiHost }))),
+    Effect.forkScoped
+  )
+
+  const stopped = (reason: BlazeError.BlazeError) =>
+    Effect.suspend(() => {
+      inbox.stop(reason)
+      receipts.stop(reason)
+      // It answers none of the requests that there will be.
+      const unanswered = reason.reason._tag === "ApiFailure" ? closed : reason
+      return Effect.andThen(current.fail(unanswered), status.set(Status.Stopped({ reason })))
+    })
+
+  yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(
+    Effect.catch(stopped),
+    // A defect of ours must not leave everybody waiting in silence.
+    Effect.catchDefect((defect) =>
+      Effect.andThen(Effect.logFatal("The connection has ended with a defect.", defect), stopped(closed))
+    ),
+    Effect.onInterrupt(() => stopped(closed)),
+    Effect.forkScoped
+  )
+
+  return Connection.of({
+    session: current.awaited,
+    sessionNow: current.now,
+    inbox,
+    receipts,
+    status: status.ref,
+    withdrawn: Effect.never,
+    stop: (reason) => {
+      endReason = reason
+      return Effect.asVoid(Deferred.fail(stopping, reason))
+    },
+    tell: status.tell
+  })
+})
+
+/**
  * @category layers
  * @since 0.1.0
  */
@@ -350,58 +412,4 @@ export const layer: Layer.Layer<
   Connection,
   BlazeError.BlazeError,
   BlazeSocket.BlazeSocket | MixinApi.MixinApi | Signer.Signer | SecureRandom.SecureRandom | Meter.Meter
-> = Layer.effect(
-  Connection,
-  Effect.gen(function* () {
-    const api = yield* MixinApi.MixinApi
-    const status = yield* makeStatus
-    const current = makeCurrent((yield* Settings.checked).requestTimeout)
-    const inbox = yield* Inbox.make
-    const receipts = yield* Receipts.make(inbox)
-    const fruitless = makeFruitless(inbox.progress)
-    const stopping = yield* Deferred.make<never, BlazeError.BlazeError>()
-    let endReason = closed
-
-    const runSession = yield* makeSession(inbox, status, current, fruitless, receipts, () => endReason)
-    const sessions = yield* makeSessions(runSession, status, fruitless)
-
-    yield* SubscriptionRef.changes(api.host).pipe(
-      Stream.drop(1),
-      Stream.runForEach((apiHost) => status.whenConnected((status) => ({ ...status, apiHost }))),
-      Effect.forkScoped
-    )
-
-    const stopped = (reason: BlazeError.BlazeError) =>
-      Effect.suspend(() => {
-        inbox.stop(reason)
-        receipts.stop(reason)
-        // It answers none of the requests that there will be.
-        const unanswered = reason.reason._tag === "ApiFailure" ? closed : reason
-        return Effect.andThen(current.fail(unanswered), status.set(Status.Stopped({ reason })))
-      })
-
-    yield* Effect.raceFirst(sessions, Deferred.await(stopping)).pipe(
-      Effect.catch(stopped),
-      // A defect of ours must not leave everybody waiting in silence.
-      Effect.catchDefect((defect) =>
-        Effect.andThen(Effect.logFatal("The connection has ended with a defect.", defect), stopped(closed))
-      ),
-      Effect.onInterrupt(() => stopped(closed)),
-      Effect.forkScoped
-    )
-
-    return Connection.of({
-      session: current.awaited,
-      sessionNow: current.now,
-      inbox,
-      receipts,
-      status: status.ref,
-      withdrawn: Effect.never,
-      stop: (reason) => {
-        endReason = reason
-        return Effect.asVoid(Deferred.fail(stopping, reason))
-      },
-      tell: status.tell
-    })
-  })
-)
+> = Layer.effect(Connection, make)

@@ -40,36 +40,39 @@ const notEnvelope = BlazeError.make(
 )
 
 /**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<Frame["Service"], BlazeError.BlazeError, Gzip.Gzip> = Effect.gen(function* () {
+  const { gunzip, gzip } = yield* Gzip.Gzip
+  const { maximumFrameSize: maximumSize } = yield* Settings.checked
+  const decoder = new TextDecoder("utf-8", { fatal: true })
+  const encode = Utf8.makeEncoder()
+  return Frame.of({
+    decode: (frame) => {
+      if (typeof frame === "string") return notBinary
+      const bytes = gunzip(frame, maximumSize)
+      if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
+      let text: string
+      try {
+        text = decoder.decode(bytes.success)
+      } catch {
+        return notUtf8
+      }
+      let json: unknown
+      try {
+        json = JSON.parse(text)
+      } catch {
+        return notJson
+      }
+      return Result.mapError(Decoding.incoming(json), () => notEnvelope)
+    },
+    encode: (envelope) => gzip(encode(JSON.stringify(envelope)))
+  })
+})
+
+/**
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer.effect(
-  Frame,
-  Effect.gen(function* () {
-    const { gunzip, gzip } = yield* Gzip.Gzip
-    const { maximumFrameSize: maximumSize } = yield* Settings.checked
-    const decoder = new TextDecoder("utf-8", { fatal: true })
-    const encode = Utf8.makeEncoder()
-    return Frame.of({
-      decode: (frame) => {
-        if (typeof frame === "string") return notBinary
-        const bytes = gunzip(frame, maximumSize)
-        if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
-        let text: string
-        try {
-          text = decoder.decode(bytes.success)
-        } catch {
-          return notUtf8
-        }
-        let json: unknown
-        try {
-          json = JSON.parse(text)
-        } catch {
-          return notJson
-        }
-        return Result.mapError(Decoding.incoming(json), () => notEnvelope)
-      },
-      encode: (envelope) => gzip(encode(JSON.stringify(envelope)))
-    })
-  })
-)
+export const layer: Layer.Layer<Frame, BlazeError.BlazeError, Gzip.Gzip> = Layer.effect(Frame, make)

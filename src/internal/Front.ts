@@ -7,6 +7,7 @@
  */
 import type * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -19,6 +20,7 @@ import type * as Aside from "./Aside.ts"
 import * as Attachments from "../Attachments.ts"
 import * as BlazeError from "../BlazeError.ts"
 import * as Branded from "./Branded.ts"
+import * as Cells from "./Cells.ts"
 import * as Connection from "./Connection.ts"
 import * as Conversations from "../Conversations.ts"
 import * as Delivery from "../Delivery.ts"
@@ -270,38 +272,87 @@ const handOut = (
  * @since 0.1.0
  */
 export interface Parts<R, R2, R3, R4, R5> {
-  readonly connection: Layer.Layer<Connection.Connection, BlazeError.BlazeError, R>
-  readonly acknowledgements: Layer.Layer<Acknowledgements.Acknowledgements, BlazeError.BlazeError, R2>
-  readonly transport: Layer.Layer<Sending.Transport, never, R3>
+  readonly connection: Effect.Effect<Connection.Connection["Service"], BlazeError.BlazeError, R>
+  readonly acknowledgements: Effect.Effect<Acknowledgements.Acknowledgements["Service"], BlazeError.BlazeError, R2>
+  readonly transport: Effect.Effect<Sending.Transport["Service"], never, R3>
   /** Both that of messages and that of values. */
   readonly store: Layer.Layer<Store.Store, BlazeError.BlazeError, R4>
   readonly quota: Layer.Layer<Quota.Quota, BlazeError.BlazeError, R5>
 }
 
 /**
- * @category layers
+ * What measures for the bot that signs.
+ *
+ * @category constructors
  * @since 0.1.0
  */
-export const layerMeter = Layer.unwrap(Effect.map(Signer.Signer, ({ userId }) => Meter.layer(userId)))
+export const meter = Effect.flatMap(Signer.Signer, ({ userId }) => Meter.make(userId))
+
+/** Gives an effect how a bot sends, and whom and what it knows. */
+const provideSender =
+  <R3>(transport: Effect.Effect<Sending.Transport["Service"], never, R3>) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    self.pipe(
+      Effect.provideServiceEffect(Sender.Sender, Outbox.makeSender),
+      Effect.provideServiceEffect(Outbox.Outbox, Outbox.make),
+      Effect.provideServiceEffect(
+        Sending.Sending,
+        Effect.provideServiceEffect(Sending.make, Sending.Transport, transport)
+      ),
+      Effect.provideServiceEffect(Attachments.Attachments, Attachments.make),
+      Effect.provideServiceEffect(Conversations.Conversations, Conversations.make),
+      Effect.provideServiceEffect(Users.Users, Users.make)
+    )
+
+/** What a program gets that only sends. */
+const senderServices = [Sender.Sender, Users.Users, Conversations.Conversations, Attachments.Attachments] as const
 
 /**
- * A bot of parts, with its front door.
+ * What only sends, of parts.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = <Front, RF, R, R2, R3, R4, R5>(
-  front: Layer.Layer<Front, BlazeError.BlazeError, RF>,
+export const layerSender = <R3, R4, R5>({
+  quota,
+  store,
+  transport
+}: Pick<Parts<never, never, R3, R4, R5>, "quota" | "store" | "transport">) =>
+  Effect.context<Context.Service.Identifier<(typeof senderServices)[number]>>().pipe(
+    Effect.map(Context.pick(...senderServices)),
+    provideSender(transport),
+    Effect.provideServiceEffect(Meter.Meter, meter),
+    Layer.effectContext,
+    Layer.provide([store, quota]),
+    Settings.once
+  )
+
+/**
+ * A bot of parts, with its front door.
+ *
+ * **Details**
+ *
+ * One layer for all its rooms: a layer for each, with its scope and its entry in the memo map, takes a quarter of what an idle bot holds.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Id, Front, RF, R, R2, R3, R4, R5>(
+  front: Context.Key<Id, Front>,
+  makeFront: Effect.Effect<Front, BlazeError.BlazeError, RF>,
   { acknowledgements, connection, quota, store, transport }: Parts<R, R2, R3, R4, R5>
 ) =>
-  front.pipe(
-    Layer.provideMerge(Outbox.layer.pipe(Layer.provide(store))),
-    Layer.provide(Sending.layer.pipe(Layer.provide(transport))),
-    Layer.provideMerge(Layer.mergeAll(Users.layer, Conversations.layer, Attachments.layer)),
-    Layer.provide(acknowledgements),
-    Layer.provide(connection),
-    // The store of all is one, for it is the same layer.
-    Layer.provideMerge(State.layer.pipe(Layer.provide(store))),
-    Layer.provide(Layer.mergeAll(States.layer.pipe(Layer.provide(store)), quota, layerMeter)),
+  Effect.context<Id | State.Storage | Context.Service.Identifier<(typeof senderServices)[number]>>().pipe(
+    // The rooms themselves are nobody else's.
+    Effect.map(Context.pick(front, State.Storage, ...senderServices)),
+    Effect.provideServiceEffect(front, makeFront),
+    provideSender(transport),
+    Effect.provideServiceEffect(Acknowledgements.Acknowledgements, acknowledgements),
+    Effect.provideServiceEffect(Connection.Connection, connection),
+    Effect.provideServiceEffect(State.Storage, Cells.make),
+    Effect.provideServiceEffect(States.States, States.make),
+    Effect.provideServiceEffect(Meter.Meter, meter),
+    Layer.effectContext,
+    Layer.provide([store, quota]),
     Settings.once
   )

@@ -261,7 +261,11 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   }
 })
 
-const make = Effect.gen(function* () {
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.gen(function* () {
   const { outbox } = yield* Store.Store
   const { idOf, prepare } = yield* Sending.Sending
   if (outbox === undefined) return Outbox.of({ send: () => keepsNone, store: () => keepsNone })
@@ -324,6 +328,28 @@ const make = Effect.gen(function* () {
 })
 
 /**
+ * How programs send.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeSender = Effect.gen(function* () {
+  const outbox = yield* Outbox
+  const sending = yield* Sending.Sending
+  const { userId } = yield* Signer.Signer
+  return Sender.Sender.of({
+    userId,
+    send: (to, content, { durable = false, id } = {}) =>
+      durable ? outbox.send(to, content, id) : sending.send(to, content, id),
+    store: outbox.store,
+    sendBatch: sending.sendBatch,
+    maximumBatch: sending.maximumBatch,
+    conversationOf: sending.conversationOf,
+    derive: sending.deriveFor
+  })
+})
+
+/**
  * The outbox, and how programs send.
  *
  * @category layers
@@ -333,23 +359,4 @@ export const layer: Layer.Layer<
   Outbox | Sender.Sender,
   BlazeError.BlazeError,
   Sending.Sending | Store.Store | Conversations.Conversations | Meter.Meter | Signer.Signer
-> = Layer.effectContext(
-  Effect.gen(function* () {
-    const sending = yield* Sending.Sending
-    const { userId } = yield* Signer.Signer
-    const outbox = yield* make
-    return Context.empty().pipe(
-      Context.add(Outbox, outbox),
-      Context.add(Sender.Sender, {
-        userId,
-        send: (to, content, { durable = false, id } = {}) =>
-          durable ? outbox.send(to, content, id) : sending.send(to, content, id),
-        store: outbox.store,
-        sendBatch: sending.sendBatch,
-        maximumBatch: sending.maximumBatch,
-        conversationOf: sending.conversationOf,
-        derive: sending.deriveFor
-      })
-    )
-  })
-)
+> = Layer.effect(Sender.Sender, makeSender).pipe(Layer.provideMerge(Layer.effect(Outbox, make)))

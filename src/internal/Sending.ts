@@ -10,7 +10,6 @@ import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as BlazeError from "../BlazeError.ts"
@@ -63,16 +62,16 @@ export class Transport extends Context.Service<
 /**
  * Over the socket.
  *
- * @category layers
+ * @category constructors
  * @since 0.1.0
  */
-export const layerSocket: Layer.Layer<Transport, never, Connection.Connection> = Layer.effect(
-  Transport,
-  Effect.map(Connection.Connection, ({ session, sessionNow }) => ({
+export const overSocket: Effect.Effect<Transport["Service"], never, Connection.Connection> = Effect.map(
+  Connection.Connection,
+  ({ session, sessionNow }) => ({
     ready: Effect.asVoid(session),
     // Not the session that was waited for: the connection may have been made anew since then.
     sendNow: (_, params) => Effect.flatMap(sessionNow, ({ request }) => request(Envelope.Action.createMessage, params))
-  }))
+  })
 )
 
 /** How many requests with messages of a kind are out at once. */
@@ -83,35 +82,32 @@ type Params = Readonly<Record<string, unknown>>
 /**
  * Over REST: what is sent while other requests are out goes together in the next one. There is nothing to wait for.
  *
- * @category layers
+ * @category constructors
  * @since 0.1.0
  */
-export const layerRest: Layer.Layer<Transport, never, MixinApi.MixinApi> = Layer.effect(
-  Transport,
-  Effect.gen(function* () {
-    const { request } = yield* MixinApi.MixinApi
-    const makeSend = Together.make<Params, BlazeError.BlazeError>({
-      send: (payload) => request(Endpoint.messages, { payload }),
-      // Mixin takes all of a request or refuses all.
-      isOfOne: (error) => !error.isRetryable && !error.isFatal,
-      mayBeOfOne: Halving.mayBeOfOne,
-      atOnce: requestsAtOnce,
-      maximum: Endpoint.maximumMessages,
-      maximumWeight: maximumRequest,
-      weight: maximumSizeOf
-    })
-    // Answers wait for no announcements.
-    const ways: Readonly<Record<Quota.Kind, Effect.Success<typeof makeSend>>> = {
-      answer: yield* makeSend,
-      announcement: yield* makeSend
-    }
-    return {
-      ready: Effect.void,
-      sendNow: (kind, params, further) =>
-        Predicate.isReadonlyObject(params) ? ways[kind](params, further) : Effect.fail(noParams)
-    }
+export const overRest: Effect.Effect<Transport["Service"], never, MixinApi.MixinApi> = Effect.gen(function* () {
+  const { request } = yield* MixinApi.MixinApi
+  const makeSend = Together.make<Params, BlazeError.BlazeError>({
+    send: (payload) => request(Endpoint.messages, { payload }),
+    // Mixin takes all of a request or refuses all.
+    isOfOne: (error) => !error.isRetryable && !error.isFatal,
+    mayBeOfOne: Halving.mayBeOfOne,
+    atOnce: requestsAtOnce,
+    maximum: Endpoint.maximumMessages,
+    maximumWeight: maximumRequest,
+    weight: maximumSizeOf
   })
-)
+  // Answers wait for no announcements.
+  const ways: Readonly<Record<Quota.Kind, Effect.Success<typeof makeSend>>> = {
+    answer: yield* makeSend,
+    announcement: yield* makeSend
+  }
+  return {
+    ready: Effect.void,
+    sendNow: (kind, params, further) =>
+      Predicate.isReadonlyObject(params) ? ways[kind](params, further) : Effect.fail(noParams)
+  }
+})
 
 const noParams = BlazeError.make(
   new BlazeError.InvalidContent({ field: `the params of ${Envelope.Action.createMessage}`, expected: "an object" })
@@ -496,12 +492,3 @@ export const make: Effect.Effect<
     derive: (message, name) => derive(["derive", message.id, name])
   }
 })
-
-/**
- * @category layers
- * @since 0.1.0
- */
-export const layer: Layer.Layer<Sending, BlazeError.BlazeError, Effect.Services<typeof make>> = Layer.effect(
-  Sending,
-  make
-)

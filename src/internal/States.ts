@@ -87,61 +87,64 @@ export const othersHave = (ids: ReadonlyArray<Ids.MessageId>): string =>
   `These messages belong to another process, which acknowledges them: ${Ids.list(ids)}`
 
 /**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<States["Service"], never, Store.Store> = Effect.gen(function* () {
+  const store = yield* Store.Store
+  const states = new Map<Ids.MessageId, State>()
+
+  const judge = (
+    id: Ids.MessageId,
+    known: State | undefined,
+    stored: Store.Outcome | "Unread" | undefined
+  ): Verdict => {
+    const state = states.get(id) ?? known
+    if (state !== undefined && state !== "Due") return state
+    if (state === undefined && stored !== undefined) {
+      if (stored === "Unread") return stored
+      if (stored._tag === "Handled") return "Handled"
+      states.set(id, "Deferred")
+      return stored
+    }
+    states.set(id, "Open")
+    return "New"
+  }
+
+  return States.of({
+    admit: (ids) =>
+      Effect.suspend(() => {
+        // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
+        const before = ids.map((id) => states.get(id))
+        const unknown = ids.filter((_, index) => before[index] === undefined)
+        const loaded: Effect.Effect<ReadonlyArray<Store.Outcome | "Unread" | undefined>> =
+          unknown.length === 0 ? Effect.succeed([]) : store.load(unknown)
+        return Effect.map(loaded, (found) => {
+          let next = 0
+          return ids.map((id, index) => {
+            const known = before[index]
+            return judge(id, known, known === undefined ? found[next++] : undefined)
+          })
+        })
+      }),
+    of: (id) => states.get(id),
+    become: (id, state) => {
+      if (!states.has(id)) return
+      if (state === "Forgotten") states.delete(id)
+      else states.set(id, state)
+    },
+    commit: (ids, outcome) => store.commit(ids.map((id) => ({ id, outcome, writes: [] }))),
+    settle: (ids, writes) => store.commit(ids.map((id) => ({ id, outcome: Store.Handled, writes }))),
+    commitsAtOnce: store.commitsAtOnce,
+    confirm: (ids) =>
+      Effect.map(store.confirm(ids), () => {
+        for (const id of ids) states.delete(id)
+      })
+  })
+})
+
+/**
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(
-  States,
-  Effect.gen(function* () {
-    const store = yield* Store.Store
-    const states = new Map<Ids.MessageId, State>()
-
-    const judge = (
-      id: Ids.MessageId,
-      known: State | undefined,
-      stored: Store.Outcome | "Unread" | undefined
-    ): Verdict => {
-      const state = states.get(id) ?? known
-      if (state !== undefined && state !== "Due") return state
-      if (state === undefined && stored !== undefined) {
-        if (stored === "Unread") return stored
-        if (stored._tag === "Handled") return "Handled"
-        states.set(id, "Deferred")
-        return stored
-      }
-      states.set(id, "Open")
-      return "New"
-    }
-
-    return States.of({
-      admit: (ids) =>
-        Effect.suspend(() => {
-          // What is confirmed while the store is read is forgotten here, and known there too late for this reading.
-          const before = ids.map((id) => states.get(id))
-          const unknown = ids.filter((_, index) => before[index] === undefined)
-          const loaded: Effect.Effect<ReadonlyArray<Store.Outcome | "Unread" | undefined>> =
-            unknown.length === 0 ? Effect.succeed([]) : store.load(unknown)
-          return Effect.map(loaded, (found) => {
-            let next = 0
-            return ids.map((id, index) => {
-              const known = before[index]
-              return judge(id, known, known === undefined ? found[next++] : undefined)
-            })
-          })
-        }),
-      of: (id) => states.get(id),
-      become: (id, state) => {
-        if (!states.has(id)) return
-        if (state === "Forgotten") states.delete(id)
-        else states.set(id, state)
-      },
-      commit: (ids, outcome) => store.commit(ids.map((id) => ({ id, outcome, writes: [] }))),
-      settle: (ids, writes) => store.commit(ids.map((id) => ({ id, outcome: Store.Handled, writes }))),
-      commitsAtOnce: store.commitsAtOnce,
-      confirm: (ids) =>
-        Effect.map(store.confirm(ids), () => {
-          for (const id of ids) states.delete(id)
-        })
-    })
-  })
-)
+export const layer: Layer.Layer<States, never, Store.Store> = Layer.effect(States, make)

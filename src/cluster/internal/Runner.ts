@@ -10,9 +10,9 @@ import type * as Sharding from "effect/cluster/Sharding"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as BlazeError from "../../BlazeError.ts"
@@ -125,11 +125,11 @@ const makeRequest = Effect.map(MixinApi.MixinApi, ({ request }) => {
 /**
  * The connection as it is seen from a runner.
  *
- * @category layers
+ * @category constructors
  * @since 0.1.0
  */
-export const layerConnection: Layer.Layer<
-  Connection.Connection,
+export const makeConnection: Effect.Effect<
+  Connection.Connection["Service"],
   BlazeError.BlazeError,
   | Desk.Desk
   | Holder.Held
@@ -138,87 +138,79 @@ export const layerConnection: Layer.Layer<
   | Sharding.Sharding
   | MixinApi.MixinApi
   | Signer.Signer
-> = Layer.effect(
-  Connection.Connection,
-  Effect.gen(function* () {
-    const { clear, close, inbox, withdrawn } = yield* Desk.Desk
-    const { leave } = yield* Membership.Membership
-    const { refused } = yield* Holder.Held
-    const told = yield* Watched.Watched
-    const request = yield* makeRequest
-    const receipts = yield* makeReceipts
-    const status = yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 }))
-    const scope = yield* Effect.scope
-    let isStopped = false
+  | Scope.Scope
+> = Effect.gen(function* () {
+  const { clear, close, inbox, withdrawn } = yield* Desk.Desk
+  const { leave } = yield* Membership.Membership
+  const { refused } = yield* Holder.Held
+  const told = yield* Watched.Watched
+  const request = yield* makeRequest
+  const receipts = yield* makeReceipts
+  const status = yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 }))
+  const scope = yield* Effect.scope
+  let isStopped = false
 
-    const stop = (reason: BlazeError.BlazeError) =>
-      Effect.suspend(() => {
-        if (isStopped) return Effect.void
-        isStopped = true
-        inbox.stop(reason)
-        receipts.stop(reason)
-        // What is out is for a runner that goes on, and so is the socket.
-        return Effect.andThen(
-          Effect.andThen(close, clear),
-          Effect.andThen(
-            SubscriptionRef.set(status, Connection.Status.Stopped({ reason })),
-            Effect.forkIn(leave, scope)
-          )
-        )
-      })
-
-    yield* SubscriptionRef.changes(told).pipe(
-      Stream.runForEach((news) => {
-        if (isStopped) return Effect.void
-        const connecting = Connection.Status.Connecting({ attempt: 1 })
-        return SubscriptionRef.set(status, Option.isNone(news) ? connecting : news.value.status)
-      }),
-      Effect.forkScoped
-    )
-    yield* Effect.forkScoped(Effect.flatMap(Deferred.await(refused), stop))
-    yield* Effect.addFinalizer(() => stop(Connection.closed))
-
-    const session = Effect.succeed({ request, watchListing: () => Effect.never, ended: Effect.never })
-    return Connection.Connection.of({
-      session,
-      sessionNow: session,
-      inbox: { ...inbox, end: Effect.andThen(Effect.forkIn(leave, scope), Effect.andThen(close, inbox.end)) },
-      receipts,
-      status,
-      withdrawn,
-      tell: () => Effect.void,
-      stop
+  const stop = (reason: BlazeError.BlazeError) =>
+    Effect.suspend(() => {
+      if (isStopped) return Effect.void
+      isStopped = true
+      inbox.stop(reason)
+      receipts.stop(reason)
+      // What is out is for a runner that goes on, and so is the socket.
+      return Effect.andThen(
+        Effect.andThen(close, clear),
+        Effect.andThen(SubscriptionRef.set(status, Connection.Status.Stopped({ reason })), Effect.forkIn(leave, scope))
+      )
     })
+
+  yield* SubscriptionRef.changes(told).pipe(
+    Stream.runForEach((news) => {
+      if (isStopped) return Effect.void
+      const connecting = Connection.Status.Connecting({ attempt: 1 })
+      return SubscriptionRef.set(status, Option.isNone(news) ? connecting : news.value.status)
+    }),
+    Effect.forkScoped
+  )
+  yield* Effect.forkScoped(Effect.flatMap(Deferred.await(refused), stop))
+  yield* Effect.addFinalizer(() => stop(Connection.closed))
+
+  const session = Effect.succeed({ request, watchListing: () => Effect.never, ended: Effect.never })
+  return Connection.Connection.of({
+    session,
+    sessionNow: session,
+    inbox: { ...inbox, end: Effect.andThen(Effect.forkIn(leave, scope), Effect.andThen(close, inbox.end)) },
+    receipts,
+    status,
+    withdrawn,
+    tell: () => Effect.void,
+    stop
   })
-)
+})
 
 /**
  * What is handled is acknowledged by whoever has given it.
  *
- * @category layers
+ * @category constructors
  * @since 0.1.0
  */
-export const layerAcknowledgements: Layer.Layer<
-  Acknowledgements.Acknowledgements,
+export const makeAcknowledgements: Effect.Effect<
+  Acknowledgements.Acknowledgements["Service"],
   never,
   Desk.Desk | Membership.Membership | States.States
-> = Layer.effect(
-  Acknowledgements.Acknowledgements,
-  Effect.gen(function* () {
-    const { answer, clear } = yield* Desk.Desk
-    const { leave } = yield* Membership.Membership
-    const states = yield* States.States
-    return {
-      offer: (id) => {
-        // The database knows it, for all of them.
-        states.become(id, "Forgotten")
-        answer(id, Wire.handled)
-      },
-      room: Effect.void,
-      flush: Effect.andThen(clear, leave)
-    }
-  })
-)
+> = Effect.gen(function* () {
+  const { answer, clear } = yield* Desk.Desk
+  const { leave } = yield* Membership.Membership
+  const states = yield* States.States
+  return {
+    offer: (id) => {
+      // The database knows it, for all of them.
+      states.become(id, "Forgotten")
+      answer(id, Wire.handled)
+    },
+    room: Effect.void,
+    flush: Effect.andThen(clear, leave)
+  }
+})
 
 /**
  * What is not handled is put aside, or given up, by whoever has given it.
