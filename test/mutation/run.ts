@@ -24,7 +24,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   ],
   "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   "internal/Requests": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
-  "internal/Inbox": [["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
+  "internal/Inbox": [["Inbox"], ["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   "internal/Signal": [["Signal"], ["Session", "Connection"], ["Acks", "Bot"]],
   "internal/Sending": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
   "internal/Ledger": [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
