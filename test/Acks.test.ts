@@ -3,8 +3,9 @@ import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
 import { Acks, BlazeError, Ids, Settings, Store } from "effect-blaze"
 import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
 import * as Connection from "../src/internal/Connection.ts"
-import { BlazeTest } from "effect-blaze/testing"
+import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import * as States from "../src/internal/States.ts"
+import * as Elapsed from "../src/internal/Elapsed.ts"
 import * as Meter from "../src/internal/Meter.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
@@ -12,6 +13,8 @@ const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n
 const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 
 const memory = States.layer.pipe(Layer.provide(Store.layerMemory))
+
+const list = "LIST_PENDING_MESSAGES"
 
 const api = (code: number) => BlazeError.fromApi({ code })
 
@@ -28,6 +31,8 @@ const scene = Effect.fnUntraced(function* (options?: {
   const calls: Array<ReadonlyArray<number>> = []
   const logs: Array<string> = []
   const urgent: Array<number> = []
+  const measured: Array<string> = []
+  const measure: Meter.Meter["Service"]["measure"] = (metric, value) => void measured.push(`${metric.id} ${value}`)
   const answer = { now: options?.answer ?? (() => Effect.void) }
   const scope = yield* Scope.make()
   const layer = Acknowledgements.layer(
@@ -59,7 +64,13 @@ const scene = Effect.fnUntraced(function* (options?: {
       ).pipe(Layer.provide(Connection.layer))
     ),
     Layer.provideMerge(options?.states ?? memory),
-    Layer.provide([BlazeTest.layerSocket, Meter.layer(me)]),
+    Layer.provide([
+      BlazeTest.layerSocket,
+      Layer.effect(
+        Meter.Meter,
+        Effect.map(Elapsed.now, (now) => ({ measure, now }))
+      )
+    ]),
     Layer.provide([
       Settings.layer({
         awaitClock: options?.awaitClock ?? false,
@@ -78,8 +89,36 @@ const scene = Effect.fnUntraced(function* (options?: {
       )
     )
   const status = run(Effect.flatMap(Connection.Connection, ({ inbox }) => Effect.exit(inbox.arrival)))
-  return { calls, logs, urgent, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
+  return { calls, logs, urgent, measured, answer, offer, status, run, close: Scope.close(scope, Exit.void) }
 })
+
+/** Over the bot's own connection. */
+const overSocket = Effect.gen(function* () {
+  const scope = yield* Scope.make()
+  const context = yield* Layer.buildWithScope(
+    Acknowledgements.layer(Acks.layerSocket).pipe(
+      Layer.provide(Connection.layer),
+      Layer.provide([memory, BlazeTest.layerSocket, Meter.layer(me)]),
+      Layer.provide(Settings.layer({ flushTimeout: 0 }))
+    ),
+    scope
+  )
+  yield* BlazeTest.settle
+  const acks = yield* Effect.provideContext(Acknowledgements.Acknowledgements, context)
+  return { acks, close: Scope.close(scope, Exit.void) }
+})
+
+/** States that say what a test says of what is to be stored, and tell what is asked of them. */
+const statesThat = (claim: (id: Ids.MessageId) => Store.Claim, step: (text: string) => void) =>
+  Layer.succeed(States.States, {
+    admit: () => Effect.succeed([]),
+    of: () => undefined,
+    become: (each, state) => step(`${Number(each.slice(-12))} ${state}`),
+    settle: (ids) => Effect.succeed(ids.map(() => "Committed")),
+    commitsAtOnce: false,
+    commit: (ids) => Effect.succeed(ids.map(claim)),
+    confirm: (ids) => Effect.sync(() => step(`confirm ${ids.map((each) => Number(each.slice(-12))).join()}`))
+  })
 
 const { pass } = BlazeTest
 
@@ -183,9 +222,9 @@ describe("Acks", () => {
       yield* offer(...Array.from({ length: 1000 }, (_, n) => n))
       yield* pass(1000)
       assert.strictEqual(logs.length, 1)
-      yield* pass(58_000)
+      yield* pass(58_999)
       assert.strictEqual(logs.length, 1)
-      yield* pass(2000)
+      yield* pass(1)
       assert.strictEqual(logs.length, 2)
       for (const log of logs)
         assert.include(log, "1000 messages are not acknowledged yet. Mixin answered with error 500")
@@ -221,10 +260,25 @@ describe("Acks", () => {
     "a batch that is too large for what stands in front is halved until it passes",
     Effect.gen(function* () {
       const { answer, calls, offer } = yield* scene()
-      answer.now = (ids) => (ids.length > 2 ? Effect.fail(front(413)) : Effect.void)
-      yield* offer(1, 2, 3, 4, 5, 6)
+      answer.now = (ids) => (ids.length > 1 ? Effect.fail(front(413)) : Effect.void)
+      yield* offer(1, 2, 3, 4, 5)
       yield* pass(1000)
-      assert.deepStrictEqual(calls, [[1, 2, 3, 4, 5, 6], [1, 2, 3], [1, 2], [3], [4, 5, 6], [4, 5], [6]])
+      assert.deepStrictEqual(calls, [[1, 2, 3, 4, 5], [1, 2, 3], [1, 2], [1], [2], [3], [4, 5], [4], [5]])
+    })
+  )
+
+  test(
+    "a single one that is too large is no refusal: at the end too it is told as left, and not dropped",
+    Effect.gen(function* () {
+      const { answer, calls, close, logs, measured, offer } = yield* scene({ flushTimeout: 0 })
+      answer.now = () => Effect.fail(front(413))
+      yield* offer(1)
+      yield* pass(1000)
+      yield* close
+      assert.deepStrictEqual(calls, [[1], [1]])
+      assert.include(logs.at(-1), `not acknowledged in time, and will come back: ${id(1)}`)
+      assert.notInclude(logs.join(), "dropped")
+      assert.notInclude(measured.join(), "blaze_acks_dropped_total")
     })
   )
 
@@ -444,17 +498,12 @@ describe("Acks", () => {
     "what another process has handled meanwhile is left to it: it is not acknowledged, and told",
     Effect.gen(function* () {
       const steps: Array<string> = []
+      const bot = yield* BlazeTest.Account
       const { calls, close, logs, offer } = yield* scene({
-        states: Layer.succeed(States.States, {
-          admit: () => Effect.succeed([]),
-          of: () => undefined,
-          become: (each, state) => void steps.push(`${Number(each.slice(-12))} ${state}`),
-          settle: (ids) => Effect.succeed(ids.map(() => "Committed")),
-          commitsAtOnce: false,
-          commit: (ids) => Effect.succeed(ids.map((each) => (each === id(2) ? "Conflict" : "Committed"))),
-          confirm: (ids) =>
-            Effect.sync(() => void steps.push(`confirm ${ids.map((each) => Number(each.slice(-12))).join()}`))
-        })
+        states: statesThat(
+          (each) => (each === id(2) ? "Conflict" : "Committed"),
+          (step) => steps.push(step)
+        )
       })
       yield* offer(1, 2, 3)
       yield* pass(1000)
@@ -464,8 +513,35 @@ describe("Acks", () => {
       yield* pass(1000)
       assert.strictEqual(calls.length, 1)
       assert.include(logs.join(), `belong to another process, which acknowledges them: ${id(2)}`)
+      // Nor is the server asked for it again.
+      yield* pass(600_000)
+      assert.deepStrictEqual(yield* bot.requests, [[list]])
       yield* close
       assert.notInclude(logs.join(), "not acknowledged in time")
+    })
+  )
+
+  test(
+    "what could not be stored is not acknowledged, and the server is asked for it again within ten minutes",
+    Effect.gen(function* () {
+      const steps: Array<string> = []
+      const bot = yield* BlazeTest.Account
+      const { calls, close, logs, offer } = yield* scene({
+        states: statesThat(
+          (each) => (each === id(2) ? "Unstored" : "Committed"),
+          (step) => steps.push(step)
+        )
+      })
+      yield* offer(1, 2, 3)
+      yield* pass(1000)
+      assert.deepStrictEqual(calls, [[1, 3]])
+      assert.deepStrictEqual(steps, ["2 Forgotten", "confirm 1,3"])
+      assert.deepStrictEqual(yield* bot.requests, [[list]])
+      yield* pass(600_000)
+      assert.deepStrictEqual(yield* bot.requests, [[list, list]])
+      yield* close
+      // The store has told that, and nobody else is to acknowledge it.
+      assert.deepStrictEqual(logs, [])
     })
   )
 
@@ -519,17 +595,7 @@ describe("Acks", () => {
     "over the socket a frame has at most 80, whatever the size of a batch",
     Effect.gen(function* () {
       const bot = yield* BlazeTest.Account
-      const scope = yield* Scope.make()
-      const context = yield* Layer.buildWithScope(
-        Acknowledgements.layer(Acks.layerSocket).pipe(
-          Layer.provide(Connection.layer),
-          Layer.provide([memory, BlazeTest.layerSocket, Meter.layer(me)]),
-          Layer.provide(Settings.layer({ flushTimeout: 0 }))
-        ),
-        scope
-      )
-      yield* BlazeTest.settle
-      const acks = yield* Effect.provideContext(Acknowledgements.Acknowledgements, context)
+      const { acks, close } = yield* overSocket
       for (let n = 1; n <= 161; n++) acks.offer(id(n))
       yield* pass(0)
       yield* pass(1000)
@@ -539,7 +605,52 @@ describe("Acks", () => {
       )
       const [requests] = yield* bot.requests
       assert.deepStrictEqual(new Set(requests?.slice(1)), new Set(["ACKNOWLEDGE_MESSAGE_RECEIPTS"]))
-      yield* Scope.close(scope, Exit.void)
+      yield* close
+    })
+  )
+
+  test(
+    "over the socket an answer may come late, as one does behind many messages: nothing is sent twice",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const server = yield* BlazeServer.BlazeServer
+      const { acks, close } = yield* overSocket
+      yield* server.inject({ _tag: "DelayAnswer", by: "9 seconds" })
+      acks.offer(id(1))
+      yield* pass(1000)
+      yield* pass(60_000)
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id(1)]])
+      yield* close
+    })
+  )
+
+  test(
+    "what is handled after the end is told by id, in one line for all that come together, and not sent",
+    Effect.gen(function* () {
+      const { calls, close, logs, offer } = yield* scene()
+      yield* close
+      yield* offer(1, 2, 3)
+      yield* BlazeTest.settle
+      yield* offer(4)
+      yield* pass(60_000)
+      const late = "messages were handled after the bot had ended, too late to be acknowledged, and will come back:"
+      assert.deepStrictEqual(logs, [`3 ${late} ${id(1)}, ${id(2)}, ${id(3)}`, `1 ${late} ${id(4)}`])
+      assert.deepStrictEqual(calls, [])
+    })
+  )
+
+  test(
+    "it is measured how many are not confirmed, when a batch leaves and when it is taken",
+    Effect.gen(function* () {
+      const { answer, close, measured, offer } = yield* scene({ maximum: 3 })
+      answer.now = (ids) => (ids.length === 3 ? Effect.sleep("1 minute") : Effect.void)
+      const pending = () => measured.splice(0).filter((line) => line.startsWith("blaze_acks_pending"))
+      yield* offer(1, 2, 3, 4)
+      yield* pass(1000)
+      assert.deepStrictEqual(pending(), ["blaze_acks_pending 4", "blaze_acks_pending 4", "blaze_acks_pending 3"])
+      yield* pass(60_000)
+      assert.deepStrictEqual(pending(), ["blaze_acks_pending 0"])
+      yield* close
     })
   )
 })

@@ -15,17 +15,16 @@ import {
   SubscriptionRef,
   Stream
 } from "effect"
-import { BlazeError, BlazeSocket, type Envelope, Ids, Message, MixinApi, Settings } from "effect-blaze"
+import { BlazeError, BlazeSocket, type Envelope, Message, MixinApi, Settings } from "effect-blaze"
 import * as Connection from "../src/internal/Connection.ts"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { gzipSync } from "node:zlib"
 import { setWall } from "./support.ts"
+import * as Elapsed from "../src/internal/Elapsed.ts"
 import type * as Session from "../src/internal/Session.ts"
 import * as Meter from "../src/internal/Meter.ts"
 
 const { pass } = BlazeTest
-
-const me = Ids.UserId.make("82d20bc7-9a97-4a69-bcd0-4da502374f6c")
 
 const every = { reconnect: Schedule.spaced("1 second"), stableAfter: "1 minute" } as const
 
@@ -33,6 +32,24 @@ const request =
   ({ session }: Connection.Connection["Service"]) =>
   (...parameters: Parameters<Session.Session["request"]>) =>
     Effect.flatMap(session, ({ request }) => request(...parameters))
+
+/** Has the bot write to somebody. */
+const write = (connection: Connection.Connection["Service"], to: BlazeServer.Person) =>
+  request(connection)("CREATE_MESSAGE", {
+    message_id: crypto.randomUUID(),
+    conversation_id: to.conversationId,
+    recipient_id: to.userId,
+    category: "PLAIN_TEXT",
+    data: "aGk"
+  })
+
+/** Has the server say on a connection that it does not take the bot any more. */
+const refuse = Effect.flatMap(BlazeTest.Account, (bot) =>
+  Effect.andThen(
+    bot.push(gzipSync(JSON.stringify({ id: crypto.randomUUID(), action: "ERROR", error: { status: 202, code: 401 } }))),
+    BlazeTest.settle
+  )
+)
 
 /** A connection with the statuses it has had, written short. */
 const scene = Effect.fnUntraced(function* (options?: {
@@ -43,6 +60,9 @@ const scene = Effect.fnUntraced(function* (options?: {
 }) {
   const scope = yield* Scope.make()
   const open = options?.open
+  const measured: Array<string> = []
+  const measure: Meter.Meter["Service"]["measure"] = ({ id }, value, label = "") =>
+    void measured.push(`${id.replace("blaze_", "")}${label && ` ${label}`} ${value}`)
   const context = yield* Layer.buildWithScope(
     Connection.layer.pipe(
       Layer.provide(
@@ -57,7 +77,10 @@ const scene = Effect.fnUntraced(function* (options?: {
           : Layer.merge(BlazeTest.layerSocket, Layer.succeed(BlazeSocket.BlazeSocket, { open }))
       ),
       Layer.provide([
-        Meter.layer(me),
+        Layer.effect(
+          Meter.Meter,
+          Effect.map(Elapsed.now, (now) => ({ measure, now }))
+        ),
         Settings.layer({ ...every, ...options?.settings }),
         ...(options?.logs === undefined
           ? []
@@ -67,6 +90,7 @@ const scene = Effect.fnUntraced(function* (options?: {
     scope
   )
   const connection = yield* Effect.provideContext(Connection.Connection, context)
+  const first = yield* SubscriptionRef.get(connection.status)
   const statuses: Array<string> = []
   yield* Effect.forkChild(
     SubscriptionRef.changes(connection.status).pipe(
@@ -82,8 +106,14 @@ const scene = Effect.fnUntraced(function* (options?: {
   )
   yield* BlazeTest.settle
   const texts = () => connection.inbox.take().map((message) => (message._tag === "Text" ? message.text : message._tag))
-  return { connection, statuses, texts, close: Scope.close(scope, Exit.void) }
+  return { connection, first, statuses, measured, texts, close: Scope.close(scope, Exit.void) }
 })
+
+/** A fact of the connection of now, or the state of one that there is not. */
+const factOf = <A>(
+  { status }: Connection.Connection["Service"],
+  fact: (status: Extract<Connection.Status, { readonly _tag: "Connected" }>) => A
+) => Effect.map(SubscriptionRef.get(status), (now) => (now._tag === "Connected" ? fact(now) : now._tag))
 
 const test = (name: string, body: Effect.Effect<void, unknown, BlazeTest.Server | Scope.Scope>) =>
   it.effect(name, () => Effect.provide(body, BlazeTest.layerServer))
@@ -150,6 +180,48 @@ const text = (n: number): Message.Message =>
   })
 
 describe("status", () => {
+  test(
+    "is Connecting for the first time from its very beginning",
+    Effect.gen(function* () {
+      const { first } = yield* scene({ open: Effect.never })
+      assert.deepStrictEqual(first, Connection.Status.Connecting({ attempt: 1 }))
+    })
+  )
+
+  test(
+    "tells since when it is connected, that nothing is listed at first, and that it is a second after the answer",
+    Effect.gen(function* () {
+      yield* pass(5000)
+      const { connection } = yield* scene()
+      const facts = factOf(connection, ({ badFrames, givenUp, listed, since }) => ({
+        badFrames,
+        givenUp,
+        listed,
+        since
+      }))
+      assert.deepStrictEqual(yield* facts, { badFrames: 0, givenUp: 0, listed: false, since: 5000 })
+      yield* pass(1000)
+      assert.deepStrictEqual(yield* facts, { badFrames: 0, givenUp: 0, listed: true, since: 5000 })
+    })
+  )
+
+  test(
+    "tells how many messages were given up, on the next connection too",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const { connection } = yield* scene()
+      const givenUp = factOf(connection, ({ givenUp }) => givenUp)
+      yield* connection.tell({ givenUp: 2 })
+      assert.strictEqual(yield* givenUp, 2)
+      yield* bot.cut
+      yield* BlazeTest.settle
+      yield* connection.tell({ givenUp: 3 })
+      assert.strictEqual(yield* givenUp, "Waiting")
+      yield* pass(1000)
+      assert.strictEqual(yield* givenUp, 3)
+    })
+  )
+
   test(
     "counts the attempts of a streak from 1, and waits in between because of the reason",
     Effect.gen(function* () {
@@ -228,6 +300,22 @@ describe("status", () => {
       yield* pass(60_000)
       assert.strictEqual(opened, 1)
       assert.strictEqual(statuses.at(-1), "Stopped InvalidSetting")
+    })
+  )
+
+  test(
+    "is Stopped after a defect of ours too, which is told, and nobody is left waiting",
+    Effect.gen(function* () {
+      const logs: Array<string> = []
+      const { connection, statuses } = yield* scene({ logs, open: Effect.die("a defect of ours") })
+      assert.strictEqual(statuses.at(-1), "Stopped Closed")
+      assert.deepStrictEqual(
+        logs.map((line) => line.includes("ended with a defect")),
+        [true]
+      )
+      for (const waits of [connection.inbox.arrival, connection.session]) {
+        assert.strictEqual(endOf(yield* Effect.exit(waits)), "Closed")
+      }
     })
   )
 
@@ -331,16 +419,18 @@ describe("what a refusal comes to", () => {
     "one and the same refusal is told once a minute, with status and host, and another at once",
     Effect.gen(function* () {
       const logs: Array<string> = []
-      const { open } = refusals([...Array.from({ length: 61 }, () => refusedAt(503)), refusedAt(502)])
+      const { open } = refusals([...Array.from({ length: 121 }, () => refusedAt(503)), refusedAt(502)])
       yield* scene({ open, logs })
-      for (let second = 0; second < 59; second++) yield* pass(1000)
-      assert.strictEqual(logs.length, 1)
-      assert.include(logs[0]!, "handshake with blaze.example was refused with HTTP status 503")
+      for (let minute = 1; minute <= 2; minute++) {
+        for (let second = 0; second < 59; second++) yield* pass(1000)
+        assert.strictEqual(logs.length, minute)
+        assert.include(logs.at(-1)!, "handshake with blaze.example was refused with HTTP status 503")
+        yield* pass(1000)
+        assert.strictEqual(logs.length, minute + 1)
+      }
       yield* pass(1000)
-      assert.strictEqual(logs.length, 2)
-      yield* pass(1000)
-      assert.strictEqual(logs.length, 3)
-      assert.include(logs[2]!, "502")
+      assert.strictEqual(logs.length, 4)
+      assert.include(logs[3]!, "502")
     })
   )
 
@@ -424,14 +514,10 @@ describe("what a refusal comes to", () => {
   test(
     "an ERROR frame that says 401 on a connection that was accepted is final, however old its token is",
     Effect.gen(function* () {
-      const bot = yield* BlazeTest.Account
       const { statuses } = yield* scene()
       yield* pass(3_600_000)
       assert.strictEqual(statuses.at(-1), "Connected 0")
-      yield* bot.push(
-        gzipSync(JSON.stringify({ id: crypto.randomUUID(), action: "ERROR", error: { status: 202, code: 401 } }))
-      )
-      yield* BlazeTest.settle
+      yield* refuse
       assert.strictEqual(statuses.at(-1), "Stopped Unauthorized")
     })
   )
@@ -451,7 +537,10 @@ describe("what a refusal comes to", () => {
         assert.include(logs[minute]!, "10m behind the server's")
         yield* pass(60_000)
       }
-      assert.strictEqual(statuses.at(-1), "Connected 0")
+      assert.deepStrictEqual(
+        statuses.filter((status) => !status.startsWith("Waiting")),
+        ["Connecting 2", "Connecting 3", "Connecting 4", "Connected 0"]
+      )
       assert.deepStrictEqual(opened, [0, 60, 120, 180])
     })
   )
@@ -503,6 +592,72 @@ describe("time", () => {
   )
 })
 
+describe("what is measured", () => {
+  test(
+    "is how each handshake ended, how long it waits for the next, and by how much the clock is wrong when that is told",
+    Effect.gen(function* () {
+      const { wire } = yield* numbers
+      const refused = BlazeError.make(new BlazeError.HandshakeRefused({ host: "h", status: 503, retryAfter: 500 }))
+      const wrong = BlazeError.make(new BlazeError.Unauthorized({ clockDifference: -600_000 }))
+      const untold = BlazeError.make(new BlazeError.Unauthorized({ tokenAge: 600_000 }))
+      const ends = [Effect.fail(wrong), Effect.fail(refused), Effect.fail(untold), Effect.succeed(wire)]
+      const { measured } = yield* scene({
+        open: Effect.suspend(() => ends.shift()!),
+        settings: { awaitClock: true }
+      })
+      for (const seconds of [60, 1.5, 1]) yield* pass(seconds * 1000)
+      assert.deepStrictEqual(
+        measured.filter((line) => /^(connects|reconnect|clock)/.test(line)),
+        [
+          "connects_total Failure 1",
+          "clock_difference_seconds -600",
+          "connects_total Failure 1",
+          "reconnect_delay_seconds 1.5",
+          "connects_total Failure 1",
+          "reconnect_delay_seconds 1",
+          "connects_total Success 1"
+        ]
+      )
+    })
+  )
+})
+
+describe("a first listing", () => {
+  const slow = { _tag: "IgnoreRequest", action: "LIST_PENDING_MESSAGES" } as const
+
+  test(
+    "that is slow has more time with each connection in a row, and no more than any other after one that was not",
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const bot = yield* BlazeTest.Account
+      yield* server.inject(slow, Infinity)
+      const { connection, statuses } = yield* scene()
+      const stateOf = Effect.map(SubscriptionRef.get(connection.status), ({ _tag }) => _tag)
+      /** How long the listing of now is waited for, in seconds; and the second until the next connection. */
+      const time = Effect.gen(function* () {
+        let seconds = 0
+        for (; (yield* stateOf) === "Connecting"; seconds++) yield* pass(1000)
+        assert.strictEqual(statuses.at(-1), "Waiting Timeout")
+        yield* pass(1000)
+        return seconds
+      })
+      for (const seconds of [5, 10, 20, 40, 60, 60]) assert.strictEqual(yield* time, seconds)
+      // One that is cut off in time has not been slow.
+      yield* bot.cut
+      yield* pass(1000)
+      for (const seconds of [5, 10]) assert.strictEqual(yield* time, seconds)
+      // One that is answered has not either.
+      yield* server.heal
+      assert.strictEqual(yield* time, 20)
+      assert.strictEqual(statuses.at(-1), "Connected 0")
+      yield* server.inject(slow, Infinity)
+      yield* bot.cut
+      yield* pass(1000)
+      assert.strictEqual(yield* time, 5)
+    })
+  )
+})
+
 describe("several addresses", () => {
   test(
     "the status tells which are in use, the one of REST too when it changes",
@@ -510,9 +665,7 @@ describe("several addresses", () => {
       const host = yield* SubscriptionRef.make("api.one")
       const { wire } = yield* numbers
       const { connection } = yield* scene({ open: Effect.succeed({ ...wire, host: "blaze.two" }), api: { host } })
-      const inUse = Effect.map(SubscriptionRef.get(connection.status), (status) =>
-        status._tag === "Connected" ? [status.host, status.apiHost] : status._tag
-      )
+      const inUse = factOf(connection, ({ apiHost, host }) => [host, apiHost])
       assert.deepStrictEqual(yield* inUse, ["blaze.two", "api.one"])
       yield* SubscriptionRef.set(host, "api.two")
       yield* BlazeTest.settle
@@ -717,17 +870,33 @@ describe("the inbox", () => {
         const first = yield* after(operations, Stream.runHead(connection.receipts.stream))
         const second = yield* Effect.forkChild(Stream.runHead(connection.receipts.stream), { startImmediately: true })
         yield* BlazeTest.settle
-        yield* request(connection)("CREATE_MESSAGE", {
-          message_id: crypto.randomUUID(),
-          conversation_id: alice.conversationId,
-          recipient_id: alice.userId,
-          category: "PLAIN_TEXT",
-          data: "aGk"
-        })
+        yield* write(connection, alice)
         yield* BlazeTest.settle
         for (const fiber of [first, second]) assert.isDefined(fiber.pollUnsafe(), `${operations}`)
         yield* close
       }
+    })
+  )
+
+  test(
+    "receipts of the time without a connection come with the next one",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const { connection } = yield* scene()
+      yield* alice.say("hi")
+      const read = yield* connection.receipts.stream.pipe(
+        Stream.filter(({ status }) => status === "READ"),
+        Stream.runHead,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* write(connection, alice)
+      yield* bot.cut
+      yield* alice.reads
+      yield* BlazeTest.settle
+      assert.isUndefined(read.pollUnsafe())
+      yield* pass(1000)
+      assert.isTrue(Option.isSome(yield* Fiber.join(read)))
     })
   )
 
@@ -742,13 +911,7 @@ describe("the inbox", () => {
         Stream.runCollect,
         Effect.forkChild({ startImmediately: true })
       )
-      yield* request(connection)("CREATE_MESSAGE", {
-        message_id: crypto.randomUUID(),
-        conversation_id: alice.conversationId,
-        recipient_id: alice.userId,
-        category: "PLAIN_TEXT",
-        data: "aGk"
-      })
+      yield* write(connection, alice)
       yield* alice.reads
       yield* BlazeTest.settle
       const receipts = yield* Fiber.join(reader)
@@ -778,6 +941,39 @@ describe("requests", () => {
       yield* pass(1000)
       yield* Fiber.join(fiber)
       assert.strictEqual((yield* bot.requests).at(-1)?.length, 2)
+    })
+  )
+
+  test(
+    "one of the session of now waits for no other: without one it fails at once",
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const { connection } = yield* scene()
+      assert.strictEqual(yield* connection.sessionNow, yield* connection.session)
+      yield* bot.cut
+      yield* BlazeTest.settle
+      const error = yield* Effect.flip(connection.sessionNow)
+      assert(error.reason._tag === "ConnectionLost" && error.reason.code === 1006)
+      assert.include(error.message, "there is no connection now")
+      yield* pass(1000)
+      assert.strictEqual(yield* connection.sessionNow, yield* connection.session)
+    })
+  )
+
+  test(
+    "one that is under way when the connection is stopped, and a receipt that is waited for, fail for that reason",
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      const { connection } = yield* scene()
+      yield* server.inject({ _tag: "IgnoreRequest" }, Infinity)
+      const asked = yield* Effect.forkChild(request(connection)("ANYTHING"))
+      const receipt = connection.receipts.expect(text(1).id, "READ")
+      const expected = yield* Effect.forkChild(receipt.arrived)
+      yield* BlazeTest.settle
+      yield* connection.stop(reason)
+      yield* BlazeTest.settle
+      for (const fiber of [asked, expected]) assert.strictEqual(endOf(fiber.pollUnsafe()), "Unauthorized")
+      assert.strictEqual(endOf(yield* Effect.exit(connection.sessionNow)), "Unauthorized")
     })
   )
 

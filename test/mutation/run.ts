@@ -14,21 +14,18 @@ import { seeded } from "../support.ts"
 
 /** The tests of a room, in the order in which they are asked; the ones of a later row only about what survived the row before. */
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
-  "internal/Acknowledgements": [["Acks", "defaults"], ["Bot"]],
+  "internal/Acknowledgements": [["Acks"], ["consumers"]],
   Keyed: [["Keyed", "defaults"]],
   "internal/Lanes": [["Keyed"]],
   Store: [["Store", "defaults"], ["Bot"]],
-  "internal/States": [
-    ["Store", "defaults"],
-    ["Bot", "Blaze"]
-  ],
+  "internal/States": [["States"], ["Store"]],
   "internal/Session": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   "internal/Requests": [["Session", "defaults"], ["Bot"], ["contract/bot"]],
   "internal/Inbox": [["Inbox"], ["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   "internal/Signal": [["Signal"], ["Session", "Connection"], ["Acks", "Bot"]],
   "internal/Sending": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
   "internal/Ledger": [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
-  "internal/Connection": [["Connection", "Reconnect", "defaults"], ["Bot"], ["contract/bot"]],
+  "internal/Connection": [["Connection"], ["Reconnect", "Listing", "receipts"]],
   Reconnect: [["Reconnect", "defaults"]],
   "internal/Frame": [["Frame", "defaults"]],
   Gzip: [["Gzip"], ["Frame"]],
