@@ -736,6 +736,29 @@ describe("bad frames", () => {
       assert.strictEqual(statuses.at(-1), "Connected 1")
     })
   )
+
+  test(
+    "each of one read counts, however many they are, and one line tells of them",
+    Effect.gen(function* () {
+      const logs: Array<string> = []
+      const { frames, wire } = yield* numbers
+      const bad = Result.fail(BlazeError.make(new BlazeError.BadInput({ problem: "a test" })))
+      const decode: typeof wire.decode = (frame) => (frame[0] === 0 ? wire.decode(frame) : bad)
+      const { statuses } = yield* scene({
+        open: Effect.succeed({ ...wire, decode }),
+        settings: { badFrameTolerance: 0 },
+        logs
+      })
+      Queue.offerAllUnsafe(
+        frames,
+        Array.from({ length: 20 }, () => Uint8Array.of(1))
+      )
+      yield* BlazeTest.settle
+      assert.strictEqual(statuses.at(-1), "Connected 20")
+      assert.strictEqual(logs.length, 1)
+      assert.include(logs[0]!, "A frame was passed over.")
+    })
+  )
 })
 
 describe("the inbox", () => {

@@ -127,7 +127,6 @@ const warningPeriod = 60_000
 
 /** How many times the usual time the first listing has at the most. */
 const maximumPatience = 12
-const passedOverKept = 16
 
 /** The session of now, for whoever sends. */
 const makeCurrent = (timeout: Duration.Duration) => {
@@ -207,12 +206,15 @@ const makeSession = Effect.fnUntraced(function* (
   // How many times in a row the first listing has missed its time.
   let slowListings = 0
 
-  const warnOfPassedOver = (passedOver: Queue.Dequeue<BlazeError.BlazeError>) =>
+  const warnOfPassedOver = (passedOver: {
+    readonly count: number
+    readonly untold: Queue.Dequeue<BlazeError.BlazeError>
+  }) =>
     Effect.gen(function* () {
       while (true) {
-        const problems = yield* Queue.takeAll(passedOver)
-        yield* Effect.logWarning(`A frame was passed over. ${problems[0].message}`)
-        yield* status.whenConnected((status) => ({ ...status, badFrames: status.badFrames + problems.length }))
+        const problem = yield* Queue.take(passedOver.untold)
+        yield* Effect.logWarning(`A frame was passed over. ${problem.message}`)
+        yield* status.whenConnected((status) => ({ ...status, badFrames: passedOver.count }))
       }
     })
 
@@ -221,7 +223,8 @@ const makeSession = Effect.fnUntraced(function* (
     const wire = yield* Meter.withSpan(socket.open, Telemetry.span.connect).pipe(
       Effect.onExit((exit) => Effect.sync(() => meter.measure(Telemetry.metrics.connects, 1, exit._tag)))
     )
-    const passedOver = yield* Queue.sliding<BlazeError.BlazeError>(passedOverKept)
+    // One speaks for all that come before it is told.
+    const passedOver = { count: 0, untold: yield* Queue.dropping<BlazeError.BlazeError>(1) }
     const session = yield* Session.make({
       whyClosed,
       onReceipts: receipts.publish,
@@ -231,7 +234,10 @@ const makeSession = Effect.fnUntraced(function* (
       inbox,
       meter,
       passOverBadFrames: fruitless.count() >= settings.badFrameTolerance,
-      onPassedOver: (problem) => Queue.offerUnsafe(passedOver, problem),
+      onPassedOver: (problem) => {
+        passedOver.count++
+        Queue.offerUnsafe(passedOver.untold, problem)
+      },
       patience: Math.min(2 ** slowListings, maximumPatience) - 1
     }).pipe(
       Effect.tapError(({ reason }) =>
