@@ -546,6 +546,21 @@ describe("what a refusal comes to", () => {
   )
 
   test(
+    "a clock that is waited for belongs to no streak that a connection has ended which was up for a minute",
+    Effect.gen(function* () {
+      const server = yield* BlazeServer.BlazeServer
+      yield* server.inject({ _tag: "RefuseHandshake", status: 503 }, 2)
+      const { statuses } = yield* scene({ settings: { awaitClock: true } })
+      for (const seconds of [1, 1, 60]) yield* pass(seconds * 1000)
+      assert.deepStrictEqual(statuses.splice(0).slice(-2), ["Connecting 3", "Connected 0"])
+      yield* server.setClockOffset("20 minutes")
+      yield* refuse
+      yield* pass(60_000)
+      assert.deepStrictEqual(statuses, ["Waiting Unauthorized", "Connecting 1", "Connected 0"])
+    })
+  )
+
+  test(
     "a clock that is waited for excuses no refusal of which it is not the cause",
     Effect.gen(function* () {
       const { open } = refusals([clock, unauthorized])

@@ -323,6 +323,10 @@ const makeSessions = Effect.fnUntraced(function* (
       yield* status.set(Status.Connecting({ attempt }))
       const { accepted, reason: ended, stable } = yield* runSession
       fruitless.ended(ended)
+      if (stable) {
+        pauses = yield* Elapsed.delays(reconnect)
+        attempt = 0
+      }
       const reason = yield* judge(ended, accepted)
       if (awaitClock && reason.isClockWrong) {
         yield* Effect.logWarning(`${reason.message} The clock is looked at again in a minute.`)
@@ -332,10 +336,6 @@ const makeSessions = Effect.fnUntraced(function* (
         continue
       }
       if (isLast(reason)) return yield* reason
-      if (stable) {
-        pauses = yield* Elapsed.delays(reconnect)
-        attempt = 0
-      }
       const pause = yield* pauses(reason)
       if (Option.isNone(pause)) return yield* reason
       const delay = Duration.sum(pause.value, reason.retryAfter)
