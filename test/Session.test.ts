@@ -505,6 +505,16 @@ describe("what arrives", () => {
       assert.deepStrictEqual(messages(), [3])
     }))
 
+  test("the receipts of one read are told together, and none where there are none", () =>
+    Effect.gen(function* () {
+      const { arrive, knobs, receipts } = yield* scene()
+      const told: Array<number> = []
+      knobs.onReceipts = () => told.push(receipts.length)
+      yield* arrive(push(1))
+      yield* arrive(push(2, {}, "ACKNOWLEDGE_MESSAGE_RECEIPT"), push(3), push(4, {}, "ACKNOWLEDGE_MESSAGE_RECEIPT"))
+      assert.deepStrictEqual(told, [2])
+    }))
+
   test("the late answer to a request that timed out is no message: its user is the bot", () =>
     Effect.gen(function* () {
       const { arrive, messages, request } = yield* scene()
@@ -614,6 +624,111 @@ describe("room", () => {
       yield* end
       assert.deepStrictEqual(yield* takeSettled, [1])
       assert.deepStrictEqual(messages(), [])
+    }))
+})
+
+describe("what is left to the server", () => {
+  const tenMinutes = 600_000
+
+  test("is asked for ten minutes after the last listing, once for all of it, and no more after that", () =>
+    Effect.gen(function* () {
+      const { inbox, listings } = yield* scene()
+      yield* pass("3 minutes")
+      inbox.forget()
+      yield* pass(tenMinutes - 180_000 - 1)
+      inbox.forget()
+      yield* BlazeTest.settle
+      assert.strictEqual(listings(), 1)
+      yield* pass(1)
+      assert.strictEqual(listings(), 2)
+      yield* pass("1 hour")
+      assert.strictEqual(listings(), 2)
+    }))
+
+  test("is asked for at once where nothing has been listed for ten minutes, and then not for ten minutes", () =>
+    Effect.gen(function* () {
+      const { inbox, listings } = yield* scene()
+      yield* pass("1 hour")
+      inbox.forget()
+      yield* BlazeTest.settle
+      assert.strictEqual(listings(), 2)
+      inbox.forget()
+      yield* pass(tenMinutes - 1)
+      assert.strictEqual(listings(), 2)
+      yield* pass(1)
+      assert.strictEqual(listings(), 3)
+    }))
+
+  test("is asked for 15 seconds after that failed, until it is answered, and the connection goes on", () =>
+    Effect.gen(function* () {
+      const { arrive, ended, inbox, knobs, listings, sent } = yield* scene()
+      const end = yield* Effect.forkChild(ended)
+      knobs.listings = "ignored"
+      inbox.forget()
+      yield* pass(tenMinutes)
+      assert.strictEqual(listings(), 2)
+      // It has 5 seconds, and no patience.
+      yield* pass(19_999)
+      assert.strictEqual(listings(), 2)
+      yield* pass(1)
+      assert.strictEqual(listings(), 3)
+      yield* arrive(frame({ id: sent.at(-1)!.id, action: list, error: { code: 7000 } }))
+      yield* pass(14_999)
+      assert.strictEqual(listings(), 3)
+      yield* pass(1)
+      assert.strictEqual(listings(), 4)
+      yield* arrive(frame({ id: sent.at(-1)!.id, action: list }))
+      yield* pass("1 hour")
+      assert.strictEqual(listings(), 4)
+      assert.isUndefined(end.pollUnsafe())
+    }))
+
+  test("is not listed by the answer to a listing that is over", () =>
+    Effect.gen(function* () {
+      const { arrive, inbox, request, sent } = yield* scene({ room: 1, overflow: 0 })
+      yield* request("ONE")
+      yield* arrive(push(1))
+      yield* arrive(push(2))
+      assert.isTrue(inbox.isRefusing())
+      yield* arrive(frame({ id: sent[0]!.id, action: list }))
+      assert.isTrue(inbox.isRefusing())
+    }))
+})
+
+describe("that all is listed", () => {
+  /** A session whose listing was answered just now, 3 seconds after it was asked for, and what it tells of it. */
+  const watched = Effect.gen(function* () {
+    const { arrive, sent, session } = yield* scene({ listings: "ignored" })
+    yield* pass("3 seconds")
+    yield* arrive(frame({ id: sent[0]!.id, action: list }))
+    const { watchListing } = yield* Fiber.join(session)
+    const told: Array<boolean> = []
+    yield* Effect.forkScoped(watchListing((listed) => Effect.sync(() => void told.push(listed))))
+    return { arrive, told }
+  })
+
+  test("is told a second after the answer", () =>
+    Effect.gen(function* () {
+      const { told } = yield* watched
+      yield* pass(999)
+      assert.deepStrictEqual(told, [])
+      yield* pass(1)
+      assert.deepStrictEqual(told, [true])
+    }))
+
+  test("is told a second after the last message of the listing, whatever else is read meanwhile", () =>
+    Effect.gen(function* () {
+      const { arrive, told } = yield* watched
+      for (const n of [1, 2]) {
+        yield* pass(900)
+        yield* arrive(push(n, { source: list }), push(n + 10))
+      }
+      yield* pass(900)
+      yield* arrive(push(3, { source: "CREATE_MESSAGE" }))
+      yield* pass(99)
+      assert.deepStrictEqual(told, [])
+      yield* pass(1)
+      assert.deepStrictEqual(told, [true])
     }))
 })
 

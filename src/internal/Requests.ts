@@ -86,7 +86,7 @@ const maximumPeriods = 12
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
-  wire: BlazeSocket.Wire,
+  wire: Pick<BlazeSocket.Wire, "isSaturated" | "send">,
   inbox: Pick<Inbox.Inbox, "waitBehind">,
   random: SecureRandom.SecureRandom["Service"]
 ): Effect.fn.Return<Requests, BlazeError.BlazeError, Scope.Scope> {
