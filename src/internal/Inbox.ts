@@ -64,8 +64,8 @@ export interface Inbox {
   readonly forgotten: Effect.Effect<void>
   /** Something that was handed out is left to the server alone. */
   readonly forget: () => void
-  /** The server is asked to list: gives whether something was left to it alone. */
-  readonly listing: () => boolean
+  /** The server is asked to list what is left to it alone, and if that fails it is asked again, on this connection or the next. */
+  readonly listing: () => void
   /** From here on the server lists everything that was refused. */
   readonly listed: () => void
   /** Waits until there are messages; for one consumer. Fails once there will be none, and all are taken. */
@@ -238,9 +238,7 @@ const makeLeft = (signal: Signal.Signal, isFull: () => boolean) => {
     },
     forgotten: signal.until(() => isForgotten),
     listing: () => {
-      const was = isForgotten
       isForgotten = false
-      return was
     }
   }
 }

@@ -40,8 +40,6 @@ interface Pending {
   readonly isListing: boolean
   answer: Answer | undefined
   resume: ((answer: Answer) => void) | undefined
-  /** The socket has taken it; until then the write has a time of its own. */
-  written: boolean
   patient: boolean
   deadline: number
   /** How often the deadline is still put off, come what may. */
@@ -125,14 +123,14 @@ export const make = Effect.fnUntraced(function* (
       Effect.ensuring(
         Effect.suspend(() => {
           if (end !== undefined) return Effect.fail(end)
-          const isWritten = !wire.isSaturated()
-          const waiting = table.begin(id, action, isWritten, options)
+          const isSaturated = wire.isSaturated()
+          const waiting = table.begin(id, action, options)
           const answered = Effect.callback<unknown, BlazeError.BlazeError>((resume) => {
             if (waiting.answer !== undefined) resume(waiting.answer)
             else waiting.resume = resume
           })
           const written = wire.send({ id, action, params })
-          if (isWritten) return Effect.andThen(written, answered)
+          if (!isSaturated) return Effect.andThen(written, answered)
           return Effect.andThen(
             writeInTime(written),
             Effect.suspend(() => {
@@ -153,7 +151,6 @@ export const make = Effect.fnUntraced(function* (
 
 /** Uses up what a request has beyond its first time: whether there was anything left. */
 const hasMoreTime = (waiting: Pending, received: Requests["received"]): boolean => {
-  if (!waiting.written) return true
   if (waiting.patient) {
     waiting.patient = false
     return true
@@ -218,13 +215,12 @@ const makeTable = (
   }
 
   return {
-    begin: (id: string, action: string, written: boolean, options: Options | undefined): Pending => {
+    begin: (id: string, action: string, options: Options | undefined): Pending => {
       const waiting: Pending = {
         action,
         isListing: options?.isListing === true,
         answer: undefined,
         resume: undefined,
-        written,
         patient: options?.patient === true,
         deadline: now() + timeout,
         patience: options?.patience ?? 0,
@@ -236,11 +232,10 @@ const makeTable = (
       signal.notify()
       return waiting
     },
+    /** The socket has taken it late: its time begins here. The write had as much, and ended the connection where that was not enough. */
     written: (id: string) => {
       const waiting = pending.get(id)
-      if (waiting === undefined) return
-      waiting.written = true
-      postpone(id, waiting)
+      if (waiting !== undefined) postpone(id, waiting)
     },
     remove,
     finish,

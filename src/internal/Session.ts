@@ -113,13 +113,12 @@ export const make = Effect.fnUntraced(function* (
     Effect.suspend(() => {
       const id = requests.nextId()
       listings.add(id)
-      const wasForgotten = inbox.listing()
+      inbox.listing()
       return requests.send(id, Envelope.Action.listPendingMessages, undefined, { isListing: true, patience }).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             listings.delete(id)
             if (exit._tag === "Success") listedAt = now()
-            else if (wasForgotten) inbox.forget()
           })
         )
       )
@@ -200,7 +199,7 @@ const makeRoute = (
     }
     const answered = requests.answer(envelope.id, error ? Effect.fail(error) : Effect.succeed(envelope.data))
     if (error?.isFatal || (error && envelope.action === Envelope.Action.error)) return error
-    if (answered || error || envelope.data === undefined || envelope.data === null) return undefined
+    if (answered || error) return undefined
     const decodedView = Decoding.messageView(envelope.data)
     if (Result.isFailure(decodedView)) return undefined
     const view = decodedView.success
