@@ -49,7 +49,12 @@ export interface Decoder {
   readonly decodeText: (text: string) => Option.Option<string>
 }
 
-/** @since 0.1.0 */
+/**
+ * The text that bytes are; what is not UTF-8 becomes U+FFFD, and a mark of byte order is a character like any other.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
 export const textOf = (bytes: Uint8Array): string => textDecoder.decode(bytes)
 
 const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true })

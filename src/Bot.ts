@@ -286,7 +286,7 @@ const makeTries = <E, R, R2>(
     handling: Handling<E>,
     cause: Cause.Cause<E | Cause.TimeoutError>
   ): Effect.fn.Return<unknown, E | Cause.TimeoutError, R | R2> {
-    Handling.forgetWrites(handling.delivery)
+    Handling.forgetRun(handling.delivery)
     if (!Delivery.isFinal(cause)) {
       handling.pauses ??= yield* Elapsed.delays(retry)
       const error = Option.getOrUndefined(Cause.findErrorOption(cause)) as E | Cause.TimeoutError
@@ -311,7 +311,7 @@ const overtaken = <E, R>(
   again: (handling: Handling<E>) => Settling<E, R>
 ): Settling<E, R> => {
   const { delivery } = handling
-  Handling.forgetWrites(delivery)
+  Handling.forgetRun(delivery)
   if (isOver) return Handling.settleUnsafe(delivery, Exit.interrupt())
   const pause = Handling.pauseAfter(++handling.conflicts)
   if (Option.isSome(pause)) {

@@ -94,8 +94,10 @@ describe("an inbox", () => {
       read(5)
       inbox.offer([four!], "last")
       assert.isFalse(inbox.mayReadNow())
+      const reading = yield* Effect.forkChild(inbox.mayRead, { startImmediately: true })
       assert.isTrue(inbox.remove(id(4)))
-      assert.isTrue(inbox.mayReadNow())
+      yield* Effect.yieldNow
+      assert.isTrue(isDone(reading))
       assert.deepStrictEqual(take(), [5])
     })
   )

@@ -186,12 +186,12 @@ export let settleUnsafe: (
 ) => Effect.Effect<Ledger.Acked>
 
 /**
- * Forgets what a handler would have written that has failed, and is tried again.
+ * Forgets what a run of a handler has left that has failed, and is tried again: what it would have written, and that it made answers.
  *
  * @category settling
  * @since 0.1.0
  */
-export let forgetWrites: (delivery: Delivery) => void
+export let forgetRun: (delivery: Delivery) => void
 
 /** Has what is `Changed` offered again, soon. */
 let again: (delivery: Delivery) => Effect.Effect<void>
@@ -355,7 +355,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         () => new Delivery(delivery.message, whole, actionsOf())
       ) as unknown as Parts<M, N>
     }
-    forgetWrites = (delivery) => {
+    forgetRun = (delivery) => {
       delivery.#draft = undefined
       // It may have failed before it came to them.
       delivery.#answers = "none"
@@ -403,7 +403,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         delivery.#look()
         return delivery.#actions.ack(delivery.#open, delivery.#take())
       }
-      forgetWrites(delivery)
+      forgetRun(delivery)
       // It stays with who is about to begin again.
       if (Restart.isIn(exit.cause)) return Exit.void
       if (Cause.hasInterruptsOnly(exit.cause)) {
@@ -608,7 +608,7 @@ export const inPlace = <A, E, R>(
   let conflicts = 0
   let last: Exit.Exit<A, E> | undefined
   const runAgain = (): Effect.Effect<void, never, R> => {
-    for (const delivery of deliveries) forgetWrites(delivery)
+    for (const delivery of deliveries) forgetRun(delivery)
     const pause = pauseAfter(++conflicts)
     if (Option.isNone(pause)) {
       return Effect.andThen(
