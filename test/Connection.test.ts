@@ -753,7 +753,7 @@ describe("bad frames", () => {
   )
 
   test(
-    "each of one read counts, however many they are, and one line tells of them",
+    "each of one read counts, however many they are, and one line a minute tells of them",
     Effect.gen(function* () {
       const logs: Array<string> = []
       const { frames, wire } = yield* numbers
@@ -772,6 +772,16 @@ describe("bad frames", () => {
       assert.strictEqual(statuses.at(-1), "Connected 20")
       assert.strictEqual(logs.length, 1)
       assert.include(logs[0]!, "A frame was passed over.")
+      for (const [seconds, warnings] of [
+        [59, 1],
+        [1, 2]
+      ] as const) {
+        yield* pass(seconds * 1000)
+        Queue.offerAllUnsafe(frames, [Uint8Array.of(1)])
+        yield* BlazeTest.settle
+        assert.strictEqual(logs.length, warnings)
+      }
+      assert.strictEqual(statuses.at(-1), "Connected 22")
     })
   )
 })

@@ -190,6 +190,21 @@ describe("a request", () => {
     })
   )
 
+  it.effect("is such an end, however patient, when the socket has filled between the look at it and the write", () =>
+    Effect.gen(function* () {
+      const { ask, knobs, requests } = yield* scene()
+      const stalled = yield* Effect.forkChild(Effect.flip(requests.stalled))
+      knobs.write = Effect.never
+      yield* ask("ONE", { patient: true, patience: 3 })
+      yield* pass(4999)
+      assert.isUndefined(stalled.pollUnsafe())
+      yield* pass(1)
+      assert.strictEqual((yield* Fiber.join(stalled)).message, notReading)
+      const two = yield* ask("TWO")
+      assert.strictEqual(two.outcome, notReading)
+    })
+  )
+
   for (const isSaturated of [false, true]) {
     const when = isSaturated ? "after a wait" : "at once"
     it.effect(`that the socket refuses ${when} fails with the reason, and is not waited for`, () =>

@@ -186,6 +186,27 @@ const makeFruitless = (progress: Inbox.Inbox["progress"]) => {
   }
 }
 
+/** The frames of a connection that were passed over: one problem speaks for all that came before it is told. */
+interface PassedOver {
+  readonly count: number
+  readonly untold: Queue.Dequeue<BlazeError.BlazeError>
+}
+
+/** Tells of them: in the status at once, in the log once a minute. */
+const makeWarnOfPassedOver = (status: CurrentStatus, now: () => number) => {
+  let warnedAt = -Infinity
+  return (passedOver: PassedOver) =>
+    Effect.gen(function* () {
+      while (true) {
+        const problem = yield* Queue.take(passedOver.untold)
+        const again = now() - warnedAt < warningPeriod
+        if (!again) warnedAt = now()
+        yield* Effect.logWithLevel(again ? "Debug" : "Warn")(`A frame was passed over. ${problem.message}`)
+        yield* status.whenConnected((status) => ({ ...status, badFrames: passedOver.count }))
+      }
+    })
+}
+
 /** One session after the other: what is made of each, from the handshake to its end. */
 const makeSession = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
@@ -203,27 +224,15 @@ const makeSession = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const settings = yield* Settings.checked
   const stableAfter = Duration.toMillis(settings.stableAfter)
+  const warnOfPassedOver = makeWarnOfPassedOver(status, meter.now)
   // How many times in a row the first listing has missed its time.
   let slowListings = 0
-
-  const warnOfPassedOver = (passedOver: {
-    readonly count: number
-    readonly untold: Queue.Dequeue<BlazeError.BlazeError>
-  }) =>
-    Effect.gen(function* () {
-      while (true) {
-        const problem = yield* Queue.take(passedOver.untold)
-        yield* Effect.logWarning(`A frame was passed over. ${problem.message}`)
-        yield* status.whenConnected((status) => ({ ...status, badFrames: passedOver.count }))
-      }
-    })
 
   return Effect.gen(function* () {
     const missedReceipts = yield* receipts.begin
     const wire = yield* Meter.withSpan(socket.open, Telemetry.span.connect).pipe(
       Effect.onExit((exit) => Effect.sync(() => meter.measure(Telemetry.metrics.connects, 1, exit._tag)))
     )
-    // One speaks for all that come before it is told.
     const passedOver = { count: 0, untold: yield* Queue.dropping<BlazeError.BlazeError>(1) }
     const session = yield* Session.make({
       whyClosed,

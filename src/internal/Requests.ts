@@ -39,6 +39,7 @@ interface Pending {
   readonly action: string
   readonly isListing: boolean
   answer: Answer | undefined
+  /** Waits for the answer: the socket has taken the request. */
   resume: ((answer: Answer) => void) | undefined
   patient: boolean
   deadline: number
@@ -91,10 +92,8 @@ export const make = Effect.fnUntraced(function* (
   const timeout = Duration.toMillis((yield* Settings.checked).requestTimeout)
   const now = yield* Elapsed.now
   const received = { bytes: 0, messages: 0 }
-  const table = makeTable(timeout, now, inbox, received)
   const stalled = yield* Deferred.make<never, BlazeError.BlazeError>()
   let end: BlazeError.BlazeError | undefined
-  yield* Effect.forkScoped(table.expireInTime)
 
   // An id has to be one of its kind within this connection, which does not take new random bytes for each.
   const prefix = (yield* random.uuidV4()).slice(0, 24)
@@ -106,15 +105,11 @@ export const make = Effect.fnUntraced(function* (
     table.finishAll(Effect.fail(reason), Effect.fail(end))
   }
 
-  // A write waits while the server does not read; one that waits for so long is the end of the connection.
-  const writeInTime = (written: Effect.Effect<void, BlazeError.BlazeError>) =>
-    Effect.timeoutOrElse(written, {
-      duration: timeout,
-      orElse: () => {
-        conclude(notReading)
-        return Effect.andThen(Deferred.fail(stalled, notReading), Effect.fail(notReading))
-      }
-    })
+  const table = makeTable(timeout, now, inbox, received, () => {
+    conclude(notReading)
+    Deferred.doneUnsafe(stalled, Effect.fail(notReading))
+  })
+  yield* Effect.forkScoped(table.expireInTime)
 
   return {
     nextId: () => prefix + (++ids).toString(16).padStart(12, "0"),
@@ -131,8 +126,9 @@ export const make = Effect.fnUntraced(function* (
           })
           const written = wire.send({ id, action, params })
           if (!isSaturated) return Effect.andThen(written, answered)
+          // It waits while the server does not read.
           return Effect.andThen(
-            writeInTime(written),
+            Effect.raceFirst(written, Deferred.await(stalled)),
             Effect.suspend(() => {
               table.written(id)
               return answered
@@ -147,6 +143,23 @@ export const make = Effect.fnUntraced(function* (
     end: conclude,
     stalled: Deferred.await(stalled)
   }
+})
+
+const pendingOf = (
+  action: string,
+  options: Options | undefined,
+  deadline: number,
+  received: Requests["received"]
+): Pending => ({
+  action,
+  isListing: options?.isListing === true,
+  answer: undefined,
+  resume: undefined,
+  patient: options?.patient === true,
+  deadline,
+  patience: options?.patience ?? 0,
+  periods: maximumPeriods,
+  ...received
 })
 
 /** Uses up what a request has beyond its first time: whether there was anything left. */
@@ -172,7 +185,8 @@ const makeTable = (
   timeout: number,
   now: () => number,
   inbox: Pick<Inbox.Inbox, "waitBehind">,
-  received: Requests["received"]
+  received: Requests["received"],
+  stall: () => void
 ) => {
   const pending = new Map<string, Pending>()
   const signal = Signal.make()
@@ -204,6 +218,8 @@ const makeTable = (
   }
 
   const expire = (id: string, waiting: Pending) => {
+    // A write that waits for so long is the end of the connection.
+    if (waiting.resume === undefined) return stall()
     const wasPatient = waiting.patient
     if (hasMoreTime(waiting, received)) {
       postpone(id, waiting)
@@ -216,23 +232,13 @@ const makeTable = (
 
   return {
     begin: (id: string, action: string, options: Options | undefined): Pending => {
-      const waiting: Pending = {
-        action,
-        isListing: options?.isListing === true,
-        answer: undefined,
-        resume: undefined,
-        patient: options?.patient === true,
-        deadline: now() + timeout,
-        patience: options?.patience ?? 0,
-        periods: maximumPeriods,
-        ...received
-      }
+      const waiting = pendingOf(action, options, now() + timeout, received)
       pending.set(id, waiting)
       if (!waiting.patient) inbox.waitBehind(1)
       signal.notify()
       return waiting
     },
-    /** The socket has taken it late: its time begins here. The write had as much, and ended the connection where that was not enough. */
+    /** The socket has taken it late: its time begins here. */
     written: (id: string) => {
       const waiting = pending.get(id)
       if (waiting !== undefined) postpone(id, waiting)
