@@ -23,8 +23,18 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Requests": [["Requests"], ["Session", "defaults"], ["Bot"], ["contract/bot"]],
   "internal/Inbox": [["Inbox"], ["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   "internal/Signal": [["Signal"], ["Session", "Connection"], ["Acks", "Bot"]],
-  "internal/Sending": [["Blaze", "defaults"], ["recipient", "Bot"], ["contract/bot"]],
-  "internal/Ledger": [["consumers", "final", "defaults"], ["Bot", "standstill"], ["contract/bot"]],
+  "internal/Sending": [
+    ["Sender", "sending", "recipient", "Blaze"],
+    ["contract/sent", "encryption"],
+    ["Bot"],
+    ["Broadcast", "contract/bot"]
+  ],
+  "internal/Ledger": [
+    ["consumers", "final"],
+    ["recall", "Deferral", "handlers"],
+    ["Bot", "standstill", "backlog"],
+    ["contract/bot"]
+  ],
   "internal/Connection": [["Connection"], ["Reconnect", "Listing", "receipts"]],
   Reconnect: [["Reconnect", "defaults"]],
   "internal/Frame": [["Frame", "defaults"]],
