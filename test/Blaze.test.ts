@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Schedule } from "effect"
 import {
+  Acks,
   Attachments,
   Base64,
   Blaze,
@@ -241,6 +242,33 @@ describe("bots and consumers", () => {
       Effect.provide(BlazeTest.layerServer),
       Effect.provideService(Keyed.Grace, 0)
     )
+  })
+})
+
+describe("what the parts of a bot have in common", () => {
+  it.effect("is built once for each bot", () => {
+    let built = 0
+    class Shared extends Context.Service<Shared, number>()("test/Shared") {}
+    const shared = Layer.sync(Shared, () => ++built)
+    const seen: Array<string> = []
+    const see = (part: string) => Effect.map(Shared, (number) => void seen.push(`${part} ${number}`))
+    const ports = {
+      store: Layer.effect(Store.Store, Effect.andThen(see("store"), Store.Store)).pipe(
+        Layer.provide([Store.layerMemory, shared])
+      ),
+      acks: Layer.effect(Acks.Transport, Effect.andThen(see("acks"), Acks.Transport)).pipe(
+        Layer.provide([Acks.layerRest, shared])
+      ),
+      quota: Layer.effect(Quota.Quota, Effect.andThen(see("quota"), Quota.Quota)).pipe(
+        Layer.provide([Quota.layerMemory, shared])
+      )
+    }
+    return Effect.gen(function* () {
+      yield* Layer.build(clientWith(ports))
+      assert.deepStrictEqual(seen.splice(0).toSorted(), ["acks 1", "quota 1", "store 1"])
+      yield* Layer.build(clientWith(ports))
+      assert.deepStrictEqual(seen.toSorted(), ["acks 2", "quota 2", "store 2"])
+    }).pipe(Effect.provide(BlazeTest.layerServer))
   })
 })
 

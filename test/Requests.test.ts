@@ -190,6 +190,15 @@ describe("a request", () => {
     })
   )
 
+  it.effect("that waits to be written when its connection ends is told so", () =>
+    Effect.gen(function* () {
+      const { ask, end } = yield* stuck
+      const one = yield* ask("ONE")
+      yield* end(lost)
+      assert.strictEqual(one.outcome, lost.message)
+    })
+  )
+
   it.effect("is such an end, however patient, when the socket has filled between the look at it and the write", () =>
     Effect.gen(function* () {
       const { ask, knobs, requests } = yield* scene()

@@ -3,6 +3,7 @@ import {
   Clock,
   Context,
   Deferred,
+  type Duration,
   Effect,
   Fiber,
   Layer,
@@ -20,7 +21,7 @@ import { TestClock } from "effect/testing"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as States from "../src/internal/States.ts"
-import { clientWith, pass, sqlStore, textOf } from "./support.ts"
+import { clientWith, lines, pass, seeded, sqlStore, textOf } from "./support.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -28,6 +29,14 @@ const memory = States.layer.pipe(Layer.provideMerge(Store.layerMemory))
 const persistent = States.layer.pipe(Layer.provideMerge(PersistentStore.layer({ storeId: "test" })))
 
 const commit = ({ commit }: States.States["Service"], ids: ReadonlyArray<Ids.MessageId>) => commit(ids, Store.Handled)
+
+/** With all its retries. */
+const inTime = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const fiber = yield* Effect.forkChild(effect)
+  yield* BlazeTest.settle
+  yield* TestClock.adjust("10 seconds")
+  return yield* Fiber.join(fiber)
+})
 
 const layers = {
   "in memory": memory,
@@ -424,13 +433,6 @@ describe("Store", () => {
     return { calls, logs, layer }
   }
 
-  const inTime = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
-    const fiber = yield* Effect.forkChild(effect)
-    yield* BlazeTest.settle
-    yield* TestClock.adjust("10 seconds")
-    return yield* Fiber.join(fiber)
-  })
-
   it.effect("a store is asked only about ids that are not at hand", () => {
     const { calls, layer } = flaky(0)
     return Effect.gen(function* () {
@@ -470,4 +472,159 @@ describe("Store", () => {
       assert.include(logs[1], "cannot be written")
     }).pipe(Effect.provide(layer))
   })
+})
+
+describe("what is stored together", () => {
+  const together = Effect.fnUntraced(function* (
+    fails: (changes: ReadonlyArray<string>) => unknown = () => undefined,
+    time: Duration.Input = 0
+  ) {
+    const calls: Array<ReadonlyArray<string>> = []
+    const log = lines()
+    const gather = yield* Store.gathering((changes: ReadonlyArray<string>) =>
+      Effect.suspend(() => {
+        calls.push(changes)
+        const problem = fails(changes)
+        const claims = changes.map((change): Store.Claim => (change === "known" ? "Known" : "Committed"))
+        return Effect.delay(problem === undefined ? Effect.succeed(claims) : Effect.fail(problem), time)
+      })
+    ).pipe(Effect.provide(log.layer))
+    /** What each of several, asked for at once, is told in the end. */
+    const store = (...groups: ReadonlyArray<ReadonlyArray<string>>) =>
+      Effect.forEach(groups, gather, { concurrency: "unbounded" })
+    return { calls, gather, logs: log.all, store }
+  })
+
+  const many = (count: number, name: string) => Array.from({ length: count }, () => name)
+
+  it.effect("is what ends in the same turn, and each is told of its own", () =>
+    Effect.gen(function* () {
+      const { calls, store } = yield* together()
+      const told = yield* inTime(store(["a", "known"], [], ["known"], ["b", "c"]))
+      assert.deepStrictEqual(calls, [["a", "known", "known", "b", "c"]])
+      assert.deepStrictEqual(told, [["Committed", "Known"], [], ["Known"], ["Committed", "Committed"]])
+      // And once all is stored it begins anew.
+      assert.deepStrictEqual(yield* inTime(store(["d"])), [["Committed"]])
+      assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  it.effect("is what comes while a transaction runs, in the next one", () =>
+    Effect.gen(function* () {
+      const { calls, gather } = yield* together(undefined, "1 second")
+      const first = yield* Effect.forkChild(gather(["a"]))
+      yield* BlazeTest.pass(500)
+      const rest = yield* Effect.forkChild(Effect.all([gather(["b"]), gather(["c"])], { concurrency: "unbounded" }))
+      yield* BlazeTest.pass(499)
+      assert.deepStrictEqual(calls, [["a"]])
+      yield* BlazeTest.pass(1)
+      yield* Fiber.join(first)
+      assert.deepStrictEqual(calls, [["a"], ["b", "c"]])
+      yield* BlazeTest.pass(1000)
+      yield* Fiber.join(rest)
+    })
+  )
+
+  it.effect("is a thousand changes at the most, but never less than one that was asked for", () =>
+    Effect.gen(function* () {
+      const { calls, store } = yield* together()
+      yield* inTime(store(many(1500, "a"), many(400, "b"), many(600, "c"), many(1, "d")))
+      assert.deepStrictEqual(
+        calls.map((changes) => changes.length),
+        [1500, 1000, 1]
+      )
+    })
+  )
+
+  it.effect("and fails six times is tried one by one: what no database takes keeps nothing else from it", () =>
+    Effect.gen(function* () {
+      const { calls, logs, store } = yield* together((changes) =>
+        changes.includes("bad") ? { _tag: "Odd" } : undefined
+      )
+      const told = yield* inTime(store(["a"], ["bad", "b"], ["known"]))
+      assert.deepStrictEqual(told, [["Committed"], ["Unstored", "Unstored"], ["Known"]])
+      assert.deepStrictEqual(calls.slice(5), [["a", "bad", "b", "known"], ["a"], ["bad", "b"], ["known"]])
+      assert.strictEqual(logs.length, 1)
+      assert.include(
+        logs[0]!,
+        "cannot be written (Odd); what was handled meanwhile is not acknowledged, and comes back."
+      )
+    })
+  )
+
+  it.effect("is not tried again where there was but one, nor where it is the database that fails", () =>
+    Effect.gen(function* () {
+      for (const [tag, groups] of [
+        ["Odd", [["a"]]],
+        ["ConnectionError", [["a"], ["b"]]]
+      ] as const) {
+        const { calls, store } = yield* together(() => ({ _tag: tag }))
+        assert.deepStrictEqual(
+          yield* inTime(store(...groups)),
+          groups.map((): ReadonlyArray<Store.Claim> => ["Unstored"])
+        )
+        assert.strictEqual(calls.length, 6)
+      }
+    })
+  )
+
+  it.effect("nor is what follows when the database fails meanwhile, or does not answer for two seconds", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const { calls, store } = yield* together(() => ({ _tag: ++asked <= 6 ? "Odd" : "ConnectionError" }))
+      assert.deepStrictEqual(yield* inTime(store(["a"], ["b"], ["c"])), [["Unstored"], ["Unstored"], ["Unstored"]])
+      assert.deepStrictEqual(calls.slice(6), [["a"]])
+      const slow = yield* together(undefined, "3 seconds")
+      const told = yield* Effect.forkChild(slow.store(["a"], ["b"]))
+      yield* BlazeTest.pass("16 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(told), [["Unstored"], ["Unstored"]])
+      assert.strictEqual(slow.calls.length, 6)
+    })
+  )
+})
+
+describe("a store that cannot be read", () => {
+  const broken: Store.Operations<string> = {
+    load: () => Effect.fail("broken"),
+    commit: () => Effect.fail("broken"),
+    confirm: () => Effect.fail("broken")
+  }
+
+  it.effect("lets a bot alone begin with everything, and one of several with nothing", () =>
+    Effect.gen(function* () {
+      const alone = Store.persevering(broken)
+      const shared = Store.persevering(broken, { isShared: true })
+      assert.deepStrictEqual(yield* inTime(alone.load([id(1), id(2)])), [])
+      assert.deepStrictEqual(yield* inTime(shared.load([id(1), id(2)])), ["Unread", "Unread"])
+    }).pipe(Effect.provide(lines().layer))
+  )
+})
+
+describe("what is remembered in memory", () => {
+  it.effect("is what was confirmed last, however often and in whatever groups", () =>
+    Effect.gen(function* () {
+      const store = yield* Store.Store
+      const size = 50
+      /** Those that are remembered, the oldest first. */
+      let model: ReadonlyArray<number> = []
+      const random = seeded(7)
+      for (let round = 0; round < 20_000; round++) {
+        // Mostly the same few again, so that far more is confirmed than is remembered.
+        const some = Array.from({ length: 1 + Math.floor(random() * 3) }, () =>
+          Math.floor(random() * (random() < 0.1 ? 10_000 : 60))
+        )
+        yield* store.confirm(some.map(id))
+        model = [...model.filter((n) => !some.includes(n)), ...new Set(some)].slice(-size)
+        if (round % 100 > 0) continue
+        const known = (yield* store.load(model.map(id))).filter((outcome) => outcome !== undefined)
+        assert.strictEqual(known.length, model.length)
+        const others = Array.from({ length: 60 }, (_, n) => n).filter((n) => !model.includes(n))
+        assert.isTrue((yield* store.load(others.map(id))).every((outcome) => outcome === undefined))
+      }
+    }).pipe(
+      Effect.provide(
+        Store.layerMemory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 50, rememberedFor: "365 days" })))
+      )
+    )
+  )
 })

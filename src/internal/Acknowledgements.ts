@@ -276,11 +276,9 @@ const request = Effect.map(
  * @since 0.1.0
  */
 export const make = (transport: Layer.Layer<Acks.Transport, never, Acks.SocketRequest | MixinApi.MixinApi>) =>
-  Effect.gen(function* () {
-    // Fresh: the transport of another bot leads to that bot's connection.
-    const context = yield* Effect.provideServiceEffect(Layer.build(Layer.fresh(transport)), Acks.SocketRequest, request)
-    return yield* Effect.provideContext(makeOver, context)
-  })
+  Effect.flatMap(Effect.provideServiceEffect(Layer.build(transport), Acks.SocketRequest, request), (context) =>
+    Effect.provideContext(makeOver, context)
+  )
 
 /**
  * Over a transport of one's choice.

@@ -93,6 +93,7 @@ export const make = Effect.fnUntraced(function* (
   const now = yield* Elapsed.now
   const received = { bytes: 0, messages: 0 }
   const stalled = yield* Deferred.make<never, BlazeError.BlazeError>()
+  const ended = yield* Deferred.make<void>()
   let end: BlazeError.BlazeError | undefined
 
   // An id has to be one of its kind within this connection, which does not take new random bytes for each.
@@ -103,6 +104,7 @@ export const make = Effect.fnUntraced(function* (
     if (end !== undefined) return
     end = BlazeError.ofConnection(reason)
     table.finishAll(Effect.fail(reason), Effect.fail(end))
+    Deferred.doneUnsafe(ended, Effect.void)
   }
 
   const table = makeTable(timeout, now, inbox, received, () => {
@@ -126,9 +128,9 @@ export const make = Effect.fnUntraced(function* (
           })
           const written = wire.send({ id, action, params })
           if (!isSaturated) return Effect.andThen(written, answered)
-          // It waits while the server does not read.
+          // It waits while the server does not read, and for no longer than its connection is there.
           return Effect.andThen(
-            Effect.raceFirst(written, Deferred.await(stalled)),
+            Effect.raceFirst(written, Deferred.await(ended)),
             Effect.suspend(() => {
               table.written(id)
               return answered
