@@ -261,6 +261,11 @@ const brief = (text: string) => {
   return line.length > 70 ? `${line.slice(0, 67)}...` : line
 }
 
+const describe = (room: string, source: string, mutant: Mutant) => {
+  const line = source.slice(0, mutant.start).split("\n").length
+  return `src/${room}.ts:${line}: ${brief(source.slice(mutant.start, mutant.end))} -> ${brief(mutant.text)}`
+}
+
 const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boolean> => {
   const source = readFileSync(join(root, "src", `${room}.ts`), "utf8")
   const all = mutantsOf(`${room}.ts`, source)
@@ -274,7 +279,10 @@ const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boole
   await Promise.all(
     trees.map(async (tree) => {
       for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-        verdicts.set(mutant, await judge(tree, room, source, mutant))
+        const verdict = await judge(tree, room, source, mutant)
+        verdicts.set(mutant, verdict)
+        // At once: a room may take an hour.
+        if (verdict !== "killed") console.log(`  ${verdict}: ${describe(room, source, mutant)}`)
       }
     })
   )
@@ -286,16 +294,6 @@ const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boole
     `${room}: ${of("killed").length} killed, ${timedOut.length} timed out, ${survived.length} survived of ${chosen.length}` +
       `${chosen.length < all.length ? ` (out of ${all.length}, seed ${args.seed})` : ""}: ${score.toFixed(1)} %`
   )
-  for (const [title, mutants] of [
-    ["survived", survived],
-    ["timed out", timedOut]
-  ] as const) {
-    for (const mutant of mutants.toSorted((a, b) => a.start - b.start)) {
-      const line = source.slice(0, mutant.start).split("\n").length
-      const original = source.slice(mutant.start, mutant.end)
-      console.log(`  ${title}: src/${room}.ts:${line}: ${brief(original)} -> ${brief(mutant.text)}`)
-    }
-  }
   return score >= threshold
 }
 
