@@ -24,10 +24,10 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Inbox": [["Inbox"], ["Session", "Connection", "defaults"], ["standstill", "Bot"], ["contract/bot"]],
   "internal/Signal": [["Signal"], ["Session", "Connection"], ["Acks", "Bot"]],
   "internal/Sending": [
-    ["Sender", "sending", "recipient", "Blaze"],
-    ["contract/sent", "encryption"],
-    ["Bot"],
-    ["Broadcast", "contract/bot"]
+    ["Sending"],
+    ["Sender", "recipient", "Blaze"],
+    ["encryption", "Outbox"],
+    ["contract/sent", "contract/media"]
   ],
   "internal/Ledger": [
     ["consumers", "final"],
