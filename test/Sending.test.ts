@@ -181,7 +181,7 @@ describe("what is sent", () => {
 
   it.effect("names whom it is for between two, and is remembered where it went to a group", () =>
     Effect.gen(function* () {
-      const { sending, sent } = yield* scene()
+      const { batches, sending, sent } = yield* scene()
       const contact = yield* sending.conversationOf({ user: alice })
       const toContact = { conversation: contact }
       const none = "none"
@@ -198,6 +198,12 @@ describe("what is sent", () => {
         const id = yield* sending.answer(message, to, "hi", undefined)
         assert.strictEqual(sent.at(-1)!["recipient_id"] ?? none, recipient)
         assert.strictEqual(sending.hasSent(id), recipient === none)
+      }
+      for (const to of [{ user: alice }, inGroup]) {
+        yield* sending.send(to, "hi", undefined)
+        yield* sending.sendBatch([{ to, content: "hi", id: ownId }])
+        const recipients = [sent.at(-1), batches.at(-1)![0]].map((params) => params!["recipient_id"])
+        assert.deepStrictEqual(recipients, "user" in to ? [alice, alice] : [undefined, undefined])
       }
     })
   )
