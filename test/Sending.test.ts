@@ -106,6 +106,22 @@ describe("the id of an answer", () => {
     })
   )
 
+  it.effect("of a side effect is of the message, or of the bot, and of a name", () =>
+    Effect.gen(function* () {
+      const { sending } = yield* scene()
+      const ids = yield* Effect.all([
+        sending.derive(said(group), "order"),
+        sending.derive(said(group), "receipt"),
+        sending.derive(said(group, alice, 2), "order"),
+        sending.deriveFor("order"),
+        sending.deriveFor("order", "1")
+      ])
+      assert.strictEqual(new Set(ids).size, 5)
+      assert.strictEqual(yield* sending.derive(said(group), "order"), ids[0])
+      assert.strictEqual(yield* sending.deriveFor("order"), ids[3])
+    })
+  )
+
   it.effect("is that of its key, where it has one, whatever is in it and for whom", () =>
     Effect.gen(function* () {
       const { sending } = yield* scene()
