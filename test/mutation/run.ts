@@ -17,7 +17,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Acknowledgements": [["Acks"], ["consumers"]],
   Keyed: [["Keyed", "defaults"]],
   "internal/Lanes": [["Keyed"]],
-  Store: [["Store", "defaults"], ["Bot"]],
+  Store: [["Store"], ["State", "Outbox"], ["SqlStore"]],
   "internal/States": [["States"], ["Store"]],
   "internal/Session": [["Session"], ["Listing", "standstill", "defaults"], ["Bot"], ["contract/bot"]],
   "internal/Requests": [["Requests"], ["Session", "defaults"], ["Bot"], ["contract/bot"]],
