@@ -82,7 +82,7 @@ export interface Dialed {
   readonly signsOfLife: () => number
   /** Reading is paused, so that silence says nothing about the peer. */
   readonly isPaused: () => boolean
-  /** So much is unsent that a write would wait. */
+  /** So much is unsent that a write would wait: until it is taken, or fails with the end of the connection. */
   readonly isSaturated: () => boolean
 }
 
