@@ -156,7 +156,8 @@ describe("what is stored before it is sent", () => {
       )
     }).pipe(
       Effect.provide(
-        Outbox.layer.pipe(
+        Layer.effect(Sender.Sender, Outbox.makeSender).pipe(
+          Layer.provideMerge(Layer.effect(Outbox.Outbox, Outbox.make)),
           Layer.provide([
             sending,
             Store.layerMemory,

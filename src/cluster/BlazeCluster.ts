@@ -21,7 +21,6 @@ import type * as BlazeSocket from "../BlazeSocket.ts"
 import * as Division from "../internal/Division.ts"
 import * as Front from "../internal/Front.ts"
 import * as Ledger from "../internal/Ledger.ts"
-import * as Meter from "../internal/Meter.ts"
 import * as Sending from "../internal/Sending.ts"
 import * as MixinApi from "../MixinApi.ts"
 import * as Quota from "../Quota.ts"
@@ -156,7 +155,7 @@ export const layerWith = <E, R>(
       Layer.provide(Layer.succeed(Ledger.StorePause, storePause)),
       Layer.provideMerge(layerStatus),
       Layer.provide(watched),
-      Layer.provide(Layer.effect(Meter.Meter, Front.meter)),
+      Layer.provide(Front.layerMeter),
       Settings.once
     )
   )

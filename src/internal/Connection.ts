@@ -194,14 +194,15 @@ interface PassedOver {
 
 /** Tells of them: in the status at once, in the log once a minute. */
 const makeWarnOfPassedOver = (status: CurrentStatus, now: () => number) => {
-  let warnedAt = -Infinity
+  const seldom = Elapsed.seldom(now, warningPeriod)
   return (passedOver: PassedOver) =>
     Effect.gen(function* () {
       while (true) {
-        const problem = yield* Queue.take(passedOver.untold)
-        const again = now() - warnedAt < warningPeriod
-        if (!again) warnedAt = now()
-        yield* Effect.logWithLevel(again ? "Debug" : "Warn")(`A frame was passed over. ${problem.message}`)
+        const sentence = `A frame was passed over. ${(yield* Queue.take(passedOver.untold)).message}`
+        yield* seldom(
+          () => Effect.logWarning(sentence),
+          () => Effect.logDebug(sentence)
+        )
         yield* status.whenConnected((status) => ({ ...status, badFrames: passedOver.count }))
       }
     })

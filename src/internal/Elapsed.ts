@@ -23,16 +23,19 @@ const millis = (clock: Clock.Clock) => Number(clock.monotonicTimeNanosUnsafe()) 
 export const now: Effect.Effect<() => number> = Effect.map(Clock.Clock, (clock) => () => millis(clock))
 
 /**
- * Has what is told again and again be told at most once in so many milliseconds.
+ * Has what is told again and again be told at most once in so many milliseconds, and be told in another way in between.
  *
  * @category time
  * @since 0.1.0
  */
 export const seldom = (now: () => number, period: number) => {
   let toldAt = -Infinity
-  return (tell: () => Effect.Effect<void>): Effect.Effect<void> =>
+  return (
+    tell: () => Effect.Effect<void>,
+    between: () => Effect.Effect<void> = () => Effect.void
+  ): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (now() - toldAt < period) return Effect.void
+      if (now() - toldAt < period) return between()
       toldAt = now()
       return tell()
     })

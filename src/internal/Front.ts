@@ -280,13 +280,15 @@ export interface Parts<R, R2, R3, R4, R5> {
   readonly quota: Layer.Layer<Quota.Quota, BlazeError.BlazeError, R5>
 }
 
+const meter = Effect.flatMap(Signer.Signer, ({ userId }) => Meter.make(userId))
+
 /**
  * What measures for the bot that signs.
  *
- * @category constructors
+ * @category layers
  * @since 0.1.0
  */
-export const meter = Effect.flatMap(Signer.Signer, ({ userId }) => Meter.make(userId))
+export const layerMeter = Layer.effect(Meter.Meter, meter)
 
 /** Gives an effect how a bot sends, and whom and what it knows. */
 const provideSender =

@@ -13,13 +13,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Batches from "./Batches.ts"
 import * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
-import type * as Conversations from "../Conversations.ts"
 import type * as Delivery from "../Delivery.ts"
 import * as ErrorKind from "./ErrorKind.ts"
 import type * as Ids from "../Ids.ts"
@@ -348,15 +346,3 @@ export const makeSender = Effect.gen(function* () {
     derive: sending.deriveFor
   })
 })
-
-/**
- * The outbox, and how programs send.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer: Layer.Layer<
-  Outbox | Sender.Sender,
-  BlazeError.BlazeError,
-  Sending.Sending | Store.Store | Conversations.Conversations | Meter.Meter | Signer.Signer
-> = Layer.effect(Sender.Sender, makeSender).pipe(Layer.provideMerge(Layer.effect(Outbox, make)))

@@ -37,7 +37,6 @@ import * as Elapsed from "../../internal/Elapsed.ts"
 import * as Front from "../../internal/Front.ts"
 import * as Ledger from "../../internal/Ledger.ts"
 import * as Mailbox from "../../internal/Mailbox.ts"
-import * as Meter from "../../internal/Meter.ts"
 import type * as Receipts from "../../internal/Receipts.ts"
 import * as States from "../../internal/States.ts"
 import * as Keyed from "../../Keyed.ts"
@@ -225,7 +224,7 @@ const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest |
   Acknowledgements.layer(acks).pipe(
     Layer.provideMerge(Connection.layer.pipe(Layer.provide(BlazeSocket.layer))),
     Layer.provideMerge(States.layer.pipe(Layer.provide(SharedStore.layerHolder))),
-    Layer.provideMerge(Layer.effect(Meter.Meter, Front.meter)),
+    Layer.provideMerge(Front.layerMeter),
     Settings.once
   )
 
