@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger, Metric, Schedule } from "effect"
-import { Bot, Delivery, Ids, Telemetry } from "effect-blaze"
+import { Effect, Layer, Logger, Metric, Schedule } from "effect"
+import { Bot, Delivery, Ids, Keyed, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import * as Meter from "../src/internal/Meter.ts"
+import { client, textOf } from "./support.ts"
 
 /** A test's own metrics. */
 const registry = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -65,4 +66,68 @@ describe("Telemetry", () => {
       assert.deepStrictEqual([yield* running, lines], [[0], []])
     }).pipe(Effect.provide(BlazeTest.layer), Effect.provide(Logger.layer([logger])), registry)
   })
+
+  it.effect(
+    "tells how many messages wait, are open and put aside, since when, and which had waited or come again",
+    () =>
+      Effect.gen(function* () {
+        const bot = yield* BlazeTest.Account
+        const [alice, bob, carol] = [
+          yield* BlazeTest.user("alice"),
+          yield* BlazeTest.user("bob"),
+          yield* BlazeTest.user("carol")
+        ]
+        yield* alice.say("wait")
+        yield* bob.say("fail")
+        yield* BlazeTest.pass("1 minute")
+        const context = yield* Layer.build(client)
+        let tries = 0
+        const told = Effect.map(Metric.snapshot, (all) =>
+          Object.fromEntries(
+            all.map(({ attributes, id, state }) => [
+              [id, attributes?.["kind"]].filter((part) => part !== undefined).join(" "),
+              "count" in state ? Number(state.count) : "value" in state ? Number(state.value) : undefined
+            ])
+          )
+        )
+        yield* Effect.forkChild(
+          Effect.provideContext(
+            Bot.run((delivery) => {
+              const text = textOf(delivery)
+              if (text === "wait") return Effect.sleep("1 hour")
+              return Effect.succeed(text === "fail" && ++tries < 3 ? Delivery.Defer : Delivery.Ack)
+            }),
+            context
+          )
+        )
+        yield* BlazeTest.pass("1 second")
+        yield* carol.say("hi")
+        yield* BlazeTest.pass("15 seconds")
+        const first = yield* told
+        assert.strictEqual(first["blaze_messages_total PLAIN_TEXT"], 3)
+        assert.strictEqual(first["blaze_backlog_total"], 2)
+        assert.strictEqual(first["blaze_open_messages"], 1)
+        assert.strictEqual(first["blaze_deferred_messages"], 1)
+        // As it was 15 seconds after the first was handed out, a minute after it was written.
+        assert.strictEqual(first["blaze_oldest_open_seconds"], 15)
+        assert.strictEqual(first["blaze_oldest_pending_seconds"], 75)
+        assert.deepStrictEqual(
+          Object.keys(first).filter((name) => name.startsWith("blaze_duplicates_total")),
+          []
+        )
+        yield* bot.cut
+        yield* BlazeTest.pass("9 seconds")
+        const second = yield* told
+        assert.strictEqual(second["blaze_duplicates_total Open"], 1)
+        assert.strictEqual(second["blaze_duplicates_total Deferred"], 1)
+        // Put aside, offered again and put aside again: it has waited on the server once.
+        yield* BlazeTest.pass("1 minute")
+        const third = yield* told
+        assert.strictEqual(third["blaze_handler_seconds deferred"], 2)
+        assert.strictEqual(third["blaze_backlog_total"], 2)
+        assert.strictEqual(third["blaze_deferred_messages"], 1)
+        yield* BlazeTest.pass("10 minutes")
+        assert.deepStrictEqual([tries, (yield* told)["blaze_deferred_messages"]], [3, 0])
+      }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0), registry)
+  )
 })

@@ -144,9 +144,11 @@ const makeAdmit = Effect.fnUntraced(function* (
       const message = messages[index]!
       const verdict = verdicts[index]!
       if (verdict === "New") {
-        if (message.fromBacklog) backlogged++
-        // What was put aside and is offered again says nothing about the connection.
-        progressed ||= !aside.knows(message.id)
+        // What was put aside and is offered again has been counted, and says nothing about the connection.
+        if (!aside.knows(message.id)) {
+          if (message.fromBacklog) backlogged++
+          progressed = true
+        }
         if (takenBack.settles(message)) continue
         entries.push(open.begin(message, since))
         continue
