@@ -549,6 +549,8 @@ describe("what is stored together", () => {
         logs[0]!,
         "cannot be written (Odd); what was handled meanwhile is not acknowledged, and comes back."
       )
+      // Of two as well.
+      assert.deepStrictEqual(yield* inTime(store(["c"], ["bad"])), [["Committed"], ["Unstored"]])
     })
   )
 
@@ -600,7 +602,94 @@ describe("a store that cannot be read", () => {
   )
 })
 
+describe("a store of one's own", () => {
+  it.effect("is told together of what was handled together, where nothing is written besides", () =>
+    Effect.gen(function* () {
+      const commits: Array<number> = []
+      const store = Layer.succeed(
+        Store.Store,
+        Store.persevering({
+          load: () => Effect.succeed([]),
+          commit: (changes) =>
+            Effect.sync(() => {
+              commits.push(changes.length)
+              return Store.committed(changes)
+            }),
+          confirm: () => Effect.void
+        })
+      )
+      const context = yield* Layer.build(clientWith({ store }))
+      const alice = yield* BlazeTest.user("alice")
+      for (let n = 0; n < 10; n++) yield* alice.say(`${n}`)
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run(() => Effect.void),
+          context
+        )
+      )
+      for (let n = 0; n < 5; n++) yield* pass(1)
+      assert.deepStrictEqual(commits, [10])
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+})
+
 describe("what is remembered in memory", () => {
+  it.effect("is walked through once for ten thousand that were confirmed again, and not each time", () =>
+    Effect.gen(function* () {
+      const store = yield* Store.Store
+      let walks = 0
+      class Watched<A> extends Array<A> {
+        override filter(predicate: (value: A, index: number, array: Array<A>) => unknown): Array<A> {
+          walks++
+          return super.filter(predicate)
+        }
+      }
+      // The oldest, which keeps all that follows from being let go one by one.
+      yield* store.confirm(Watched.of(id(0)))
+      for (let round = 0; round < 400; round++) {
+        yield* store.confirm(Array.from({ length: 100 }, (_, n) => id(n + 1)))
+      }
+      assert.isAtLeast(walks, 2)
+      assert.isAtMost(walks, 4)
+      // Those that are let go one by one weigh nothing from then on.
+      yield* store.confirm(Array.from({ length: 3000 }, (_, n) => id(n + 1000)))
+      const before = walks
+      for (let round = 0; round < 200; round++) {
+        yield* store.confirm(Watched.from({ length: 100 }, (_, n) => id(5000 + round * 100 + n)))
+      }
+      assert.strictEqual(walks, before)
+    }).pipe(
+      Effect.provide(
+        Store.layerMemory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 3000, rememberedFor: "7 days" })))
+      )
+    )
+  )
+
+  it.effect("is forgotten in the same order after what was confirmed again and again was let go", () =>
+    Effect.gen(function* () {
+      const store = yield* Store.Store
+      const isKnown = (n: number) => Effect.map(store.load([id(n)]), ([outcome]) => outcome !== undefined)
+      const busy = Array.from({ length: 100 }, (_, n) => id(10 + n))
+      yield* store.confirm([id(0), id(1), id(2), id(3)])
+      // The first two have to go, and from now on the other two are the oldest.
+      for (let round = 0; round < 150; round++) yield* store.confirm(busy)
+      for (const [young, old] of [
+        [200, 2],
+        [201, 3],
+        [202, 10]
+      ] as const) {
+        assert.isTrue(yield* isKnown(old))
+        yield* store.confirm([id(young)])
+        assert.isFalse(yield* isKnown(old))
+        assert.isTrue(yield* isKnown(old === 2 ? 3 : 11))
+      }
+    }).pipe(
+      Effect.provide(
+        Store.layerMemory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 102, rememberedFor: "7 days" })))
+      )
+    )
+  )
+
   it.effect("is what was confirmed last, however often and in whatever groups", () =>
     Effect.gen(function* () {
       const store = yield* Store.Store
