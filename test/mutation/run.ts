@@ -16,7 +16,7 @@ import { seeded } from "../support.ts"
 const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Acknowledgements": [["Acks"], ["consumers"]],
   Keyed: [["Keyed", "defaults"]],
-  "internal/Lanes": [["Keyed"]],
+  "internal/Lanes": [["Lanes"], ["Keyed"]],
   Store: [["Store"], ["State", "Outbox"], ["SqlStore"]],
   "internal/States": [["States"], ["Store"]],
   "internal/Session": [["Session"], ["Listing", "standstill", "defaults"], ["Bot"], ["contract/bot"]],
@@ -30,11 +30,24 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["contract/sent", "contract/media"]
   ],
   "internal/Ledger": [
-    ["consumers", "final"],
-    ["recall", "Deferral", "handlers"],
-    ["Bot", "standstill", "backlog"],
-    ["contract/bot"]
+    ["consumers", "recall"],
+    ["handlers", "match", "encryption", "Deferral"],
+    ["Store", "Dropped", "final"],
+    ["Bot", "standstill", "Telemetry"],
+    ["operators", "State", "SqlStore"],
+    ["SharedStore", "contract/bot"],
+    ["backlog"]
   ],
+  "internal/Handling": [
+    ["handlers", "Delivery"],
+    ["groups", "recipient", "match"],
+    ["Bot", "State"],
+    ["final", "operators"],
+    ["consumers", "contract/bot"]
+  ],
+  "internal/Deferral": [["Deferral"], ["Store", "SharedStore"], ["Bot"]],
+  "internal/Receipts": [["receipts"], ["contract/bot"]],
+  "internal/Underway": [["Underway"], ["consumers"]],
   "internal/Connection": [["Connection"], ["Reconnect", "Listing", "receipts"]],
   Reconnect: [["Reconnect", "defaults"]],
   "internal/Frame": [["Frame", "defaults"]],
