@@ -591,6 +591,38 @@ describe("Keyed.mapEffectBatch", () => {
     })
   )
 
+  for (const [name, bound] of [
+    ["as many", { inFlight: 4 }],
+    ["as much weight", { weight: () => 10, inFlightWeight: 31 }]
+  ] as const) {
+    it.effect(`takes exactly ${name} again as was passed on in batches`, () =>
+      Effect.gen(function* () {
+        let pulled = 0
+        const doors = yield* Effect.forEach(Array.range(0, 10), () => Deferred.make<void>())
+        const fiber = yield* Stream.range(0, 19).pipe(
+          Stream.rechunk(2),
+          Stream.tap(() => Effect.sync(() => pulled++)),
+          Keyed.mapEffectBatch(([n]) => Deferred.await(doors[Math.floor(n / 2)]!), {
+            key: (n) => Math.floor(n / 2),
+            concurrency: 20,
+            ...bound
+          }),
+          Stream.runDrain,
+          Effect.provideService(Keyed.Grace, 0),
+          Effect.forkChild
+        )
+        yield* BlazeTest.settle
+        assert.strictEqual(pulled, 4)
+        for (let door = 0; door < 6; door++) {
+          yield* Deferred.succeed(doors[door]!, undefined)
+          yield* BlazeTest.settle
+          assert.strictEqual(pulled, 6 + 2 * door)
+        }
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  }
+
   it.effect("with quiet, a full batch that has ended within its silence leaves none behind", () =>
     Effect.gen(function* () {
       const { log, offer, pass } = yield* observed({ concurrency: 8, quiet: "4 seconds", size: 2 }, "1 second")

@@ -33,7 +33,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["consumers", "recall"],
     ["handlers", "match", "encryption", "Deferral"],
     ["Store", "Dropped", "final"],
-    ["Bot", "standstill", "Telemetry"],
+    ["Bot", "standstill", "Telemetry", "Desk"],
     ["operators", "State", "SqlStore"],
     ["SharedStore", "contract/bot"],
     ["backlog"]
