@@ -254,6 +254,23 @@ describe("Keyed.mapEffect", () => {
     })
   )
 
+  for (const [name, stream] of [
+    ["of what is worked on", Stream.concat(Stream.make("fails"), Stream.never)],
+    ["of the stream", Stream.fromEffect(Effect.delay(Effect.fail("no"), "1 second"))]
+  ] as const) {
+    it.effect(`passes on a failure ${name} to who waits, though nothing else comes`, () =>
+      Effect.gen(function* () {
+        const fiber = yield* stream.pipe(
+          Keyed.mapEffect(() => Effect.delay(Effect.fail("no"), "1 second"), { key: (text) => text, concurrency: 2 }),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        yield* BlazeTest.pass("1 second")
+        assert.deepStrictEqual(fiber.pollUnsafe(), Exit.fail("no"))
+      })
+    )
+  }
+
   it.effect("passes on the failure of the stream", () =>
     Effect.gen(function* () {
       const exit = yield* Stream.concat(Stream.make(1), Stream.fail("upstream")).pipe(
