@@ -17,6 +17,8 @@ import {
 import { Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 
 interface Item {
   readonly key: string
@@ -376,6 +378,48 @@ describe("Keyed.mapEffect", () => {
     })
   )
 
+  it.effect("2 000 that end at once let others have their turn meanwhile, and all of them are worked on", () =>
+    Effect.gen(function* () {
+      let turns = 0
+      const others = yield* Effect.sync(() => turns++).pipe(
+        Effect.andThen(Effect.yieldNow),
+        Effect.forever,
+        Effect.forkChild
+      )
+      const turnsOf = yield* Stream.range(1, 2000).pipe(
+        Stream.rechunk(2000),
+        Keyed.mapEffect(() => Effect.sync(() => turns), { key: (n) => n, concurrency: 1 }),
+        Stream.runCollect
+      )
+      yield* Fiber.interrupt(others)
+      assert.strictEqual(turnsOf.length, 2000)
+      assert.isAtLeast(new Set(turnsOf).size, 2)
+    })
+  )
+
+  it.effect("interrupts all that still run, whichever has ended before", () =>
+    Effect.gen(function* () {
+      const interrupted: Array<number> = []
+      const doors = yield* Effect.forEach(Array.range(0, 4), () => Deferred.make<void>())
+      const fiber = yield* Stream.range(0, 4).pipe(
+        Keyed.mapEffect(
+          (n) => Effect.onInterrupt(Deferred.await(doors[n]!), () => Effect.sync(() => interrupted.push(n))),
+          { key: (n) => n, concurrency: 5 }
+        ),
+        Stream.runDrain,
+        Effect.provideService(Keyed.Grace, 0),
+        Effect.forkChild
+      )
+      yield* BlazeTest.settle
+      yield* Deferred.succeed(doors[0]!, undefined)
+      yield* BlazeTest.settle
+      yield* Deferred.succeed(doors[4]!, undefined)
+      yield* BlazeTest.settle
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(interrupted.toSorted(), [1, 2, 3])
+    })
+  )
+
   it.effect("loses nothing to a consumer that is slower than the work", () =>
     Effect.gen(function* () {
       const fiber = yield* Stream.range(1, 30).pipe(
@@ -576,6 +620,49 @@ describe("Keyed.mapEffectBatch", () => {
       yield* offer(item("a", 3))
       yield* pass(20)
       assert.deepStrictEqual(log, ["0-5 a: 1", "5-10 a: 1 2 3"])
+    })
+  )
+
+  it.live("with restart, no key is held whose batches have ended", () =>
+    Effect.gen(function* () {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const queue = yield* Queue.unbounded<object, Cause.Done>()
+      let ended = 0
+      const [allEnded, last] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const fiber = yield* Stream.fromQueue(queue).pipe(
+        Keyed.mapEffectBatch(() => Effect.void, { key: (key) => key, concurrency: 8, restart: true }),
+        Stream.runForEach(() =>
+          ++ended < 100 ? Effect.void : Deferred.succeed(ended === 100 ? allEnded : last, undefined)
+        ),
+        Effect.forkChild
+      )
+      const held = Array.makeBy(100, () => {
+        const key = {}
+        Queue.offerUnsafe(queue, key)
+        return new WeakRef(key)
+      })
+      yield* Deferred.await(allEnded)
+      // What came last is held until there is something else.
+      Queue.offerUnsafe(queue, {})
+      yield* Deferred.await(last)
+      yield* Effect.sleep(0)
+      collect()
+      assert.isBelow(held.filter((key) => key.deref() !== undefined).length, 4)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("with restart, a batch that fails while it is interrupted has failed", () =>
+    Effect.gen(function* () {
+      const { fiber, offer, pass } = yield* observed({ concurrency: 8, restart: true }, "5 seconds", (batch) =>
+        Effect.onInterrupt(batch, () => Effect.die("no"))
+      )
+      yield* offer(item("a", 1))
+      yield* pass(1)
+      yield* offer(item("a", 2))
+      const exit = fiber.pollUnsafe()
+      assert.isTrue(exit !== undefined && Exit.isFailure(exit) && Cause.hasDies(exit.cause))
     })
   )
 
@@ -800,6 +887,36 @@ describe("Keyed.mapExit", () => {
           "6 again 4"
         ])
       })
+  )
+})
+
+describe("Keyed.mapExit's isAfterwards", () => {
+  it.effect("what ended afterwards leaves no place behind that is nobody's", () =>
+    Effect.gen(function* () {
+      const stages = new Map<number, "first" | "afterwards">()
+      let running = 0
+      let most = 0
+      yield* Stream.range(1, 12).pipe(
+        Keyed.mapExit(
+          (n) => {
+            stages.set(n, "first")
+            most = Math.max(most, ++running)
+            return Effect.ensuring(
+              Effect.yieldNow,
+              Effect.sync(() => running--)
+            )
+          },
+          (n) => {
+            if (stages.get(n) === "afterwards") return Exit.void
+            stages.set(n, "afterwards")
+            return Effect.yieldNow
+          },
+          { key: (n) => n, concurrency: 2, isAfterwards: (n) => stages.get(n) === "afterwards" }
+        ),
+        Stream.runDrain
+      )
+      assert.strictEqual(most, 2)
+    })
   )
 })
 
