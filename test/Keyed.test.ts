@@ -273,6 +273,26 @@ describe("Keyed.mapEffect", () => {
     )
   }
 
+  it.effect("dies of a bound that is none, and says which", () =>
+    Effect.gen(function* () {
+      for (const [name, options, grace] of [
+        ["concurrency", { concurrency: 0 }, 0],
+        ["inFlight", { concurrency: 1, inFlight: 0 }, 0],
+        ["inFlightWeight", { concurrency: 1, inFlightWeight: Number.NaN }, 0],
+        ["Keyed.Grace", { concurrency: 1 }, -1]
+      ] as const) {
+        const exit = yield* Stream.make(1).pipe(
+          Keyed.mapEffect(Effect.succeed, { key: (n) => n, ...options }),
+          Stream.runDrain,
+          Effect.provideService(Keyed.Grace, grace),
+          Effect.exit
+        )
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        assert.include(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), name)
+      }
+    })
+  )
+
   it.effect("passes on the failure of the stream", () =>
     Effect.gen(function* () {
       const exit = yield* Stream.concat(Stream.make(1), Stream.fail("upstream")).pipe(
