@@ -440,6 +440,35 @@ describe("Keyed.mapEffect", () => {
     })
   )
 
+  it.effect("begins nothing new after a failure of the stream, though its consumer has not come to it", () =>
+    Effect.gen(function* () {
+      const begun: Array<number> = []
+      const stream = Stream.concat(
+        Stream.make(0, 1, 2),
+        Stream.fromEffect(Effect.delay(Effect.fail("no"), "500 millis"))
+      )
+      const fiber = yield* stream.pipe(
+        Keyed.mapEffect(
+          (n) =>
+            Effect.andThen(
+              Effect.sync(() => begun.push(n)),
+              Effect.sleep(n * 1000)
+            ),
+          {
+            key: (n) => n,
+            concurrency: 1
+          }
+        ),
+        Stream.runForEach(() => Effect.sleep("10 seconds")),
+        Effect.forkChild
+      )
+      yield* BlazeTest.pass("5 seconds")
+      assert.deepStrictEqual(begun, [0, 1])
+      yield* BlazeTest.pass("15 seconds")
+      assert.deepStrictEqual(fiber.pollUnsafe(), Exit.fail("no"))
+    })
+  )
+
   it.effect("loses nothing to a consumer that is slower than the work", () =>
     Effect.gen(function* () {
       const fiber = yield* Stream.range(1, 30).pipe(

@@ -30,6 +30,32 @@ describe("Underway", () => {
     assert.isUndefined(entry.value)
   })
 
+  it("walks through all only when that is worth it", () => {
+    const all = Underway.make<number>()
+    const some = Array.from({ length: 40 }, (_, n) => all.begin(n, n))
+    for (const entry of some.slice(0, 30)) all.end(entry)
+    all.begin(40, 40)
+    // So few are left where they are.
+    assert.strictEqual(all.kept(), 41)
+    for (let n = 41; n < 200; n++) all.begin(n, n)
+    const kept = all.kept()
+    for (const entry of some.slice(30)) all.end(entry)
+    all.begin(200, 200)
+    // Most are under way.
+    assert.strictEqual(all.kept(), kept + 1)
+  })
+
+  it("finds the oldest after it has let go of those before", () => {
+    const all = Underway.make<number>()
+    const some = Array.from({ length: 100 }, (_, n) => all.begin(n, n))
+    for (const entry of some.slice(0, 90)) all.end(entry)
+    assert.strictEqual(all.oldest()?.value, 90)
+    const entry = all.begin(100, 100)
+    assert.strictEqual(all.kept(), 11)
+    assert.strictEqual(all.oldest()?.value, 90)
+    assert.deepStrictEqual([entry.number, entry.warned, entry.holders, entry.isQueued], [100, false, 0, false])
+  })
+
   it("keeps at most twice what is under way, in order, whatever ends and stays", () => {
     const all = Underway.make<number>()
     const stays: Array<number> = []
