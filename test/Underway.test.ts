@@ -30,6 +30,17 @@ describe("Underway", () => {
     assert.isUndefined(entry.value)
   })
 
+  it("takes another value for what has not ended", () => {
+    const all = Underway.make<string>()
+    const entry = all.begin("sealed", 0)
+    all.replace(entry, "read")
+    assert.strictEqual(entry.value, "read")
+    assert.strictEqual(all.end(entry), "read")
+    all.replace(entry, "late")
+    assert.isUndefined(entry.value)
+    assert.strictEqual(all.size(), 0)
+  })
+
   it("walks through all only when that is worth it", () => {
     const all = Underway.make<number>()
     const some = Array.from({ length: 40 }, (_, n) => all.begin(n, n))
