@@ -67,6 +67,7 @@ describe("Keystore", () => {
       ...current,
       session_private_key: `-----BEGIN PRIVATE KEY-----\n${Buffer.from(`302e020100300506032b657004220420${seed}`, "hex").toString("base64")}\n-----END PRIVATE KEY-----`
     },
+    "a keystore three objects deep": { bots: { echo: { keystore: current } } },
     "a keystore inside other objects": { user_id: "the owner", bots: [{ name: "echo", keystore: current }] }
   }
   for (const [name, shape] of Object.entries(shapes)) {
@@ -81,6 +82,21 @@ describe("Keystore", () => {
       })
     )
   }
+
+  it.effect("reads 64 bytes that begin as an RSA key does", () =>
+    Effect.gen(function* () {
+      const seed = Buffer.alloc(32, 0x30)
+      const signature = yield* Signature.Signature
+      const key = yield* Signature.privateKey(Signature.ed25519, seed)
+      const publicKey = yield* Effect.flatMap(signature.publicKeyOf(key), Signature.toBytes)
+      const keystore = yield* read({
+        ...current,
+        session_private_key: Buffer.concat([seed, publicKey]).toString("base64")
+      })
+      assert(keystore.key._tag === "Ed25519")
+      assert.deepStrictEqual(keystore.key.publicKey, publicKey)
+    }).pipe(Effect.provide(platform))
+  )
 
   const rsa = vectors<{ keystore: Record<string, never> }, unknown>("tokens").filter(({ name }) =>
     name.startsWith("rs512")
@@ -154,6 +170,15 @@ describe("Keystore", () => {
       { ...current, session_private_key: "5ec4e7" },
       /: session_private_key must be 64 hexadecimal digits/
     ],
+    "bytes that are no key": [
+      { ...current, session_private_key: Buffer.alloc(100, 7).toString("base64") },
+      /: session_private_key must be 64 hexadecimal digits/
+    ],
+    "a key in no form at all": [
+      { ...current, session_private_key: "5ec4e7?" },
+      /: session_private_key must be 64 hexadecimal digits/
+    ],
+    "a keystore that lies deeper": [{ bots: { echo: { of: { keystore: current } } } }, /: app_id must be there/],
     "halves that do not belong together": [
       { ...current, session_private_key: Buffer.alloc(64, 7).toString("base64") },
       /: session_private_key must be 64 bytes whose second half/
@@ -312,6 +337,12 @@ describe("Keystore", () => {
       )
     }
 
+    it.effect("takes a path with ~ where Windows keeps the home", () =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* config(`~/${basename(path)}`, { USERPROFILE: directory })).userId, userId)
+      })
+    )
+
     for (const [name, setting, sentence] of [
       ["nothing set", undefined, "BLAZE_KEYSTORE must be set to the path"],
       ["an empty setting", ' "" ', "BLAZE_KEYSTORE must be set to the path"],
@@ -336,6 +367,10 @@ describe("Keystore", () => {
         `/pods/${userId}/keystore.json`,
         `the path /pods/${userId}/keystore.json must be`
       ],
+      ["an address that is none", "file:///nonexistent/%zz", "the path must be that of a file"],
+      ["the longest path that is told", `/${"a".repeat(259)}`, `the path /${"a".repeat(259)} must be`],
+      ["a longer one", `/${"a".repeat(260)}`, "the path must be that of a file"],
+      ["a file whose name no system takes", "/a\0b", "that of a file that can be read (it cannot)"],
       ["a directory", directory, "(it is a directory)"],
       ["a list of settings", file("app_id=1"), "it must be JSON, and it is a list of settings"],
       ["an empty file", file("\uFEFF\n"), "it must be JSON, and it is empty"],
