@@ -45,7 +45,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["final", "operators"],
     ["consumers", "contract/bot"]
   ],
-  "internal/Deferral": [["Deferral"], ["Store", "SharedStore"], ["Bot"]],
+  "internal/Deferral": [["Deferral"], ["Store", "final"], ["Bot", "recall"]],
   "internal/Receipts": [["receipts"], ["contract/bot"]],
   "internal/Underway": [["Underway"], ["consumers"]],
   "internal/Connection": [["Connection"], ["Reconnect", "Listing", "receipts"]],
