@@ -130,7 +130,7 @@ for (const isTold of [true, false]) {
 
     it.effect("takes back what nobody has been handed yet, or somebody has left, whoever consumes", () =>
       Effect.gen(function* () {
-        const { deliveries } = yield* Blaze.Blaze
+        const { deliveries, drain } = yield* Blaze.Blaze
         const alice = yield* BlazeTest.user("alice")
         const next = (count: number) =>
           deliveries.pipe(
@@ -155,6 +155,10 @@ for (const isTold of [true, false]) {
         assert.deepStrictEqual(yield* next(isTold ? 2 : 1), [...recall, "four"])
         yield* BlazeTest.pass("2 seconds")
         yield* nothingPending
+        // Nor is anything open.
+        const drained = yield* Effect.forkChild(drain)
+        yield* BlazeTest.settle
+        assert.isDefined(drained.pollUnsafe())
       }).pipe(Effect.provide(settings(isTold)))
     )
 
