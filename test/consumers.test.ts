@@ -400,3 +400,21 @@ describe("what is offered again", () => {
     )
   )
 })
+
+describe("what is new", () => {
+  it.effect("is progress of a connection: a frame that is bad after it ends the connection each time", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* Effect.forkChild(Bot.run(() => Effect.void))
+      yield* pass(1)
+      for (let n = 0; n < 6; n++) {
+        yield* alice.say("hi")
+        yield* pass(1)
+        yield* bot.push(new Uint8Array([1, 2, 3]))
+        yield* pass(120)
+      }
+      assert.strictEqual(yield* bot.handshakes, 7)
+    }).pipe(Effect.provide(BlazeTest.layer))
+  )
+})
