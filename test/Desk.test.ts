@@ -80,6 +80,8 @@ describe("a runner's desk", () => {
     const { inbox, withdrawn } = yield* Desk.Desk
     const nothing = Effect.die("not asked for")
     const givenBack: Array<string> = []
+    const forgotten: Array<string> = []
+    const became: Array<string> = []
     const ledger = yield* Ledger.make(Effect.succeed, () =>
       Effect.succeed({
         defer: () => nothing,
@@ -87,7 +89,7 @@ describe("a runner's desk", () => {
         giveUp: () => nothing,
         withdraw: (id) => void givenBack.push(id),
         givenUp: { count: Effect.void, takesBack: () => false },
-        forget: () => {},
+        forget: (id) => void forgotten.push(id),
         waiting: () => undefined,
         knows: () => false,
         size: () => 0
@@ -96,7 +98,7 @@ describe("a runner's desk", () => {
       Effect.provideService(States.States, {
         admit,
         of: () => "Open",
-        become: () => {},
+        become: (id, state) => void became.push(`${id} ${state}`),
         commit: () => nothing,
         settle: () => nothing,
         commitsAtOnce: false,
@@ -126,7 +128,7 @@ describe("a runner's desk", () => {
         Layer.succeed(Signer.Signer, { userId: botOfStores, token: () => Effect.die("nothing is signed") })
       ])
     )
-    return { ...ledger, givenBack }
+    return { ...ledger, givenBack, forgotten, became }
   })
 
   it.effect("takes back what nobody waits for any more, though it is being looked up at that moment", () =>
@@ -134,7 +136,7 @@ describe("a runner's desk", () => {
       const { handle } = yield* Desk.Desk
       const looking = yield* Deferred.make<void>()
       const found = yield* Deferred.make<void>()
-      const { entries, givenBack, receive } = yield* ledgerOf((ids) =>
+      const { became, entries, forgotten, givenBack, receive } = yield* ledgerOf((ids) =>
         Deferred.succeed(looking, undefined).pipe(
           Effect.andThen(Deferred.await(found)),
           Effect.as(ids.map(() => "New"))
@@ -147,7 +149,9 @@ describe("a runner's desk", () => {
       yield* BlazeTest.settle
       yield* Deferred.succeed(found, undefined)
       yield* BlazeTest.settle
-      assert.deepStrictEqual(givenBack, [id(1)])
+      assert.deepStrictEqual([givenBack, forgotten], [[id(1)], [id(1)]])
+      // It is new when it comes again.
+      assert.deepStrictEqual(became, [`${id(1)} Forgotten`])
       assert.deepStrictEqual([...entries()], [])
     }).pipe(atDesk)
   )

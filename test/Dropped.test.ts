@@ -193,6 +193,44 @@ describe("a delivery that was dropped", () => {
       )
   )
 
+  it.effect("is told of too many once, until there were half as many", () =>
+    run(
+      (log) =>
+        Effect.gen(function* () {
+          const alice = yield* BlazeTest.user("alice")
+          const { deliveries } = yield* Blaze.Blaze
+          const taken: Array<Delivery.Delivery> = []
+          yield* deliveries.pipe(
+            Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
+            Effect.forkChild
+          )
+          const say = Effect.andThen(alice.say("hi"), BlazeTest.settle)
+          const settleAll = (left: number) =>
+            Effect.andThen(
+              Effect.forEach(taken.splice(0, taken.length - left), (delivery) => delivery.ack),
+              BlazeTest.settle
+            )
+          const times = () => log.filter((line) => line.includes("4 messages are open")).length
+          for (let n = 0; n < 5; n++) yield* say
+          assert.strictEqual(times(), 1)
+          // Not fewer than half of them.
+          for (let n = 0; n < 3; n++) {
+            yield* settleAll(2)
+            for (let more = 0; more < 3; more++) yield* say
+            assert.isAtLeast(taken.length, 4)
+          }
+          assert.strictEqual(times(), 1)
+          yield* settleAll(0)
+          yield* settleAll(0)
+          for (let n = 0; n < 5; n++) yield* say
+          assert.strictEqual(times(), 2)
+          yield* settleAll(0)
+          yield* settleAll(0)
+        }),
+      Settings.layer({ maximumOpen: 4 })
+    )
+  )
+
   it.effect("with too many open, a bot that is refused ends all the same", () =>
     run(
       () =>
