@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Metric, Schedule } from "effect"
-import { Bot, Delivery, Ids, Keyed, Telemetry } from "effect-blaze"
+import { Bot, Delivery, Gzip, Ids, Keyed, PortableGzip, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import * as Meter from "../src/internal/Meter.ts"
@@ -129,5 +129,22 @@ describe("Telemetry", () => {
         yield* BlazeTest.pass("10 minutes")
         assert.deepStrictEqual([tries, (yield* told)["blaze_deferred_messages"]], [3, 0])
       }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0), registry)
+  )
+
+  it.effect("a message that comes again before its acknowledgement is confirmed counts as handled", () =>
+    Effect.gen(function* () {
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
+      yield* Effect.forkChild(Bot.run(() => Effect.void))
+      const message_id = yield* alice.say("hi")
+      yield* BlazeTest.settle
+      const data = { message_id, conversation_id: alice.conversationId, user_id: alice.userId, category: "PLAIN_TEXT" }
+      yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(yield* bot.acknowledged, [])
+      const kinds = (yield* series("blaze_duplicates_total")).map(({ attributes }) => attributes?.["kind"])
+      assert.deepStrictEqual(kinds, ["Handled"])
+    }).pipe(Effect.provide(BlazeTest.layer), registry)
   )
 })
