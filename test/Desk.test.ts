@@ -76,7 +76,10 @@ describe("a runner's desk", () => {
   )
 
   /** A ledger behind the desk, whose store says of what it is asked what `admit` says. */
-  const ledgerOf = Effect.fnUntraced(function* (admit: States.States["Service"]["admit"]) {
+  const ledgerOf = Effect.fnUntraced(function* (
+    admit: States.States["Service"]["admit"],
+    room: Effect.Effect<void> = Effect.void
+  ) {
     const { inbox, withdrawn } = yield* Desk.Desk
     const nothing = Effect.die("not asked for")
     const givenBack: Array<string> = []
@@ -120,7 +123,7 @@ describe("a runner's desk", () => {
       }),
       Effect.provideService(Acknowledgements.Acknowledgements, {
         offer: () => {},
-        room: Effect.void,
+        room,
         flush: Effect.void
       }),
       Effect.provide([
@@ -153,6 +156,42 @@ describe("a runner's desk", () => {
       // It is new when it comes again.
       assert.deepStrictEqual(became, [`${id(1)} Forgotten`])
       assert.deepStrictEqual([...entries()], [])
+    }).pipe(atDesk)
+  )
+
+  const allNew = (ids: ReadonlyArray<unknown>) => Effect.succeed(ids.map(() => "New" as const))
+
+  it.effect("leaves what is being worked on where it is, though nobody waits for it any more", () =>
+    Effect.gen(function* () {
+      const { handle } = yield* Desk.Desk
+      const { entries, givenBack, hold, receive } = yield* ledgerOf(allNew)
+      const given = [yield* ask(handle(view(1))), yield* ask(handle(view(2)))]
+      const received: Array<Ledger.Open> = []
+      yield* receive((entries) => received.push(...entries))
+      hold(received[0]!)
+      for (const fiber of given) yield* Fiber.interrupt(fiber)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(givenBack, [id(2)])
+      assert.deepStrictEqual(
+        Array.from(entries(), ({ value }) => value?.id),
+        [id(1)]
+      )
+    }).pipe(atDesk)
+  )
+
+  it.effect("has nothing handed out before there is room for its acknowledgement", () =>
+    Effect.gen(function* () {
+      const { handle } = yield* Desk.Desk
+      const room = yield* Deferred.make<void>()
+      const { receive } = yield* ledgerOf(allNew, Deferred.await(room))
+      yield* ask(handle(view(1)))
+      let received = 0
+      const receiving = yield* ask(receive((entries) => (received += entries.length)))
+      yield* BlazeTest.settle
+      assert.strictEqual(received, 0)
+      yield* Deferred.succeed(room, undefined)
+      yield* Fiber.join(receiving)
+      assert.strictEqual(received, 1)
     }).pipe(atDesk)
   )
 

@@ -77,6 +77,7 @@ describe("Telemetry", () => {
           yield* BlazeTest.user("bob"),
           yield* BlazeTest.user("carol")
         ]
+        yield* TestClock.adjust("1 hour")
         yield* alice.say("wait")
         yield* bob.say("fail")
         yield* BlazeTest.pass("1 minute")
@@ -145,6 +146,14 @@ describe("Telemetry", () => {
       assert.deepStrictEqual(yield* bot.acknowledged, [])
       const kinds = (yield* series("blaze_duplicates_total")).map(({ attributes }) => attributes?.["kind"])
       assert.deepStrictEqual(kinds, ["Handled"])
+    }).pipe(Effect.provide(BlazeTest.layer), registry)
+  )
+
+  it.effect("a bot that has nothing to do looks at nothing", () =>
+    Effect.gen(function* () {
+      yield* Effect.forkChild(Bot.run(() => Effect.void))
+      yield* BlazeTest.pass("10 minutes")
+      assert.deepStrictEqual(yield* series("blaze_open_messages"), [])
     }).pipe(Effect.provide(BlazeTest.layer), registry)
   )
 })
