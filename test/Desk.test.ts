@@ -166,6 +166,7 @@ describe("a runner's desk", () => {
       const { handle } = yield* Desk.Desk
       const { entries, givenBack, hold, receive } = yield* ledgerOf(allNew)
       const given = [yield* ask(handle(view(1))), yield* ask(handle(view(2)))]
+      yield* ask(handle(view(3)))
       const received: Array<Ledger.Open> = []
       yield* receive((entries) => received.push(...entries))
       hold(received[0]!)
@@ -174,7 +175,7 @@ describe("a runner's desk", () => {
       assert.deepStrictEqual(givenBack, [id(2)])
       assert.deepStrictEqual(
         Array.from(entries(), ({ value }) => value?.id),
-        [id(1)]
+        [id(1), id(3)]
       )
     }).pipe(atDesk)
   )

@@ -1,9 +1,9 @@
 // Who consumes the messages, one after the other and behind any operator: nothing is lost, handled beside itself, or dropped in silence.
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Schedule, Stream } from "effect"
-import { Blaze, Bot, Delivery, Keyed, Settings } from "effect-blaze"
+import { Clock, Context, Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Blaze, Bot, Delivery, Keyed, Settings, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { client, lines, pass, textOf } from "./support.ts"
+import { client, clientWith, lines, pass, textOf } from "./support.ts"
 
 type Deliveries = Blaze.Blaze["Service"]["deliveries"]
 
@@ -45,6 +45,37 @@ describe("drain", () => {
       }).pipe(Effect.provide(BlazeTest.layer))
     )
   }
+
+  it.effect("waits until what is put aside is stored, and no longer", () => {
+    const store = Layer.succeed(
+      Store.Store,
+      Store.persevering({
+        load: () => Effect.succeed([]),
+        commit: (changes) => Effect.as(Effect.sleep("1 second"), Store.committed(changes)),
+        confirm: () => Effect.void
+      })
+    )
+    return Effect.gen(function* () {
+      const context = yield* Layer.build(clientWith({ store }))
+      const { deliveries, drain } = Context.get(context, Blaze.Blaze)
+      const alice = yield* BlazeTest.user("alice")
+      yield* deliveries.pipe(
+        Stream.mapEffect(
+          Delivery.handle(() => Effect.succeed(Delivery.Defer)),
+          { concurrency: 8 }
+        ),
+        Stream.runDrain,
+        Effect.forkScoped
+      )
+      for (const text of ["one", "two"]) yield* alice.say(text)
+      yield* BlazeTest.settle
+      const drained = yield* Effect.forkChild(Effect.andThen(drain, seconds))
+      yield* BlazeTest.pass(999)
+      assert.isUndefined(drained.pollUnsafe())
+      yield* BlazeTest.pass(1)
+      assert.strictEqual(yield* Fiber.join(drained), 1)
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
+  })
 
   it.effect("does not wait for what an interrupted consumer has left: nobody will settle that", () =>
     Effect.gen(function* () {
