@@ -256,10 +256,11 @@ describe("Keyed.mapEffect", () => {
     })
   )
 
-  for (const [name, stream] of [
+  const failures: ReadonlyArray<readonly [string, Stream.Stream<string, string>]> = [
     ["of what is worked on", Stream.concat(Stream.make("fails"), Stream.never)],
     ["of the stream", Stream.fromEffect(Effect.delay(Effect.fail("no"), "1 second"))]
-  ] as const) {
+  ]
+  for (const [name, stream] of failures) {
     it.effect(`passes on a failure ${name} to who waits, though nothing else comes`, () =>
       Effect.gen(function* () {
         const fiber = yield* stream.pipe(
