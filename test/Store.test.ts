@@ -602,6 +602,54 @@ describe("a store that cannot be read", () => {
   )
 })
 
+describe("a store that is written at once", () => {
+  it.effect("counts what was said first, though it is still being stored, and stores it once", () =>
+    Effect.gen(function* () {
+      const commits: Array<string> = []
+      const store = Layer.succeed(Store.Store, {
+        ...Store.persevering({
+          load: () => Effect.succeed([]),
+          commit: (changes) =>
+            Effect.suspend(() => {
+              commits.push(...changes.map(({ outcome }) => outcome._tag))
+              return Effect.as(Effect.sleep("1 second"), Store.committed(changes))
+            }),
+          confirm: () => Effect.void
+        }),
+        commitsAtOnce: true
+      })
+      const context = yield* Layer.build(clientWith({ store }))
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const { deliveries, drain } = Context.get(context, Blaze.Blaze)
+      let runs = 0
+      yield* deliveries.pipe(
+        Stream.mapEffect(
+          (delivery) => {
+            runs++
+            return Effect.all([delivery.ack, delivery.defer, delivery.giveUp("no"), delivery.ack], {
+              concurrency: "unbounded"
+            })
+          },
+          { concurrency: 2 }
+        ),
+        Stream.runDrain,
+        Effect.forkScoped
+      )
+      const id = yield* alice.say("hi")
+      yield* BlazeTest.settle
+      for (let n = 0; n < 10; n++) yield* pass(1)
+      yield* pass(10_000)
+      // Once when it was said, and once before the acknowledgement is sent.
+      assert.deepStrictEqual([runs, commits], [1, ["Handled", "Handled"]])
+      assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
+      const drained = yield* Effect.forkChild(drain)
+      yield* BlazeTest.settle
+      assert.isDefined(drained.pollUnsafe())
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0))
+  )
+})
+
 describe("a store of one's own", () => {
   it.effect("is told together of what was handled together, where nothing is written besides", () =>
     Effect.gen(function* () {
