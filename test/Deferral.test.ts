@@ -119,6 +119,7 @@ describe("what is put aside", () => {
       assert.deepStrictEqual([offered, dropped], [[], []])
       yield* BlazeTest.pass(1)
       assert.deepStrictEqual([offered, dropped], [[], [id(2)]])
+      assert.strictEqual(yield* deferral.defer(message(2), since, undefined), "Dropped")
       yield* BlazeTest.pass(day - 1)
       assert.deepStrictEqual([offered, dropped], [[], [id(2)]])
       yield* BlazeTest.pass(1)
@@ -126,7 +127,6 @@ describe("what is put aside", () => {
       yield* BlazeTest.pass(day)
       assert.deepStrictEqual([offered, dropped], [[id(3)], [id(2), id(1)]])
       assert.strictEqual(deferral.size(), 0)
-      assert.strictEqual(yield* deferral.defer(message(2), since, undefined), "Dropped")
     }).pipe(scened)
   )
 
@@ -204,6 +204,10 @@ describe("what is put aside", () => {
         yield* resume(2, { tries: 2, until: 5000 })
         yield* resume(3, { tries: 1, until: day, after: 60_000 })
         yield* resume(4, { tries: 1_000_000, until: 1000 })
+        // A time that was asked for and no try before it, and that time is not known: it is due.
+        yield* resume(5, { tries: 0, until: day })
+        yield* BlazeTest.pass(0)
+        assert.deepStrictEqual(offered.splice(0), [id(5)])
         yield* BlazeTest.pass(1000)
         assert.deepStrictEqual(offered, [id(4)])
         yield* BlazeTest.pass(4000)
