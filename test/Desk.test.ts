@@ -209,4 +209,53 @@ describe("a runner's desk", () => {
       assert.lengthOf([...entries()], 1)
     }).pipe(atDesk)
   )
+
+  it.effect("gets back what is left in one go, in order, whoever lets go of it first, and once", () =>
+    Effect.gen(function* () {
+      const { handle, inbox } = yield* Desk.Desk
+      const known = new Set<string>()
+      const { ack, entries, handBack, hold, receive, release } = yield* ledgerOf((ids) =>
+        Effect.sync(() =>
+          ids.map((each) => {
+            const verdict = known.has(each) ? "Open" : "New"
+            known.add(each)
+            return verdict
+          })
+        )
+      )
+      for (const n of [1, 2, 3, 4]) yield* ask(handle(view(n)))
+      const received: Array<Ledger.Open> = []
+      const next = receive((entries) => received.push(...entries))
+      yield* next
+      const [first, second, third, fourth] = received.splice(0) as [Ledger.Open, Ledger.Open, Ledger.Open, Ledger.Open]
+      const waiting = () => inbox.waiting().map((message) => message.id)
+      for (const entry of [first, second, third, fourth]) hold(entry)
+      handBack(first)
+      for (const entry of [fourth, third, first]) {
+        release(entry)
+        handBack(entry)
+      }
+      handBack(first)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(waiting(), [id(1), id(3), id(4)])
+      for (const entry of [first, second, third]) handBack(entry)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(waiting(), [id(1), id(3), id(4)])
+      // One that is handled after all is for nobody, and what is left once more is there once more.
+      yield* ack(third, [])
+      assert.deepStrictEqual(
+        Array.from(entries(), ({ number }) => number),
+        [0, 1, 3]
+      )
+      yield* next
+      assert.deepStrictEqual(received.splice(0), [first, fourth])
+      handBack(fourth)
+      handBack(third)
+      yield* BlazeTest.settle
+      assert.deepStrictEqual(waiting(), [id(4)])
+      yield* next
+      assert.deepStrictEqual(received, [fourth])
+      assert.deepStrictEqual(waiting(), [])
+    }).pipe(atDesk)
+  )
 })

@@ -587,7 +587,7 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
   const open = Underway.make<Message.Message>()
   // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
   const returned = new Map<Ids.MessageId, Open>()
-  let leaving: Array<Open> = []
+  const leaving = new Set<Open>()
   let activity = 0
 
   const isLeft = (entry: Open) => entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
@@ -620,13 +620,16 @@ const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effec
     },
     // What is left in one go goes back in one go, in order: one by one each would stand before the last.
     handBack: (entry: Open) => {
-      if (!isLeft(entry) || leaving.push(entry) > 1) return
+      if (!isLeft(entry)) return
+      const isFirst = leaving.size === 0
+      leaving.add(entry)
+      if (!isFirst) return
       fork(
         Effect.andThen(
           Effect.yieldNow,
           Effect.sync(() => {
-            const left = leaving.filter(isLeft)
-            leaving = []
+            const left = Array.from(leaving).filter(isLeft)
+            leaving.clear()
             giveBack(left.toSorted((a, b) => a.number - b.number))
           })
         )
