@@ -717,6 +717,8 @@ describe("what is remembered in memory", () => {
     Effect.gen(function* () {
       const store = yield* Store.Store
       const isKnown = (n: number) => Effect.map(store.load([id(n)]), ([outcome]) => outcome !== undefined)
+      // Nobody waits for what is stored in memory.
+      assert.isFalse(store.commitsAtOnce)
       const busy = Array.from({ length: 100 }, (_, n) => id(10 + n))
       yield* store.confirm([id(0), id(1), id(2), id(3)])
       // The first two have to go, and from now on the other two are the oldest.
