@@ -8,10 +8,8 @@ import {
   Bot,
   Conversations,
   Delivery,
-  Gzip,
   Keyed,
   Outgoing,
-  PortableGzip,
   Quota,
   Sender,
   Settings,
@@ -20,7 +18,7 @@ import {
   Users
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { clientWith, pass, textOf } from "./support.ts"
+import { clientWith, pass, push, textOf } from "./support.ts"
 
 const client = (ports: Blaze.Ports<never, never>) =>
   clientWith(ports).pipe(
@@ -180,7 +178,6 @@ describe("bots and consumers", () => {
         )
       )
       yield* BlazeTest.settle
-      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
       const message_id = crypto.randomUUID()
       for (const bot of bots) {
         const alice = yield* server.user(bot, "alice")
@@ -195,7 +192,7 @@ describe("bots and consumers", () => {
           category: "PLAIN_TEXT",
           data: "aGk"
         }
-        yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+        yield* push(bot, data)
         yield* pass(1)
         assert.isTrue(handled.includes(`${bot.userId} ${message_id}`))
         assert.strictEqual((yield* bot.acknowledged).flat().length, 2)

@@ -18,23 +18,10 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import {
-  Blaze,
-  BlazeSocket,
-  Bot,
-  Delivery,
-  Gzip,
-  Ids,
-  Keyed,
-  Message,
-  Outgoing,
-  PortableGzip,
-  Settings,
-  Users
-} from "effect-blaze"
+import { Blaze, BlazeSocket, Bot, Delivery, Ids, Keyed, Message, Outgoing, Settings, Users } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-import { client, pass, textOf } from "./support.ts"
+import { client, pass, push, textOf } from "./support.ts"
 
 // A kind that is misspelt must not fall to orElse, where its messages would be acknowledged unseen.
 // @ts-expect-error
@@ -469,7 +456,6 @@ describe("Bot", () => {
     () =>
       Effect.gen(function* () {
         const bot = yield* BlazeTest.Account
-        const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
         const seen: Array<string> = []
         yield* Effect.forkChild(
           Bot.run(({ message }) =>
@@ -484,10 +470,8 @@ describe("Bot", () => {
           silent: 0,
           created_at: 5
         }
-        const push = (data: unknown) =>
-          bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
-        yield* push(data)
-        for (const worthless of [{}, { message_id: 7 }, { message_id: "" }, 7, "x", []]) yield* push(worthless)
+        yield* push(bot, data)
+        for (const worthless of [{}, { message_id: 7 }, { message_id: "" }, 7, "x", []]) yield* push(bot, worthless)
         yield* pass(1)
         assert.deepStrictEqual(seen, ["Text PLAIN_TEXT "])
         assert.deepStrictEqual((yield* bot.acknowledged).flat(), [data.message_id])
@@ -630,7 +614,6 @@ describe("Bot", () => {
     Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bot = yield* BlazeTest.Account
-      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
       let runs = 0
       yield* Effect.forkChild(Bot.run(() => Effect.sync(() => runs++)))
       const id = yield* alice.say("hi")
@@ -643,7 +626,7 @@ describe("Bot", () => {
         user_id: alice.userId,
         category: "PLAIN_TEXT"
       }
-      yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+      yield* push(bot, data)
       yield* pass(1)
       assert.deepStrictEqual([runs, yield* bot.acknowledged], [1, [[id], [id]]])
     }).pipe(Effect.provide(BlazeTest.layer))

@@ -40,6 +40,17 @@ const gauge = (id: string) =>
     return found === undefined ? undefined : (found.state as { readonly value: number }).value
   })
 
+/** Takes all that is handed out, and settles nothing. */
+const takingAll = Effect.gen(function* () {
+  const { deliveries } = yield* Blaze.Blaze
+  const taken: Array<Delivery.Delivery> = []
+  yield* deliveries.pipe(
+    Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
+    Effect.forkChild
+  )
+  return taken
+})
+
 describe("a delivery that was dropped", () => {
   it.effect("is told of once nothing happens any more, by its id and the likely operators, and once only", () =>
     run((log) =>
@@ -171,12 +182,7 @@ describe("a delivery that was dropped", () => {
         (log) =>
           Effect.gen(function* () {
             const alice = yield* BlazeTest.user("alice")
-            const { deliveries } = yield* Blaze.Blaze
-            const taken: Array<Delivery.Delivery> = []
-            yield* deliveries.pipe(
-              Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
-              Effect.forkChild
-            )
+            const taken = yield* takingAll
             for (let n = 0; n < 5; n++) {
               yield* alice.say(String(n))
               yield* BlazeTest.settle
@@ -198,12 +204,7 @@ describe("a delivery that was dropped", () => {
       (log) =>
         Effect.gen(function* () {
           const alice = yield* BlazeTest.user("alice")
-          const { deliveries } = yield* Blaze.Blaze
-          const taken: Array<Delivery.Delivery> = []
-          yield* deliveries.pipe(
-            Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
-            Effect.forkChild
-          )
+          const taken = yield* takingAll
           const say = Effect.andThen(alice.say("hi"), BlazeTest.settle)
           const settleAll = (left: number) =>
             Effect.andThen(

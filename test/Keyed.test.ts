@@ -17,8 +17,7 @@ import {
 import { Keyed } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
+import { held } from "./support.ts"
 
 interface Item {
   readonly key: string
@@ -675,8 +674,6 @@ describe("Keyed.mapEffectBatch", () => {
 
   it.live("with restart, no key is held whose batches have ended", () =>
     Effect.gen(function* () {
-      setFlagsFromString("--expose-gc")
-      const collect: () => void = runInNewContext("gc")
       const queue = yield* Queue.unbounded<object, Cause.Done>()
       let ended = 0
       const [allEnded, last] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
@@ -687,7 +684,7 @@ describe("Keyed.mapEffectBatch", () => {
         ),
         Effect.forkChild
       )
-      const held = Array.makeBy(100, () => {
+      const keys = Array.makeBy(100, () => {
         const key = {}
         Queue.offerUnsafe(queue, key)
         return new WeakRef(key)
@@ -696,9 +693,7 @@ describe("Keyed.mapEffectBatch", () => {
       // What came last is held until there is something else.
       Queue.offerUnsafe(queue, {})
       yield* Deferred.await(last)
-      yield* Effect.sleep(0)
-      collect()
-      assert.isBelow(held.filter((key) => key.deref() !== undefined).length, 4)
+      assert.isBelow(yield* held(keys), 4)
       yield* Fiber.interrupt(fiber)
     })
   )

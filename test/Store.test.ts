@@ -18,10 +18,8 @@ import { NodeSqlite } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import * as States from "../src/internal/States.ts"
-import { clientWith, lines, pass, seeded, sqlStore, textOf } from "./support.ts"
+import { clientWith, held, lines, pass, seeded, sqlStore, storeOf, textOf } from "./support.ts"
 
 const id = (n: number) => Ids.MessageId.make(`00000000-0000-0000-0000-${String(n).padStart(12, "0")}`)
 
@@ -365,8 +363,6 @@ describe("Store", () => {
 
   it.live("what is confirmed again and again takes no more memory each time", () =>
     Effect.gen(function* () {
-      setFlagsFromString("--expose-gc")
-      const collect: () => void = runInNewContext("gc")
       const states = yield* States.States
       yield* states.confirm([id(0)])
       const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
@@ -375,18 +371,13 @@ describe("Store", () => {
         lists.push(new WeakRef(list))
         yield* states.confirm(list)
       }
-      yield* Effect.sleep(0)
-      collect()
-      const kept = lists.filter((list) => list.deref() !== undefined)
-      assert.isBelow(kept.length, 250)
+      assert.isBelow(yield* held(lists), 250)
       assert.deepStrictEqual(yield* states.admit([id(0), id(1), id(100)]), ["Handled", "Handled", "Handled"])
     }).pipe(Effect.provide(memory))
   )
 
   it.live("holds nothing of what it has forgotten", () =>
     Effect.gen(function* () {
-      setFlagsFromString("--expose-gc")
-      const collect: () => void = runInNewContext("gc")
       const states = yield* States.States
       const lists: Array<WeakRef<ReadonlyArray<Ids.MessageId>>> = []
       for (let round = 0; round < 400; round++) {
@@ -394,9 +385,7 @@ describe("Store", () => {
         lists.push(new WeakRef(list))
         yield* states.confirm(list)
       }
-      yield* Effect.sleep(0)
-      collect()
-      assert.isBelow(lists.filter((list) => list.deref() !== undefined).length, 20)
+      assert.isBelow(yield* held(lists), 20)
     }).pipe(
       Effect.provide(memory.pipe(Layer.provide(Settings.layer({ rememberedMessages: 100, rememberedFor: "7 days" }))))
     )
@@ -607,15 +596,12 @@ describe("a store that is written at once", () => {
     Effect.gen(function* () {
       const commits: Array<string> = []
       const store = Layer.succeed(Store.Store, {
-        ...Store.persevering({
-          load: () => Effect.succeed([]),
-          commit: (changes) =>
-            Effect.suspend(() => {
-              commits.push(...changes.map(({ outcome }) => outcome._tag))
-              return Effect.as(Effect.sleep("1 second"), Store.committed(changes))
-            }),
-          confirm: () => Effect.void
-        }),
+        ...storeOf((changes) =>
+          Effect.suspend(() => {
+            commits.push(...changes.map(({ outcome }) => outcome._tag))
+            return Effect.as(Effect.sleep("1 second"), Store.committed(changes))
+          })
+        ),
         commitsAtOnce: true
       })
       const context = yield* Layer.build(clientWith({ store }))
@@ -656,15 +642,12 @@ describe("a store of one's own", () => {
       const commits: Array<number> = []
       const store = Layer.succeed(
         Store.Store,
-        Store.persevering({
-          load: () => Effect.succeed([]),
-          commit: (changes) =>
-            Effect.sync(() => {
-              commits.push(changes.length)
-              return Store.committed(changes)
-            }),
-          confirm: () => Effect.void
-        })
+        storeOf((changes) =>
+          Effect.sync(() => {
+            commits.push(changes.length)
+            return Store.committed(changes)
+          })
+        )
       )
       const context = yield* Layer.build(clientWith({ store }))
       const alice = yield* BlazeTest.user("alice")

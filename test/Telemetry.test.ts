@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Metric, Schedule } from "effect"
-import { Bot, Delivery, Gzip, Ids, Keyed, PortableGzip, Telemetry } from "effect-blaze"
+import { Bot, Delivery, Ids, Keyed, Telemetry } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import * as Meter from "../src/internal/Meter.ts"
-import { client, textOf } from "./support.ts"
+import { client, push, textOf } from "./support.ts"
 
 /** A test's own metrics. */
 const registry = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -136,12 +136,11 @@ describe("Telemetry", () => {
     Effect.gen(function* () {
       const bot = yield* BlazeTest.Account
       const alice = yield* BlazeTest.user("alice")
-      const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
       yield* Effect.forkChild(Bot.run(() => Effect.void))
       const message_id = yield* alice.say("hi")
       yield* BlazeTest.settle
       const data = { message_id, conversation_id: alice.conversationId, user_id: alice.userId, category: "PLAIN_TEXT" }
-      yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+      yield* push(bot, data)
       yield* BlazeTest.settle
       assert.deepStrictEqual(yield* bot.acknowledged, [])
       const kinds = (yield* series("blaze_duplicates_total")).map(({ attributes }) => attributes?.["kind"])

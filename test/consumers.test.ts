@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect, Fiber, Layer, Schedule, Stream } from "effect"
 import { Blaze, Bot, Delivery, Keyed, Settings, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
-import { client, clientWith, lines, pass, textOf } from "./support.ts"
+import { client, clientWith, lines, pass, storeOf, textOf } from "./support.ts"
 
 type Deliveries = Blaze.Blaze["Service"]["deliveries"]
 
@@ -49,11 +49,7 @@ describe("drain", () => {
   it.effect("waits until what is put aside is stored, and no longer", () => {
     const store = Layer.succeed(
       Store.Store,
-      Store.persevering({
-        load: () => Effect.succeed([]),
-        commit: (changes) => Effect.as(Effect.sleep("1 second"), Store.committed(changes)),
-        confirm: () => Effect.void
-      })
+      storeOf((changes) => Effect.as(Effect.sleep("1 second"), Store.committed(changes)))
     )
     return Effect.gen(function* () {
       const context = yield* Layer.build(clientWith({ store }))

@@ -1,10 +1,12 @@
 import { Cause, Clock, Effect, Fiber, Layer, Logger, Schedule, Stream } from "effect"
-import { Blaze, type Delivery, Ids, Message, Settings, Signer, SqlStore } from "effect-blaze"
+import { Blaze, type Delivery, Gzip, Ids, Message, PortableGzip, Settings, Signer, SqlStore, Store } from "effect-blaze"
 import { SynchronousCryptography } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { ChildProcess, type ChildProcessSpawner } from "effect/process"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 
 export interface Case<Input, Expected> {
   readonly name: string
@@ -42,6 +44,17 @@ export const eventually = <R>(condition: Effect.Effect<boolean, never, R>) =>
     Effect.timeoutOrElse({ duration: "1 minute", orElse: () => Effect.die("the condition was not reached") }),
     Effect.provideService(Clock.Clock, realClock)
   )
+
+/** How many of some objects anything still holds, once the collector has run. */
+export const held = (references: ReadonlyArray<WeakRef<object>>) =>
+  Effect.gen(function* () {
+    setFlagsFromString("--expose-gc")
+    const collect: () => void = runInNewContext("gc")
+    // What a turn has looked at lives until it ends.
+    yield* Effect.sleep(0)
+    collect()
+    return references.filter((reference) => reference.deref() !== undefined).length
+  })
 
 /** Numbers from 0 to 1 that are the same in every run of a seed. Source: mulberry32, which is in the public domain. */
 export const seeded = (seed: number) => {
@@ -102,6 +115,16 @@ export const clientWith = <StoreServices = never, QuotaServices = never>(
 
 /** With the usual parts. */
 export const client = clientWith({})
+
+/** A store that keeps nothing, and says of what is handled and put aside what `commit` says. */
+export const storeOf = (commit: Store.Operations<never>["commit"]) =>
+  Store.persevering({ load: () => Effect.succeed([]), commit, confirm: () => Effect.void })
+
+/** Pushes to a bot what a server may have pushed, whatever it has said and heard before. */
+export const push = Effect.fnUntraced(function* (bot: Pick<BlazeTest.Account["Service"], "push">, data: unknown) {
+  const { gzip } = yield* Effect.provide(Gzip.Gzip, PortableGzip.layer)
+  yield* bot.push(gzip(new TextEncoder().encode(JSON.stringify({ id: "1", action: "CREATE_MESSAGE", data }))))
+})
 
 /** What a person said, or nothing where that is no text. */
 export const textOf = ({ message }: Delivery.Delivery) => (Message.isText(message) ? message.text : "")
