@@ -1,15 +1,13 @@
 // Where a runner takes messages in, without a cluster.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Stream, SubscriptionRef } from "effect"
-import { Signer } from "effect-blaze"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import { BlazeTest } from "effect-blaze/testing"
 import * as Desk from "../src/cluster/internal/Desk.ts"
-import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
-import * as Connection from "../src/internal/Connection.ts"
-import * as Ledger from "../src/internal/Ledger.ts"
+import type * as Outstanding from "../src/internal/Outstanding.ts"
 import * as Meter from "../src/internal/Meter.ts"
-import * as States from "../src/internal/States.ts"
+import type * as States from "../src/internal/States.ts"
 import { id } from "./contract/stores.ts"
+import { ledgerWith } from "./ledgers.ts"
 import { botOfStores } from "./support.ts"
 
 const view = (n: number) => ({ message_id: id(n), conversation_id: id(0), category: "PLAIN_TEXT" })
@@ -76,63 +74,10 @@ describe("a runner's desk", () => {
   )
 
   /** A ledger behind the desk, whose store says of what it is asked what `admit` says. */
-  const ledgerOf = Effect.fnUntraced(function* (
-    admit: States.States["Service"]["admit"],
-    room: Effect.Effect<void> = Effect.void
-  ) {
-    const { inbox, withdrawn } = yield* Desk.Desk
-    const nothing = Effect.die("not asked for")
-    const givenBack: Array<string> = []
-    const forgotten: Array<string> = []
-    const became: Array<string> = []
-    const ledger = yield* Ledger.make(Effect.succeed, () =>
-      Effect.succeed({
-        defer: () => nothing,
-        resume: () => nothing,
-        giveUp: () => nothing,
-        withdraw: (id) => void givenBack.push(id),
-        givenUp: { count: Effect.void, takesBack: () => false },
-        forget: (id) => void forgotten.push(id),
-        waiting: () => undefined,
-        knows: () => false,
-        size: () => 0
-      })
-    ).pipe(
-      Effect.provideService(States.States, {
-        admit,
-        of: () => "Open",
-        become: (id, state) => void became.push(`${id} ${state}`),
-        commit: () => nothing,
-        settle: () => nothing,
-        commitsAtOnce: false,
-        confirm: () => nothing
-      }),
-      Effect.provideService(Connection.Connection, {
-        session: nothing,
-        sessionNow: nothing,
-        inbox,
-        receipts: {
-          stream: Stream.die("not asked for"),
-          expect: () => ({ arrived: nothing, end: () => {} }),
-          listen: () => nothing
-        },
-        status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
-        withdrawn,
-        tell: () => nothing,
-        stop: () => nothing
-      }),
-      Effect.provideService(Acknowledgements.Acknowledgements, {
-        offer: () => {},
-        room,
-        flush: Effect.void
-      }),
-      Effect.provide([
-        Meter.layer(botOfStores),
-        Layer.succeed(Signer.Signer, { userId: botOfStores, token: () => Effect.die("nothing is signed") })
-      ])
+  const ledgerOf = (admit: States.States["Service"]["admit"], room?: Effect.Effect<void>) =>
+    Effect.flatMap(Desk.Desk, ({ inbox, withdrawn }) =>
+      ledgerWith({ inbox, withdrawn, states: { admit, of: () => "Open" }, ...(room && { room }) })
     )
-    return { ...ledger, givenBack, forgotten, became }
-  })
 
   it.effect("takes back what nobody waits for any more, though it is being looked up at that moment", () =>
     Effect.gen(function* () {
@@ -167,7 +112,7 @@ describe("a runner's desk", () => {
       const { entries, givenBack, hold, receive } = yield* ledgerOf(allNew)
       const given = [yield* ask(handle(view(1))), yield* ask(handle(view(2)))]
       yield* ask(handle(view(3)))
-      const received: Array<Ledger.Open> = []
+      const received: Array<Outstanding.Open> = []
       yield* receive((entries) => received.push(...entries))
       hold(received[0]!)
       for (const fiber of given) yield* Fiber.interrupt(fiber)
@@ -224,10 +169,15 @@ describe("a runner's desk", () => {
         )
       )
       for (const n of [1, 2, 3, 4]) yield* ask(handle(view(n)))
-      const received: Array<Ledger.Open> = []
+      const received: Array<Outstanding.Open> = []
       const next = receive((entries) => received.push(...entries))
       yield* next
-      const [first, second, third, fourth] = received.splice(0) as [Ledger.Open, Ledger.Open, Ledger.Open, Ledger.Open]
+      const [first, second, third, fourth] = received.splice(0) as [
+        Outstanding.Open,
+        Outstanding.Open,
+        Outstanding.Open,
+        Outstanding.Open
+      ]
       const waiting = () => inbox.waiting().map((message) => message.id)
       for (const entry of [first, second, third, fourth]) hold(entry)
       handBack(first)

@@ -9,10 +9,9 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Ids from "../Ids.ts"
-import type * as Message from "../Message.ts"
-import type * as Underway from "./Underway.ts"
+import type * as Outstanding from "./Outstanding.ts"
 
-type Open = Underway.Entry<Message.Message>
+type Open = Outstanding.Open
 
 /**
  * How often is looked, and who is told. A delivery is told of when nothing has happened between two looks.
@@ -26,21 +25,6 @@ export const Watch = Context.Reference<{
 }>("effect-blaze/internal/Dropped/Watch", {
   defaultValue: () => ({ period: Duration.seconds(15), tell: (_, sentence) => Effect.logWarning(sentence) })
 })
-
-/**
- * What is known of the deliveries that are out.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Outstanding {
-  readonly entries: () => Iterable<Open>
-  readonly count: () => { readonly open: number; readonly held: number }
-  /** Grows with whatever happens to any of them. */
-  readonly activity: () => number
-  /** Somebody waits for more. */
-  readonly isAwaited: () => boolean
-}
 
 const lateAfter = 5 * 60_000
 const maximumListed = 20
@@ -66,17 +50,21 @@ const notTold = (entries: Iterable<Open>) => {
 }
 
 /**
- * Looks at what is out: gives how many are taken to be dropped.
+ * Looks at what is out: gives how many are taken to be dropped. `isAwaited` is whether somebody waits for more.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const makeInspection = Effect.fnUntraced(function* (outstanding: Outstanding, now: () => number) {
+export const makeInspection = Effect.fnUntraced(function* (
+  outstanding: Pick<Outstanding.Outstanding, "activity" | "count" | "entries">,
+  isAwaited: () => boolean,
+  now: () => number
+) {
   const { tell } = yield* Watch
   let seen = -1
 
   const reasonOf = (entry: Open) =>
-    entry.hands() === "Ended" ? advice.ended : outstanding.isAwaited() ? advice.left : advice.stuck
+    entry.hands() === "Ended" ? advice.ended : isAwaited() ? advice.left : advice.stuck
 
   // What a consumer that was cut short has left is not dropped: the next one begins with it.
   const idle = () => Array.from(outstanding.entries()).filter((entry) => entry.hands() !== "Cut")

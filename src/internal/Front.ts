@@ -30,6 +30,7 @@ import * as Envelope from "../Envelope.ts"
 import * as Handling from "./Handling.ts"
 import * as Ids from "../Ids.ts"
 import * as Ledger from "./Ledger.ts"
+import type * as Outstanding from "./Outstanding.ts"
 import * as Meter from "./Meter.ts"
 import * as Outbox from "./Outbox.ts"
 import * as Outgoing from "../Outgoing.ts"
@@ -234,7 +235,7 @@ const handOut = (
   actions: Handling.Actions,
   conversations: Conversations.Conversations["Service"]
 ) => {
-  let received: ReadonlyArray<Ledger.Open> = []
+  let received: ReadonlyArray<Outstanding.Open> = []
   let next = 0
   const take = (): Arr.NonEmptyReadonlyArray<Delivery.Delivery> | undefined => {
     while (next < received.length) {

@@ -21,6 +21,7 @@ import * as Branded from "./Branded.ts"
 import * as Restart from "./Restart.ts"
 import * as Cells from "./Cells.ts"
 import type * as Ledger from "./Ledger.ts"
+import type * as Outstanding from "./Outstanding.ts"
 import type * as Conversations from "../Conversations.ts"
 import type * as Users from "../Users.ts"
 import type * as Message from "../Message.ts"
@@ -111,21 +112,24 @@ export interface Actions {
   /** Whose message it is. */
   readonly botId: Ids.UserId
   /** With what is written in one go with it. */
-  readonly ack: (open: Ledger.Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
+  readonly ack: (open: Outstanding.Open, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
   /** As `ack`, for several that were handled together. */
-  readonly ackAll: (open: ReadonlyArray<Ledger.Open>, writes: ReadonlyArray<Store.Write>) => Effect.Effect<Ledger.Acked>
+  readonly ackAll: (
+    open: ReadonlyArray<Outstanding.Open>,
+    writes: ReadonlyArray<Store.Write>
+  ) => Effect.Effect<Ledger.Acked>
   /** After a time that is given, or as the setting `defer` says. */
-  readonly defer: (open: Ledger.Open, after?: Duration.Duration) => Effect.Effect<void>
+  readonly defer: (open: Outstanding.Open, after?: Duration.Duration) => Effect.Effect<void>
   /** Says why in the log. */
-  readonly giveUp: (open: Ledger.Open, reason: string) => Effect.Effect<void>
+  readonly giveUp: (open: Outstanding.Open, reason: string) => Effect.Effect<void>
   /** Whether a handler that is about to begin with it shall not. */
-  readonly skips: (open: Ledger.Open) => boolean
+  readonly skips: (open: Outstanding.Open) => boolean
   /** Somebody works on it, and will settle it. */
-  readonly hold: (open: Ledger.Open) => void
+  readonly hold: (open: Outstanding.Open) => void
   /** Who worked on it does not any more. */
-  readonly release: (open: Ledger.Open) => void
+  readonly release: (open: Outstanding.Open) => void
   /** It was released unsettled: it is for the next consumer. */
-  readonly leave: (open: Ledger.Open) => void
+  readonly leave: (open: Outstanding.Open) => void
   /** What watches the bot, if anything does: see `Observer`. */
   readonly observe:
     | (<A, E, R>(message: Message.Message, handled: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>)
@@ -325,13 +329,13 @@ export let split: <M extends Message.Message, const N extends number>(delivery: 
  */
 export class Delivery<out M extends Message.Message = Message.Message> {
   readonly message: M
-  readonly #open: Ledger.Open
+  readonly #open: Outstanding.Open
   readonly #actions: Actions
   #draft: Cells.Draft | "taken" | undefined
   /** Whether its handler has made an answer, and begun with any. */
   #answers: "none" | "made" | "begun" = "none"
 
-  constructor(message: M, open: Ledger.Open, actions: Actions) {
+  constructor(message: M, open: Outstanding.Open, actions: Actions) {
     this.message = message
     this.#open = open
     this.#actions = actions
@@ -652,7 +656,7 @@ const mentionOf = (identityNumber: string) =>
   !/^\d+$/.test(identityNumber) ? /(?!)/ : new RegExp(`(?<![\\w.-])@${identityNumber}(?!\\d)[,:\\uff0c\\uff1a]?\\s?`)
 
 /** What a part does to the whole, which all parts share. */
-const splitActions = (whole: Ledger.Open, actions: Actions, parts: number) => {
+const splitActions = (whole: Outstanding.Open, actions: Actions, parts: number) => {
   let open = parts
   let held = 0
   let decided: Effect.Effect<void> | undefined

@@ -12,7 +12,6 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Acknowledgements from "./Acknowledgements.ts"
 import type * as BlazeError from "../BlazeError.ts"
@@ -22,6 +21,7 @@ import * as Dropped from "./Dropped.ts"
 import type * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "../Message.ts"
+import * as Outstanding from "./Outstanding.ts"
 import * as Recalls from "./Recalls.ts"
 import * as Signal from "./Signal.ts"
 import * as States from "./States.ts"
@@ -30,15 +30,8 @@ import * as Signer from "../Signer.ts"
 import * as Store from "../Store.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Meter from "./Meter.ts"
-import * as Underway from "./Underway.ts"
 
-/**
- * A message that was handed out and is not settled.
- *
- * @category models
- * @since 0.1.0
- */
-export type Open = Underway.Entry<Message.Message>
+type Open = Outstanding.Open
 
 /**
  * What came of an acknowledgement: what is `Changed` is still open, and held once more, for who handles it again.
@@ -103,7 +96,7 @@ const isSealed = ({ value }: Open) => value?._tag === "Unknown" && value.isSeale
 
 /** Opens what has come sealed, and is still open then. */
 const makeUnsealed = (
-  open: Pick<ReturnType<typeof makeOpen>, "replace">,
+  open: Pick<Outstanding.Outstanding, "replace">,
   read: (message: Message.Message) => Effect.Effect<Message.Message>
 ) => {
   // What one consumer leaves may be settled all the same, while another one waits for this.
@@ -123,7 +116,7 @@ const makeUnsealed = (
 /** Opens what is new of the messages that have come in. */
 const makeAdmit = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
-  open: ReturnType<typeof makeOpen>,
+  open: Outstanding.Outstanding,
   aside: Pick<Aside.Aside, "knows" | "resume" | "withdraw">,
   takenBack: TakenBack,
   read: (message: Message.Message) => Effect.Effect<Message.Message>
@@ -291,14 +284,14 @@ const makeTooMany = (maximum: number, open: () => number) => {
 /** Measures what is open, and tells of what was dropped. */
 const makeInspection = Effect.fnUntraced(function* (
   inbox: Inbox.Inbox,
-  open: Pick<ReturnType<typeof makeOpen>, "activity" | "count" | "entries" | "oldest">,
+  open: Pick<Outstanding.Outstanding, "activity" | "count" | "entries" | "oldest">,
   isAwaited: () => boolean,
   deferred: () => number
 ) {
   const meter = yield* Meter.Meter
   const clock = yield* Clock.Clock
   const { metrics } = Telemetry
-  const tellOfDropped = yield* Dropped.makeInspection({ ...open, isAwaited }, meter.now)
+  const tellOfDropped = yield* Dropped.makeInspection(open, isAwaited, meter.now)
   return Effect.suspend(() => {
     const oldest = open.oldest()
     const waiting = inbox.waiting()[0]
@@ -342,17 +335,17 @@ const makeReceive = (
         inbox.arrival,
         Effect.sync(() => awaited--)
       )
-      let count = 0
       isAdmitting = true
-      yield* admit.pipe(
+      const isGiven = yield* admit.pipe(
         Effect.map((entries) => {
-          count = entries.length
-          if (count > 0) give(entries)
+          if (entries.length === 0) return false
+          give(entries)
+          return true
         }),
         Effect.ensuring(admitted),
         Effect.uninterruptible
       )
-      if (count > 0) return
+      if (isGiven) return
     }
   })
   return { receive, isAwaited: () => awaited > 0, isAdmitting: () => isAdmitting }
@@ -380,7 +373,7 @@ export const make = Effect.fnUntraced(function* <R>(
   const acks = yield* Acknowledgements.Acknowledgements
   const { maximumOpen } = yield* Settings.checked
   const signal = Signal.make()
-  const open = makeOpen(inbox, Effect.runForkWith(yield* Effect.context<never>()))
+  const open = Outstanding.make(inbox, Effect.runForkWith(yield* Effect.context<never>()))
   const { aside, takenBack } = yield* makeSetApart(inbox, makeAside)
   const admit = yield* makeAdmit(inbox, open, aside, takenBack, read)
   const { apart, settled } = makeSettled(open, signal)
@@ -429,7 +422,7 @@ const isUnbegun = ({ hands, holders, isQueued }: Open) => holders === 0 && (isQu
 /** Takes back what somebody else is to have, unless it has been begun with. */
 const makeWithdraw = (
   withdrawn: Effect.Effect<ReadonlyArray<Ids.MessageId>>,
-  open: Pick<ReturnType<typeof makeOpen>, "end" | "entries">,
+  open: Pick<Outstanding.Outstanding, "end" | "entries">,
   aside: Pick<Aside.Aside, "withdraw">,
   takenBack: Pick<TakenBack, "leave">,
   signal: Signal.Signal
@@ -447,7 +440,7 @@ const makeWithdraw = (
   })
 
 /** What ends in another way than handled. */
-const makeSettled = (open: ReturnType<typeof makeOpen>, signal: Signal.Signal) => {
+const makeSettled = (open: Outstanding.Outstanding, signal: Signal.Signal) => {
   let apart = 0
   const done = Effect.sync(() => {
     apart--
@@ -479,7 +472,7 @@ export const StorePause = Context.Reference<Duration.Input>("effect-blaze/intern
 
 /** What is done with what is handled. */
 const makeAck = Effect.fnUntraced(function* (
-  open: ReturnType<typeof makeOpen>,
+  open: Outstanding.Outstanding,
   takenBack: TakenBack,
   signal: Signal.Signal
 ) {
@@ -548,101 +541,3 @@ const makeAck = Effect.fnUntraced(function* (
       })
   }
 })
-
-/** Who works on what is open. */
-const makeHolds = (onChange: () => void) => {
-  const settling = new Set<Open>()
-  let held = 0
-  const hold = (entry: Open) => {
-    onChange()
-    entry.holders++
-    held++
-  }
-  const release = (entry: Open) => {
-    if (entry.holders === 0) return
-    onChange()
-    entry.holders--
-    held--
-  }
-  return {
-    hold,
-    release,
-    held: () => held,
-    /** What became of it is being stored. */
-    settle: (entry: Open) => {
-      settling.add(entry)
-      hold(entry)
-    },
-    /** It has been stored, or could not be: then it may stay held. */
-    unsettle: (entry: Open, staysHeld: boolean) => {
-      settling.delete(entry)
-      if (!staysHeld) release(entry)
-    },
-    isSettling: (entry: Open) => settling.has(entry)
-  }
-}
-
-/** What is open; what a consumer left goes back to the inbox, before what waits there. */
-const makeOpen = (inbox: Pick<Inbox.Inbox, "offer">, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) => {
-  const open = Underway.make<Message.Message>()
-  // What a consumer left, on its way to the next one through the inbox. It stays open: an acknowledgement that comes late still counts.
-  const returned = new Map<Ids.MessageId, Open>()
-  const leaving = new Set<Open>()
-  let activity = 0
-
-  const isLeft = (entry: Open) => entry.value !== undefined && entry.holders === 0 && !returned.has(entry.value.id)
-
-  const giveBack = (entries: ReadonlyArray<Open>) => {
-    if (entries.length === 0) return
-    for (const entry of entries) returned.set(entry.value!.id, entry)
-    inbox.offer(
-      entries.map((entry) => entry.value!),
-      "first"
-    )
-  }
-
-  const holds = makeHolds(() => activity++)
-
-  return {
-    ...open,
-    ...holds,
-    /** Grows with whatever happens to what is open. */
-    activity: () => activity,
-    begin: (message: Message.Message, since: number) => {
-      activity++
-      return open.begin(message, since)
-    },
-    end: (entry: Open): Message.Message | undefined => {
-      activity++
-      const message = open.end(entry)
-      if (message !== undefined && returned.size > 0) returned.delete(message.id)
-      return message
-    },
-    // What is left in one go goes back in one go, in order: one by one each would stand before the last.
-    handBack: (entry: Open) => {
-      if (!isLeft(entry)) return
-      const isFirst = leaving.size === 0
-      leaving.add(entry)
-      if (!isFirst) return
-      fork(
-        Effect.andThen(
-          Effect.yieldNow,
-          Effect.sync(() => {
-            const left = Array.from(leaving).filter(isLeft)
-            leaving.clear()
-            giveBack(left.toSorted((a, b) => a.number - b.number))
-          })
-        )
-      )
-    },
-    takeOver: () => giveBack(Array.from(open.entries()).filter((entry) => isLeft(entry) && entry.hands() !== "AtWork")),
-    takeReturned: (id: Ids.MessageId): Open | undefined => {
-      const entry = returned.size === 0 ? undefined : returned.get(id)
-      if (entry !== undefined) returned.delete(id)
-      return entry
-    },
-    count: () => ({ open: open.size(), held: holds.held() }),
-    /** Without what is on its way to the next consumer. */
-    handedOut: () => open.size() - returned.size
-  }
-}

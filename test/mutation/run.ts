@@ -29,11 +29,13 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["encryption", "Outbox"],
     ["contract/sent", "contract/media"]
   ],
+  "internal/Outstanding": [["Outstanding"], ["Desk", "Dropped", "consumers"]],
   "internal/Ledger": [
+    ["Ledger", "Desk"],
     ["consumers", "recall"],
     ["handlers", "match", "encryption", "Deferral"],
     ["Store", "Dropped", "final"],
-    ["Bot", "standstill", "Telemetry", "Desk"],
+    ["Bot", "standstill", "Telemetry"],
     ["operators", "State", "SqlStore"],
     ["SharedStore", "contract/bot"],
     ["backlog"]

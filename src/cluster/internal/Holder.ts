@@ -36,6 +36,7 @@ import * as Dropped from "../../internal/Dropped.ts"
 import * as Elapsed from "../../internal/Elapsed.ts"
 import * as Front from "../../internal/Front.ts"
 import * as Ledger from "../../internal/Ledger.ts"
+import type * as Outstanding from "../../internal/Outstanding.ts"
 import * as Mailbox from "../../internal/Mailbox.ts"
 import type * as Receipts from "../../internal/Receipts.ts"
 import * as States from "../../internal/States.ts"
@@ -162,7 +163,7 @@ const forward = Effect.gen(function* () {
   )
   const give = yield* makeGive
 
-  const settle = (entry: Ledger.Open, answer: Wire.Answer): Effect.Effect<unknown> => {
+  const settle = (entry: Outstanding.Open, answer: Wire.Answer): Effect.Effect<unknown> => {
     ledger.release(entry)
     if (answer._tag === "Deferred") {
       return ledger.defer(entry, answer.after === null ? undefined : Duration.millis(answer.after))
@@ -170,7 +171,7 @@ const forward = Effect.gen(function* () {
     return answer._tag === "GivenUp" ? ledger.giveUp(entry, answer.reason) : ledger.ack(entry, [])
   }
 
-  const handle = (entry: Ledger.Open): Effect.Effect<unknown> =>
+  const handle = (entry: Outstanding.Open): Effect.Effect<unknown> =>
     Effect.suspend(() => {
       const { value } = entry
       if (value === undefined) return Effect.void
@@ -180,11 +181,11 @@ const forward = Effect.gen(function* () {
     })
 
   const receive = Effect.gen(function* () {
-    let received: ReadonlyArray<Ledger.Open> = []
+    let received: ReadonlyArray<Outstanding.Open> = []
     yield* ledger.receive((entries) => {
       received = entries
     })
-    return received as Arr.NonEmptyReadonlyArray<Ledger.Open>
+    return received as Arr.NonEmptyReadonlyArray<Outstanding.Open>
   })
 
   yield* Effect.forkScoped(

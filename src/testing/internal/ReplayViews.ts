@@ -24,6 +24,7 @@ import * as Ids from "../../Ids.ts"
 import * as Branded from "../../internal/Branded.ts"
 import * as Underway from "../../internal/Underway.ts"
 import * as Ledger from "../../internal/Ledger.ts"
+import type * as Outstanding from "../../internal/Outstanding.ts"
 import * as Message from "../../Message.ts"
 import * as MixinApi from "../../MixinApi.ts"
 import * as Outgoing from "../../Outgoing.ts"
@@ -123,7 +124,7 @@ const makeSender = (botId: Ids.UserId) =>
 
 /** Writes what goes with messages that were handled together, and settles them, unless what that is decided on has changed. */
 const ackingIn =
-  (store: Store.Store["Service"], settle: (entry: Ledger.Open) => void): Handling.Actions["ackAll"] =>
+  (store: Store.Store["Service"], settle: (entry: Outstanding.Open) => void): Handling.Actions["ackAll"] =>
   (entries, writes) => {
     const ids = entries.flatMap(({ value }) => (value === undefined ? [] : [value.id]))
     const settled = Effect.sync(() => entries.forEach(settle))
@@ -205,11 +206,11 @@ export const replayViews = Effect.fnUntraced(function* (
   const sender = yield* makeSender(botId)
   const { storage, store } = yield* remembering
   const open = Underway.make<Message.Message>()
-  const records = new Map<Underway.Entry<Message.Message>, Entry>()
+  const records = new Map<Outstanding.Open, Entry>()
   const later = Effect.runForkWith(yield* Effect.context<never>())
   const messages = messagesOf(views, botId)
 
-  const settle = (entry: Underway.Entry<Message.Message>, outcome: Happened["outcome"]) => {
+  const settle = (entry: Outstanding.Open, outcome: Happened["outcome"]) => {
     if (open.end(entry) !== undefined) records.get(entry)!.outcome = outcome
   }
 
@@ -244,7 +245,7 @@ export const replayViews = Effect.fnUntraced(function* (
     storage
   })
 
-  const deliveryOf = (entry: Underway.Entry<Message.Message>) =>
+  const deliveryOf = (entry: Outstanding.Open) =>
     new Handling.Delivery(entry.value!, entry, actionsOf(records.get(entry)!))
 
   const next = (): Delivery.Delivery | undefined => {
