@@ -639,7 +639,7 @@ export const inPlace = <A, E, R>(
   return Effect.flatMap(attempt(run), (value) => last ?? Effect.succeed(value))
 }
 
-const deferred = Exit.succeed("Defer")
+const deferred = Exit.succeed<Outcome>({ _tag: "Defer" })
 
 const settled = (delivery: Delivery, acked: Effect.Effect<Ledger.Acked>): Effect.Effect<void> =>
   acked === Exit.void

@@ -594,6 +594,7 @@ export const handlerContract = <R>(name: string, ...[store, database]: Parameter
         assert.strictEqual(endless, 11)
         assert.lengthOf(problems.all, 1)
         assert.match(problems.all[0]!, /was to write has changed each time since it was read; it is deferred/)
+        assert.lengthOf(yield* (yield* BlazeTest.Account).pending, 1)
       })
     )
 

@@ -1,0 +1,459 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Duration, Effect, Exit, Fiber, Random, Schema } from "effect"
+import { BlazeError, Message, State, Store } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import * as Cells from "../src/internal/Cells.ts"
+import * as Handling from "../src/internal/Handling.ts"
+import * as Outstanding from "../src/internal/Outstanding.ts"
+import * as Restart from "../src/internal/Restart.ts"
+import { id } from "./contract/stores.ts"
+import { NodeCrypto } from "@effect/platform-node"
+import { botOfStores, lines } from "./support.ts"
+
+const Note = State.conversation("note", Schema.String)
+
+/** A bot of which a test says what comes of an acknowledgement, and that tells what was asked of it. */
+const bot = Effect.gen(function* () {
+  const asked: Array<string> = []
+  const written: Array<ReadonlyArray<Store.Write>> = []
+  const claims: Array<"Changed"> = []
+  const nothing = Effect.die("not asked for")
+  const storage: Cells.Storage["Service"] = yield* Effect.provide(Cells.make, [
+    Store.layerMemory,
+    NodeCrypto.layerSecureRandom
+  ])
+  const outstanding = Outstanding.make({ offer: () => {} }, Effect.runFork)
+  const numbersOf = (entries: ReadonlyArray<Outstanding.Open>) => entries.map(({ number }) => number).join("+")
+  const tell = (what: string) => Effect.sync(() => void asked.push(what))
+  const ended = (entries: ReadonlyArray<Outstanding.Open>, writes: ReadonlyArray<Store.Write>) =>
+    Effect.sync(() => {
+      asked.push(`ack ${numbersOf(entries)}`)
+      written.push(writes)
+      const claim = claims.shift()
+      // For who handles it again.
+      if (claim === "Changed") entries.forEach(outstanding.hold)
+      return claim
+    })
+  const actions: Handling.Actions = {
+    botId: botOfStores,
+    ack: (entry, writes) => ended([entry], writes),
+    ackAll: ended,
+    defer: (entry, after) => tell(`defer ${entry.number}${after === undefined ? "" : ` ${Duration.toMillis(after)}`}`),
+    giveUp: (entry, reason) => tell(`give up ${entry.number}: ${reason}`),
+    skips: () => false,
+    hold: outstanding.hold,
+    release: outstanding.release,
+    leave: (entry) => void asked.push(`leave ${entry.number}`),
+    observe: undefined,
+    unread: () => nothing,
+    suspect: (_, isStill) => void asked.push(`suspect ${isStill()}`),
+    answer: () => Effect.succeed(id(9)),
+    derive: () => nothing,
+    me: nothing,
+    hasSent: () => false,
+    contactOf: () => nothing,
+    conversation: () => nothing,
+    later: (effect) => void asked.push(`later ${Effect.runSyncExit(effect)._tag}`),
+    storage
+  }
+  let count = 0
+  return {
+    asked,
+    written,
+    claims,
+    held: () => outstanding.count().held,
+    outstanding,
+    actions,
+    /** One of its deliveries. */
+    deliver: (more: Partial<Handling.Actions> = {}) => {
+      const message = Message.fromView({
+        message_id: id(count),
+        conversation_id: id(100 + count++),
+        category: "PLAIN_TEXT",
+        data: "aGk="
+      })
+      const entry = outstanding.begin(message, 0)
+      return { entry, delivery: new Handling.Delivery(message, entry, { ...actions, ...more }) }
+    }
+  }
+})
+
+const write = (delivery: Handling.Delivery, value: string) => delivery.state(Note).set(value)
+
+const values = (writes: ReadonlyArray<Store.Write> | undefined) =>
+  writes?.map(({ next }) => (typeof next === "object" && next !== undefined ? JSON.parse(next.value) : next))
+
+const done = Exit.void
+const failed = Exit.fail("no")
+const final = Exit.fail(BlazeError.make(new BlazeError.InvalidContent({ field: "the text", expected: "shorter" })))
+const deferred = { _tag: "Defer" } as const
+const interrupted = Exit.failCause(Cause.interrupt(1))
+
+describe("what a handler ends with", () => {
+  it.effect("defers for as long as it says, where that is a time", () =>
+    Effect.gen(function* () {
+      const { asked, deliver } = yield* bot
+      const { delivery } = deliver()
+      for (const after of [Duration.seconds(5), "5 seconds", undefined]) {
+        yield* Handling.settle(delivery, Exit.succeed({ ...deferred, after }))
+      }
+      yield* Handling.settle(delivery, Exit.succeed(deferred))
+      assert.deepStrictEqual(asked, ["defer 0 5000", "defer 0", "defer 0", "defer 0"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("settles it, and who worked on it does not any more", () =>
+    Effect.gen(function* () {
+      const { asked, deliver, held } = yield* bot
+      const { delivery } = deliver()
+      const settle = (exit: Exit.Exit<unknown, unknown>, reason?: string) => {
+        Handling.hold(delivery)
+        return Handling.settleUnsafe(delivery, exit, reason)
+      }
+      yield* settle(done)
+      yield* settle(Exit.succeed({ _tag: "Ack" }))
+      yield* settle(Exit.succeed({ _tag: "GiveUp" }))
+      yield* settle(Exit.succeed({ _tag: "GiveUp" }), "its form is wrong")
+      yield* settle(failed)
+      yield* settle(final)
+      yield* settle(Exit.die("broken"))
+      yield* settle(Exit.failCause(Cause.combine(Cause.fail("no"), Cause.interrupt(1))))
+      yield* settle(interrupted)
+      const restarted = yield* Effect.forkChild(Effect.never)
+      Restart.interrupt(restarted)
+      yield* settle(yield* Fiber.await(restarted))
+      assert.deepStrictEqual(asked, [
+        "ack 0",
+        "ack 0",
+        "give up 0: its handler says so.",
+        "give up 0: its form is wrong",
+        "defer 0",
+        "give up 0: Cannot send this: the text must be shorter.",
+        "defer 0",
+        "defer 0",
+        "leave 0"
+      ])
+      assert.strictEqual(held(), 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("writes with it what it has written, and nothing of a run that failed", () =>
+    Effect.gen(function* () {
+      const { deliver, written } = yield* bot
+      const { delivery } = deliver()
+      yield* write(delivery, "one")
+      yield* Handling.settle(delivery, failed)
+      yield* write(delivery, "two")
+      yield* Handling.settle(delivery, done)
+      assert.match(String(yield* Effect.exit(write(delivery, "three"))), /the message has been settled/)
+      yield* delivery.ack
+      assert.deepStrictEqual(written.map(values), [["two"], []])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is offered again soon where what it was to write has changed, and nobody can run it again", () =>
+    Effect.gen(function* () {
+      const { asked, claims, deliver, held } = yield* bot
+      const { delivery } = deliver()
+      claims.push("Changed", "Changed")
+      Handling.hold(delivery)
+      yield* Handling.settle(delivery, done)
+      yield* delivery.ack
+      assert.deepStrictEqual(asked, ["ack 0", "defer 0 1000", "ack 0", "defer 0 1000"])
+      assert.strictEqual(held(), 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is suspected where an answer was made and none has begun, in the run that has succeeded", () =>
+    Effect.gen(function* () {
+      const { asked, deliver } = yield* bot
+      const suspected = Effect.fnUntraced(function* (
+        run: (delivery: Handling.Delivery) => Effect.Effect<unknown, unknown>,
+        exit: Exit.Exit<unknown, unknown> = done
+      ) {
+        asked.splice(0)
+        const { delivery } = deliver()
+        yield* run(delivery)
+        yield* Handling.settle(delivery, exit)
+        return asked.filter((line) => line.startsWith("suspect"))
+      })
+      const forgets = (delivery: Handling.Delivery) => Effect.asVoid(Effect.sync(() => delivery.reply("hi")))
+      assert.deepStrictEqual(yield* suspected(() => Effect.void), [])
+      assert.deepStrictEqual(yield* suspected(forgets), ["suspect true"])
+      assert.deepStrictEqual(yield* suspected(forgets, failed), [])
+      assert.deepStrictEqual(yield* suspected(forgets, Exit.succeed(deferred)), [])
+      assert.deepStrictEqual(yield* suspected((delivery) => delivery.reply("hi")), [])
+      assert.deepStrictEqual(
+        yield* suspected((delivery) => Effect.andThen(delivery.reply("one"), forgets(delivery))),
+        []
+      )
+      assert.deepStrictEqual(
+        yield* suspected((delivery) =>
+          Effect.andThen(
+            forgets(delivery),
+            Effect.sync(() => Handling.forgetRun(delivery))
+          )
+        ),
+        []
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is told of the message that it waits in a queue, and that somebody works on it", () =>
+    Effect.gen(function* () {
+      const { deliver, held } = yield* bot
+      const { delivery, entry } = deliver()
+      Handling.queue(delivery)
+      assert.deepStrictEqual([entry.isQueued, held()], [true, 0])
+      Handling.hold(delivery)
+      assert.deepStrictEqual([entry.holders, held()], [1, 1])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("deliveries that are handled together", () => {
+  /** What is asked and written where each writes its number, and one of them has made an answer. */
+  const together = Effect.fnUntraced(function* (
+    { asked, held, written }: Effect.Success<typeof bot>,
+    deliveries: ReadonlyArray<Handling.Delivery>,
+    exit: Exit.Exit<unknown, unknown>,
+    between: Effect.Effect<unknown> = Effect.void
+  ) {
+    for (const delivery of deliveries) Handling.hold(delivery)
+    Handling.share(deliveries)
+    for (const [n, delivery] of deliveries.entries()) yield* write(delivery, String(n))
+    yield* between
+    const claim = yield* Handling.settleTogether(deliveries, exit)
+    return { asked: asked.splice(0), written: written.splice(0).map(values), held: held(), claim }
+  })
+
+  it.effect("are acknowledged in one go with what is written", () =>
+    Effect.gen(function* () {
+      const scene = yield* bot
+      const { claims, deliver } = scene
+      const deliveries = [deliver().delivery, deliver().delivery, deliver().delivery]
+      assert.deepStrictEqual(yield* together(scene, deliveries.slice(0, 2), done), {
+        asked: ["ack 0+1"],
+        written: [["0", "1"]],
+        held: 0,
+        claim: undefined
+      })
+      // Their end has come.
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(write(deliveries[0]!, "late"))))
+      yield* deliveries[1]!.ack
+      assert.deepStrictEqual([scene.asked.splice(0), scene.written.splice(0)], [["ack 1"], [[]]])
+      claims.push("Changed")
+      assert.deepStrictEqual(yield* together(scene, deliveries, done), {
+        asked: ["ack 0+1+2"],
+        written: [["0", "1", "2"]],
+        held: 3,
+        claim: "Changed"
+      })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are suspected each", () =>
+    Effect.gen(function* () {
+      const scene = yield* bot
+      const deliveries = [scene.deliver().delivery, scene.deliver().delivery]
+      const { asked } = yield* together(
+        scene,
+        deliveries,
+        done,
+        Effect.asVoid(Effect.sync(() => deliveries[1]!.reply("hi")))
+      )
+      assert.deepStrictEqual(asked, ["suspect true", "ack 0+1"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are settled one by one where they share nothing", () =>
+    Effect.gen(function* () {
+      const scene = yield* bot
+      const { asked, deliver, written } = scene
+      assert.isUndefined(yield* Handling.settleTogether([], done))
+      const one = deliver().delivery
+      const other = deliver().delivery
+      assert.deepStrictEqual(yield* together(scene, [one], done), {
+        asked: ["ack 0"],
+        written: [["0"]],
+        held: 0,
+        claim: undefined
+      })
+      // Nothing is written.
+      Handling.share([one, other])
+      yield* Handling.settleTogether([one, other], done)
+      assert.deepStrictEqual(
+        [asked.splice(0), written.splice(0)],
+        [
+          ["ack 0", "ack 1"],
+          [[], []]
+        ]
+      )
+      for (const [exit, verb] of [
+        [failed, "defer"],
+        [Exit.succeed(deferred), "defer"],
+        [interrupted, "leave"]
+      ] as const) {
+        const { asked, held, written } = yield* together(scene, [one, other], exit)
+        assert.deepStrictEqual([asked, written, held], [[`${verb} 0`, `${verb} 1`], [], 0])
+        for (const delivery of [one, other]) Handling.forgetRun(delivery)
+      }
+      // One of them was settled meanwhile.
+      const { asked: alone, written: left } = yield* together(scene, [one, other], done, one.ack)
+      assert.deepStrictEqual(
+        [alone, left],
+        [
+          ["ack 0", "ack 0", "ack 1"],
+          [["0", "1"], [], ["0", "1"]]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of several bots write each its own", () =>
+    Effect.gen(function* () {
+      const scene = yield* bot
+      const { deliver } = scene
+      const deliveries = [deliver().delivery, deliver({ ackAll: () => Effect.die("not asked for") }).delivery]
+      const { asked, written } = yield* together(scene, deliveries, done)
+      assert.deepStrictEqual(
+        [asked, written],
+        [
+          ["ack 0", "ack 1"],
+          [["0"], ["1"]]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("what is handled in its place", () => {
+  const inPlace = <A>(delivery: Handling.Delivery, run: Effect.Effect<A, string>) => {
+    Handling.hold(delivery)
+    return Handling.inPlace([delivery], run, (exit) => Handling.settleUnsafe(delivery, exit))
+  }
+
+  it.effect("runs again while what it was to write has changed, and gives what its last run gave", () =>
+    Effect.gen(function* () {
+      const { asked, claims, deliver, held, written } = yield* bot
+      const { delivery } = deliver()
+      let runs = 0
+      claims.push("Changed", "Changed")
+      const fiber = yield* Effect.forkChild(
+        inPlace(delivery, Effect.suspend(() => Effect.as(write(delivery, String(++runs)), runs)).pipe(Effect.orDie))
+      )
+      yield* BlazeTest.pass(1000)
+      assert.strictEqual(yield* Fiber.join(fiber), 3)
+      assert.deepStrictEqual(
+        [asked, written.map(values)],
+        [
+          ["ack 0", "ack 0", "ack 0"],
+          [["1"], ["2"], ["3"]]
+        ]
+      )
+      assert.strictEqual(held(), 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("fails as its last run did, and is settled by that", () =>
+    Effect.gen(function* () {
+      const { asked, claims, deliver, held } = yield* bot
+      const { delivery } = deliver()
+      let runs = 0
+      claims.push("Changed")
+      const exit = yield* Effect.exit(
+        inPlace(
+          delivery,
+          Effect.suspend(() => (++runs === 2 ? Effect.fail("no") : Effect.succeed(runs)))
+        )
+      )
+      assert.deepStrictEqual(exit, Exit.fail("no"))
+      assert.deepStrictEqual([asked, held()], [["ack 0", "defer 0"], 0])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is deferred with a line in the log when that has been so 11 times, later and later", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      const { asked, claims, deliver, held } = yield* bot
+      const { delivery } = deliver()
+      const at: Array<number> = []
+      claims.push(...Array.from({ length: 11 }, () => "Changed" as const))
+      const fiber = yield* Effect.forkChild(
+        inPlace(
+          delivery,
+          Effect.clockWith((clock) => Effect.map(clock.currentTimeMillis, (now) => at.push(now)))
+        )
+      )
+      for (let step = 0; step < 4300; step += 20) yield* BlazeTest.pass(20)
+      yield* Fiber.await(fiber)
+      // Chance has the longest pauses.
+      assert.deepStrictEqual(
+        at.map((time, n) => time - (at[n - 1] ?? 0)).slice(1),
+        [0, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000]
+      )
+      assert.deepStrictEqual([asked.length, asked.at(-1), held()], [12, "defer 0", 0])
+      assert.deepStrictEqual(log.all, [
+        `Error What the handler of message ${id(0)} was to write has changed each time since it was read; it is deferred.`
+      ])
+    }).pipe(
+      Effect.scoped,
+      Effect.provideService(Random.Random, { nextIntUnsafe: () => 0, nextDoubleUnsafe: () => 1 }),
+      Effect.provide(log.layer)
+    )
+  })
+})
+
+describe("parts of a delivery", () => {
+  const parts = Effect.gen(function* () {
+    const scene = yield* bot
+    const { delivery, entry } = scene.deliver()
+    const [one, two] = Handling.split(delivery, 2)
+    return { ...scene, entry, one, two }
+  })
+
+  it.effect("are acknowledged when each is, once, with what each has written, the later of two counting", () =>
+    Effect.gen(function* () {
+      const { asked, held, one, two, written } = yield* parts
+      for (const part of [one, two]) Handling.hold(part)
+      yield* write(one, "one")
+      yield* Handling.settle(one, done)
+      yield* one.ack
+      assert.deepStrictEqual(asked, [])
+      yield* write(two, "two")
+      yield* Handling.settle(two, done)
+      assert.deepStrictEqual([asked, written.map(values), held()], [["ack 0"], [["two"]], 0])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("do not take what another part has written for something that they have read", () =>
+    Effect.gen(function* () {
+      const { one, two, written } = yield* parts
+      yield* one.state(Note).get
+      yield* write(one, "one")
+      yield* two.state(Note).get
+      yield* write(two, "two")
+      yield* Handling.settle(one, done)
+      yield* Handling.settle(two, done)
+      assert.deepStrictEqual(written.map(values), [["two"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are deferred once one is, and given up once one is, when nobody works on any", () =>
+    Effect.gen(function* () {
+      const { asked, one, two } = yield* parts
+      for (const part of [one, two]) Handling.hold(part)
+      yield* Handling.settle(one, failed)
+      yield* Handling.settle(two, done)
+      assert.deepStrictEqual(asked, ["defer 0"])
+      const { asked: second, one: three, two: four } = yield* parts
+      for (const part of [three, four]) Handling.hold(part)
+      yield* three.giveUp("no")
+      assert.deepStrictEqual(second, [])
+      yield* Handling.settle(four, Exit.succeed({ ...deferred, after: Duration.seconds(3) }))
+      assert.deepStrictEqual(second, [])
+      yield* Handling.settle(three, done)
+      assert.deepStrictEqual(second, ["give up 0: no"])
+    }).pipe(Effect.scoped)
+  )
+})
