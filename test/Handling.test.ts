@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Random, Schema } from "effect"
-import { BlazeError, Message, State, Store } from "effect-blaze"
+import { BlazeError, Ids, Message, State, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
+import { TestClock } from "effect/testing"
 import * as Cells from "../src/internal/Cells.ts"
 import * as Handling from "../src/internal/Handling.ts"
 import * as Outstanding from "../src/internal/Outstanding.ts"
@@ -11,6 +12,7 @@ import { NodeCrypto } from "@effect/platform-node"
 import { botOfStores, lines } from "./support.ts"
 
 const Note = State.conversation("note", Schema.String)
+const Draft = State.conversation("draft", Schema.String)
 
 /** A bot of which a test says what comes of an acknowledgement, and that tells what was asked of it. */
 const bot = Effect.gen(function* () {
@@ -65,12 +67,13 @@ const bot = Effect.gen(function* () {
     outstanding,
     actions,
     /** One of its deliveries. */
-    deliver: (more: Partial<Handling.Actions> = {}) => {
+    deliver: (more: Partial<Handling.Actions> = {}, view: object = {}) => {
       const message = Message.fromView({
         message_id: id(count),
         conversation_id: id(100 + count++),
         category: "PLAIN_TEXT",
-        data: "aGk="
+        data: "aGk=",
+        ...view
       })
       const entry = outstanding.begin(message, 0)
       return { entry, delivery: new Handling.Delivery(message, entry, { ...actions, ...more }) }
@@ -141,7 +144,7 @@ describe("what a handler ends with", () => {
     Effect.gen(function* () {
       const { deliver, written } = yield* bot
       const { delivery } = deliver()
-      yield* write(delivery, "one")
+      yield* delivery.state(Draft).set("one")
       yield* Handling.settle(delivery, failed)
       yield* write(delivery, "two")
       yield* Handling.settle(delivery, done)
@@ -231,16 +234,22 @@ describe("deliveries that are handled together", () => {
     Effect.gen(function* () {
       const scene = yield* bot
       const { claims, deliver } = scene
-      const deliveries = [deliver().delivery, deliver().delivery, deliver().delivery]
+      const [one, two, three] = [deliver().delivery, deliver().delivery, deliver().delivery]
+      const deliveries = [one, two, three]
       assert.deepStrictEqual(yield* together(scene, deliveries.slice(0, 2), done), {
         asked: ["ack 0+1"],
         written: [["0", "1"]],
         held: 0,
         claim: undefined
       })
+      // One of them has written something, and the other has not.
+      Handling.share([two, three])
+      yield* write(three, "3")
+      yield* Handling.settleTogether([two, three], done)
+      assert.deepStrictEqual([scene.asked.splice(0), scene.written.splice(0).map(values)], [["ack 1+2"], [["3"]]])
       // Their end has come.
-      assert.isTrue(Exit.isFailure(yield* Effect.exit(write(deliveries[0]!, "late"))))
-      yield* deliveries[1]!.ack
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(write(one, "late"))))
+      yield* two.ack
       assert.deepStrictEqual([scene.asked.splice(0), scene.written.splice(0)], [["ack 1"], [[]]])
       claims.push("Changed")
       assert.deepStrictEqual(yield* together(scene, deliveries, done), {
@@ -426,16 +435,73 @@ describe("parts of a delivery", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("do not take what another part has written for something that they have read", () =>
+  it.effect("do not take what another part has written for something that has changed since they read it", () =>
     Effect.gen(function* () {
       const { one, two, written } = yield* parts
-      yield* one.state(Note).get
-      yield* write(one, "one")
       yield* two.state(Note).get
-      yield* write(two, "two")
+      yield* two.state(Draft).set("draft")
+      yield* write(one, "note")
       yield* Handling.settle(one, done)
       yield* Handling.settle(two, done)
-      assert.deepStrictEqual(written.map(values), [["two"]])
+      assert.deepStrictEqual(written.splice(0).map(values), [["note", "draft"]])
+      const { one: three, two: four, written: others } = yield* parts
+      yield* three.state(Note).get
+      yield* three.state(Draft).set("draft")
+      yield* Handling.settle(four, done)
+      yield* Handling.settle(three, done)
+      assert.deepStrictEqual(others.map(values), [["draft", "Same"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are offered again soon where what one of them was to write has changed", () =>
+    Effect.gen(function* () {
+      const { asked, claims, held, one, two } = yield* parts
+      claims.push("Changed")
+      for (const part of [one, two]) Handling.hold(part)
+      yield* write(one, "note")
+      for (const part of [one, two]) yield* Handling.settle(part, done)
+      assert.deepStrictEqual([asked, held()], [["ack 0", "defer 0 1000"], 0])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("wait for those that somebody works on, however often the others are let go of", () =>
+    Effect.gen(function* () {
+      const { asked, held, one, two } = yield* parts
+      for (const part of [one, two]) Handling.hold(part)
+      yield* one.giveUp("no")
+      for (const _ of [1, 2, 3]) yield* Handling.settle(one, done)
+      assert.deepStrictEqual([asked, held()], [[], 1])
+      yield* Handling.settle(two, done)
+      assert.deepStrictEqual([asked, held()], [["give up 0: no"], 0])
+      // Nobody works on the first of these.
+      const { asked: others, one: three, two: four } = yield* parts
+      Handling.hold(four)
+      yield* Handling.settle(three, failed)
+      assert.deepStrictEqual(others, [])
+      yield* Handling.settle(four, done)
+      assert.deepStrictEqual(others, ["defer 0"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("go to the next consumer where one is interrupted, once nobody works on the others", () =>
+    Effect.gen(function* () {
+      const { asked, held, one, two } = yield* parts
+      for (const part of [one, two]) Handling.hold(part)
+      yield* Handling.settle(one, interrupted)
+      assert.deepStrictEqual(asked.splice(0), ["leave 0"])
+      yield* Handling.settle(two, interrupted)
+      assert.deepStrictEqual(asked.splice(0), ["leave 0", "leave 0"])
+      Handling.hold(one)
+      yield* Handling.settle(one, done)
+      assert.deepStrictEqual([asked, held()], [["leave 0"], 0])
+      // One that has been decided on is so at once.
+      const { asked: others, one: three, two: four } = yield* parts
+      for (const part of [three, four]) Handling.hold(part)
+      yield* three.giveUp("no")
+      yield* Handling.settle(three, done)
+      assert.deepStrictEqual(others, [])
+      yield* Handling.settle(four, interrupted)
+      assert.deepStrictEqual(others, ["give up 0: no", "later Success", "leave 0"])
     }).pipe(Effect.scoped)
   )
 
@@ -454,6 +520,53 @@ describe("parts of a delivery", () => {
       assert.deepStrictEqual(second, [])
       yield* Handling.settle(three, done)
       assert.deepStrictEqual(second, ["give up 0: no"])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a message", () => {
+  const said = (text: string) => ({ data: Buffer.from(text).toString("base64") })
+
+  it.effect("without the sign is for nobody by name, and nobody is looked up for it", () =>
+    Effect.gen(function* () {
+      const { deliver } = yield* bot
+      const { delivery } = deliver({}, said(" hello, you "))
+      assert.isFalse(yield* delivery.isMentioned)
+      assert.strictEqual(yield* delivery.textWithoutMention, "hello, you")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("has the age that the two clocks say, and none before it was written", () =>
+    Effect.gen(function* () {
+      const { deliver } = yield* bot
+      const ageOf = (created_at: string) => Effect.map(deliver({}, { created_at }).delivery.age, Duration.toMillis)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(
+        [yield* ageOf(new Date(50_000).toISOString()), yield* ageOf(new Date(70_000).toISOString()), yield* ageOf("")],
+        [10_000, 0, 0]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is direct where it is in the conversation with its sender, or with who has paid", () =>
+    Effect.gen(function* () {
+      const { deliver } = yield* bot
+      const askedFor: Array<string> = []
+      const isDirect = (view: object) =>
+        deliver(
+          { contactOf: (userId) => Effect.sync(() => (askedFor.push(userId), Ids.ConversationId.make(id(77)))) },
+          { conversation_id: id(77), user_id: id(1), ...view }
+        ).delivery.isDirect
+      const paid = (snapshot: object) => ({
+        category: "SYSTEM_ACCOUNT_SNAPSHOT",
+        ...said(JSON.stringify({ snapshot_id: id(5), asset_id: id(6), amount: "1", ...snapshot }))
+      })
+      assert.isTrue(yield* isDirect({}))
+      assert.isFalse(yield* isDirect({ conversation_id: id(78) }))
+      yield* isDirect({ user_id: undefined })
+      yield* isDirect(paid({ opponent_id: id(2) }))
+      yield* isDirect(paid({}))
+      assert.deepStrictEqual(askedFor, [id(1), id(1), "", id(2), id(1)])
     }).pipe(Effect.scoped)
   )
 })

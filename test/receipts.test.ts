@@ -1,7 +1,7 @@
 // Receipts: waited for, and asked for again after a connection was lost.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream } from "effect"
-import { Blaze, Bot, Ids, MixinApi, Outgoing, Settings } from "effect-blaze"
+import { Context, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
+import { Blaze, BlazeError, Bot, Ids, MixinApi, Outgoing, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
 import { lines } from "./support.ts"
@@ -344,6 +344,179 @@ describe("the receipts", () => {
       )
     }).pipe(Effect.provide(Layer.provideMerge(layer, logger)))
   })
+})
+
+describe("receipts by themselves", () => {
+  const at = (n: number) => `2026-01-01T00:00:${String(n).padStart(2, "0")}.000000001Z`
+  const receipt = (n: number, status = "READ") => ({
+    message_id: `${id.slice(0, -2)}${10 + n}`,
+    status,
+    updated_at: at(n)
+  })
+  const nanos = (n: number) => String(Nanoseconds.fromText(at(n)))
+
+  type Page = ReadonlyArray<ReturnType<typeof receipt>> | BlazeError.BlazeError
+
+  /** Over a server that answers with these pages, and then with nothing. */
+  const over = Effect.fnUntraced(function* (pages: Array<Page>) {
+    const asked: Array<string> = []
+    const heard: Array<string> = []
+    let urgent = 0
+    const receipts = yield* Receipts.make({
+      urgent: Effect.sync(() => void urgent++),
+      waitBehind: () => {}
+    }).pipe(
+      Effect.provideService(
+        MixinApi.MixinApi,
+        MixinApi.MixinApi.of({
+          request: (_: unknown, { path }: { readonly path: { readonly since: string } }) =>
+            Effect.suspend((): Effect.Effect<unknown, BlazeError.BlazeError> => {
+              asked.push(path.since)
+              const page = pages.shift() ?? []
+              return BlazeError.isBlazeError(page) ? Effect.fail(page) : Effect.succeed(page)
+            })
+        } as never)
+      )
+    )
+    return {
+      asked,
+      heard,
+      receipts,
+      urgent: () => urgent,
+      listen: receipts.listen(
+        (views) => void heard.push(views.map((view) => `${view.message_id.slice(-1)} ${view.status}`).join())
+      ),
+      connect: Effect.flatten(receipts.begin)
+    }
+  })
+
+  const broken = BlazeError.make(new BlazeError.BadInput({ problem: "it is torn" }))
+
+  it.effect("are asked for in pages, from the last that came on, until nothing later comes", () =>
+    Effect.gen(function* () {
+      const { asked, connect, heard, listen, receipts } = yield* over([
+        [receipt(2), receipt(3, "SENT"), receipt(3), receipt(4)],
+        [receipt(4), receipt(5)],
+        [receipt(5)]
+      ])
+      yield* listen
+      receipts.publish([receipt(1), receipt(2)])
+      receipts.publish([])
+      yield* connect
+      assert.deepStrictEqual(asked, [nanos(2), nanos(4), nanos(5)])
+      assert.deepStrictEqual(heard, ["1 READ,2 READ", "", "3 READ,4 READ", "5 READ", ""])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are not asked for without end, whatever the server answers", () =>
+    Effect.gen(function* () {
+      const pages = Array.from({ length: 2000 }, (_, n) => [
+        { ...receipt(0), updated_at: new Date(Date.UTC(2027, 0, 1) + 1000 * n).toISOString() }
+      ])
+      const { asked, connect, listen, receipts } = yield* over(pages)
+      yield* listen
+      receipts.publish([receipt(1)])
+      yield* connect
+      assert.lengthOf(asked, 1000)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "are asked for from where the last connection came to, and once that is known to the end from the last that came",
+    () =>
+      Effect.gen(function* () {
+        const { asked, connect, listen, receipts } = yield* over([[receipt(3)], broken, [], broken, []])
+        yield* listen
+        receipts.publish([receipt(1)])
+        const first = yield* Effect.forkChild(connect)
+        yield* BlazeTest.settle
+        yield* Fiber.interrupt(first)
+        // What comes on the next connection closes no gap.
+        receipts.publish([receipt(9)])
+        yield* connect
+        assert.deepStrictEqual(asked.splice(0), [nanos(1), nanos(3), nanos(3)])
+        const next = yield* Effect.forkChild(connect)
+        yield* BlazeTest.settle
+        assert.deepStrictEqual(asked, [nanos(9)])
+        yield* TestClock.adjust("59 seconds")
+        assert.isUndefined(next.pollUnsafe())
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(next)
+        assert.deepStrictEqual(asked, [nanos(9), nanos(9)])
+      }).pipe(Effect.scoped, Effect.provide(Settings.layer({ sendRetry: Schedule.recurs(0) })))
+  )
+
+  it.effect("are asked for from the first connection on where none has come, less what two clocks may differ by", () =>
+    Effect.gen(function* () {
+      const early = yield* over([])
+      yield* early.listen
+      yield* early.connect
+      yield* early.connect
+      assert.deepStrictEqual(early.asked, ["0"])
+      yield* TestClock.adjust("1 day")
+      const { asked, connect, listen, receipts } = yield* over([])
+      yield* listen
+      yield* connect
+      yield* TestClock.adjust("1 hour")
+      yield* connect
+      const since = String(Nanoseconds.fromMillis(24 * 3_600_000 - BlazeError.toleratedClockDifference))
+      assert.deepStrictEqual(asked, [since])
+      receipts.publish([receipt(1)])
+      yield* receipts.forget
+      yield* connect
+      assert.deepStrictEqual(asked, [since])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are heard for as long as somebody listens", () =>
+    Effect.gen(function* () {
+      const { asked, connect, heard, listen, receipts, urgent } = yield* over([])
+      yield* Effect.scoped(
+        Effect.andThen(
+          listen,
+          Effect.sync(() => receipts.publish([receipt(1)]))
+        )
+      )
+      receipts.publish([receipt(2)])
+      yield* connect
+      assert.deepStrictEqual([heard, asked, urgent()], [["1 READ"], [], 0])
+      const streamed = yield* Effect.forkChild(Stream.runHead(receipts.stream), { startImmediately: true })
+      // They stand behind the messages.
+      assert.strictEqual(urgent(), 1)
+      receipts.publish([receipt(3)])
+      assert.strictEqual(Option.getOrThrow(yield* Fiber.join(streamed)).message_id, receipt(3).message_id)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of a message that is sent again answer whoever waits for less, and nobody who waits for more", () =>
+    Effect.gen(function* () {
+      const { receipts } = yield* over([])
+      const has = Effect.fnUntraced(function* (of: Ids.MessageId, status: "DELIVERED" | "READ") {
+        const { arrived, end } = receipts.expect(of, status)
+        const waiting = yield* Effect.forkChild(arrived, { startImmediately: true })
+        const isThere = waiting.pollUnsafe() !== undefined
+        yield* Fiber.interrupt(waiting)
+        end()
+        return isThere
+      })
+      const [one, two] = [receipt(1), receipt(2)].map(({ message_id }) => Ids.MessageId.make(message_id)) as [
+        Ids.MessageId,
+        Ids.MessageId
+      ]
+      const waits = [receipts.expect(one, "READ"), receipts.expect(two, "READ")]
+      receipts.publish([receipt(1, "DELIVERED"), receipt(2, "READ")])
+      assert.deepStrictEqual([yield* has(one, "DELIVERED"), yield* has(one, "READ")], [true, false])
+      assert.deepStrictEqual([yield* has(two, "DELIVERED"), yield* has(two, "READ")], [true, true])
+      for (const { end } of waits) end()
+    })
+  )
+
+  it.effect("are not waited for where nothing was sent", () =>
+    Effect.gen(function* () {
+      const { receipts } = yield* over([])
+      assert.strictEqual(yield* Receipts.awaited(receipts.expect, "READ", () => Effect.succeed(id)), id)
+    })
+  )
 })
 
 describe("a time of Mixin's", () => {

@@ -41,12 +41,16 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["backlog"]
   ],
   "internal/Handling": [
+    ["Handling"],
     ["handlers", "Delivery"],
     ["groups", "recipient", "match"],
     ["Bot", "State"],
     ["final", "operators"],
     ["consumers", "contract/bot"]
   ],
+  "internal/Aside": [["final", "recall"], ["Deferral", "Store"], ["Bot"]],
+  "internal/Recalls": [["recall"]],
+  "internal/Dropped": [["Dropped"], ["final"]],
   "internal/Deferral": [["Deferral"], ["Store", "final"], ["Bot", "recall"]],
   "internal/Receipts": [["receipts"], ["contract/bot"]],
   "internal/Underway": [["Underway"], ["consumers"]],
