@@ -2,7 +2,7 @@
  * The life of an id: open, deferred, given up or handled.
  *
  * Guarantee: an id has one state, whatever arrives again; a message is open from the moment that it is taken until somebody says what
- * became of it; what is acknowledged is remembered before it is; what was handed out and left is for the next consumer, in order.
+ * became of it; what is acknowledged is remembered before it is.
  *
  * @since 0.1.0
  */
@@ -45,7 +45,10 @@ export type Acked = "Changed" | void
  * @category models
  * @since 0.1.0
  */
-export interface Ledger {
+export interface Ledger extends Pick<
+  Outstanding.Outstanding,
+  "entries" | "handBack" | "hold" | "release" | "takeOver"
+> {
   /**
    * Waits for messages and opens those that are neither open nor settled. Ends, or fails with why there will be no more. They are given
    * where nothing can be interrupted: what is open is known to somebody.
@@ -63,18 +66,8 @@ export interface Ledger {
   readonly giveUp: (entry: Open, reason: string) => Effect.Effect<void>
   /** Whether a handler that is about to begin with it shall not: it was taken back or settled, or is a recall that nobody is told of. */
   readonly skips: (entry: Open) => boolean
-  /** Somebody works on it, and will settle it. */
-  readonly hold: (entry: Open) => void
-  /** Who worked on it does not any more. */
-  readonly release: (entry: Open) => void
-  /** It was released unsettled: the consumer of now gets it. */
-  readonly handBack: (entry: Open) => void
-  /** A consumer begins with what the one before it left, but for what somebody still works on. */
-  readonly takeOver: () => void
-  /** How many are open, and how many of them somebody holds. */
+  /** How many are open, those that are just being put aside or given up included, and how many somebody holds. */
   readonly count: () => { readonly open: number; readonly held: number }
-  /** What is open, oldest first. */
-  readonly entries: () => Iterable<Open>
   /** Tells when something was opened or settled. */
   readonly signal: Signal.Signal
   /** Measures what is open, and tells once of what was dropped. */
