@@ -160,8 +160,6 @@ const slowAfter = 60_000
 /** How many handlers that were interrupted are remembered for the log. */
 const maximumInterrupted = 1000
 
-const isChanged = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) && exit.value === "Changed"
-
 /** A message whose handler runs. */
 interface Running {
   readonly delivery: Delivery.Delivery
@@ -183,6 +181,8 @@ interface Handling<E> extends Running {
   stage: "trying" | "deciding" | "settling"
   /** How often what it was to write was based on what had changed. */
   conflicts: number
+  /** That is so of its last run, and it is held still. */
+  isOvertaken: boolean
 }
 
 // One sweeper for all handlers: a timer for each would cost more than the rest of the library.
@@ -293,7 +293,8 @@ const makeTries = <E, R, R2>(
       const pause = yield* handling.pauses(error)
       if (Option.isSome(pause)) {
         yield* Effect.sleep(pause.value)
-        return yield* first(handling)
+        // It may have been taken back meanwhile, which is all that there is to do.
+        return Handling.skips(handling.delivery) ? undefined : yield* first(handling)
       }
     }
     handling.stage = "deciding"
@@ -312,6 +313,8 @@ const overtaken = <E, R>(
 ): Settling<E, R> => {
   const { delivery } = handling
   Handling.forgetRun(delivery)
+  handling.isOvertaken = false
+  handling.failure = undefined
   if (isOver) return Handling.settleUnsafe(delivery, Exit.interrupt())
   const pause = Handling.pauseAfter(++handling.conflicts)
   if (Option.isSome(pause)) {
@@ -366,7 +369,7 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
   }
 
   const begin = (handling: Handling<E>): Settling<E, R | R2> => {
-    Delivery.hold(handling.delivery)
+    Handling.begin(handling.delivery)
     return attempt(handling)
   }
 
@@ -377,10 +380,17 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     running.end(entry)
     const outcome = Exit.isFailure(exit) ? "interrupted" : outcomeLabels[Handling.outcomeOf(exit.value)]
     meter.measure(Telemetry.metrics.handlerTime, (meter.now() - entry.since) / 1000, outcome)
-    return Handling.settleUnsafe(
+    const settled = Handling.settleUnsafe(
       delivery,
       exit,
       outcome === "given_up" && failure ? Handling.reasonOf(failure) : undefined
+    )
+    if (settled === Exit.void) return settled
+    // An interruption that has waited for this takes what it gives: the message would stay held.
+    return Effect.uninterruptible(
+      Effect.map(settled, (claim) => {
+        handling.isOvertaken = claim === "Changed"
+      })
     )
   }
 
@@ -394,7 +404,9 @@ const makeCourse = Effect.fnUntraced(function* <E, R, R2>(
     handling.fiber = undefined
     handling.deadline = Infinity
     handling.expired = false
-    if (stage === "settling") return isChanged(exit) ? overtaken(handling, isOver, attempt) : Exit.void
+    if (stage === "settling") {
+      return handling.isOvertaken ? overtaken(handling, isOver, attempt) : Exit.void
+    }
     if (Exit.isSuccess(exit)) return finish(handling, exit)
     if (isOver) {
       interrupted(delivery.message.id)
@@ -462,7 +474,8 @@ export const run = Effect.fnUntraced(function* <E, R, R2 = never>(
           pauses: undefined,
           failure: undefined,
           stage: "trying",
-          conflicts: 0
+          conflicts: 0,
+          isOvertaken: false
         }
       }),
       Keyed.mapExit(begin, next, {

@@ -68,7 +68,7 @@ export const handle =
   <M extends Message.Message, A, E, R>(handler: (delivery: Handling.Delivery<M>) => Effect.Effect<A, E, R>) =>
   (delivery: Handling.Delivery<M>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
-      Handling.hold(delivery)
+      Handling.begin(delivery)
       const run = Effect.suspend(() => Handling.observe(delivery, Handling.call(handler, delivery)))
       return Handling.inPlace([delivery], run, (exit) => Handling.settleUnsafe(delivery, exit))
     })
@@ -113,7 +113,7 @@ export const handleAll =
       // What was settled meanwhile is not handled again: a batch that begins anew has it still.
       const open = given.filter(Handling.isOpen)
       const deliveries = open.length === 0 ? given : open
-      for (const delivery of deliveries) Handling.hold(delivery)
+      for (const delivery of deliveries) Handling.begin(delivery)
       const run = Effect.suspend(() => {
         Handling.share(deliveries)
         const handled = Effect.suspend(() => Handling.effectOf(handler(deliveries), deliveries))

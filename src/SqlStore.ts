@@ -211,7 +211,10 @@ export const layer: Layer.Layer<
     // A transaction whose end was not heard of may have been committed.
     let isUncertain = false
     const lookAgain = Effect.gen(function* () {
-      for (const group of yield* groups.after(index.lastNumber())) index.add(group)
+      for (const group of yield* groups.after(index.lastNumber())) {
+        index.await(group.ids)
+        index.add(group)
+      }
       yield* outbox.look
     })
     const isKnown = ({ id }: Changes.Change) => id !== undefined && index.handled.has(id)

@@ -204,9 +204,12 @@ const persevere = <A>(
     Effect.catch((cause) => Effect.as(cannot(problem, cause, consequence), fallback))
   )
 
+/** Whether more is stored of a message than what became of it. */
+const isWritten = ({ writes }: Change) => writes.length > 0
+
 /**
  * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on
- * without its answer. With one that several processes share (`isShared`) it does not begin with what could not be read.
+ * without its answer. What a handler has written to states is written again every 30 seconds, and its message waits. With one that several processes share (`isShared`) it does not begin with what could not be read.
  *
  * @category combinators
  * @since 0.1.0
@@ -225,7 +228,15 @@ export const persevering = (
           "what has come waits for it, here or on another machine"
         )
       : persevere(store.load(ids), [], "read"),
-  commit: (changes) => persevere(store.commit(changes), [], "written"),
+  commit: (changes) =>
+    changes.some(isWritten)
+      ? persevere(
+          store.commit(changes),
+          changes.map((change): Claim => (isWritten(change) ? "Unstored" : "Committed")),
+          "written",
+          "what a handler has written is written again before its message is acknowledged"
+        )
+      : persevere(store.commit(changes), [], "written"),
   confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
   states: store.states,
   outbox: store.outbox

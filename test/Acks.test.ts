@@ -200,6 +200,44 @@ describe("Acks", () => {
     })
   )
 
+  for (const how of ["ended", "refused"] as const) {
+    test(
+      `nobody waits for room where there will be no more messages: ${how}`,
+      Effect.gen(function* () {
+        const { answer, offer, run } = yield* scene({ flushTimeout: 0 })
+        answer.now = () => Effect.fail(api(500))
+        yield* offer(...Array.from({ length: 32_000 }, (_, n) => n))
+        const waiting = yield* Effect.forkChild(
+          run(Effect.flatMap(Acknowledgements.Acknowledgements, ({ room }) => room))
+        )
+        yield* pass(3000)
+        assert.isUndefined(waiting.pollUnsafe())
+        const { inbox, stop } = yield* run(Connection.Connection)
+        yield* how === "ended" ? inbox.end : stop(BlazeError.make(new BlazeError.Unauthorized({})))
+        yield* Fiber.join(waiting)
+      })
+    )
+  }
+
+  test(
+    "a transport that dies of something is tried again, and the log says so",
+    Effect.gen(function* () {
+      const { answer, calls, logs, offer } = yield* scene()
+      answer.now = () => Effect.die(new TypeError("it has no such function: a secret"))
+      yield* offer(1)
+      yield* pass(1000)
+      yield* offer(2)
+      yield* pass(5000)
+      assert.lengthOf(logs, 1)
+      assert.match(logs[0]!, /1 messages are not acknowledged yet\. .*the transport of acknowledgements has died\./)
+      assert.notInclude(logs[0]!, "secret")
+      answer.now = () => Effect.void
+      calls.splice(0)
+      yield* pass(2000)
+      assert.sameDeepMembers(calls, [[1], [2]])
+    })
+  )
+
   for (const behindMessages of [true, false]) {
     test(
       `a full transport has reading go on ${behindMessages ? "because" : "only if"} its answers come behind the messages`,

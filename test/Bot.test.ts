@@ -14,14 +14,28 @@ import {
   Option,
   References,
   Schedule,
+  Schema,
   Scope,
   Stream,
   SubscriptionRef
 } from "effect"
-import { Blaze, BlazeSocket, Bot, Delivery, Ids, Keyed, Message, Outgoing, Settings, Users } from "effect-blaze"
+import {
+  Blaze,
+  BlazeSocket,
+  Bot,
+  Delivery,
+  Ids,
+  Keyed,
+  Message,
+  Outgoing,
+  Settings,
+  State,
+  Store,
+  Users
+} from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
-import { client, pass, push, textOf } from "./support.ts"
+import { client, clientWith, lines, pass, push, textOf } from "./support.ts"
 
 // A kind that is misspelt must not fall to orElse, where its messages would be acknowledged unseen.
 // @ts-expect-error
@@ -207,6 +221,37 @@ describe("Bot", () => {
       assert.deepStrictEqual(yield* bot.acknowledged, [[id]])
     }).pipe(Effect.provide(BlazeTest.layer))
   )
+
+  it.effect("gives a message up for what its last run says, and not for why one before had failed", () => {
+    const log = lines()
+    const Note = State.conversation("note", Schema.String)
+    const store = Layer.effect(
+      Store.Store,
+      Effect.map(Store.Store, (memory) => {
+        let isFirst = true
+        return {
+          ...memory,
+          commit: (changes: ReadonlyArray<Store.Change>) => {
+            if (!isFirst) return memory.commit(changes)
+            isFirst = false
+            return Effect.succeed(changes.map((): Store.Claim => "Changed"))
+          }
+        }
+      })
+    ).pipe(Layer.provide(Store.layerMemory))
+    return Effect.gen(function* () {
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("hi")
+      let runs = 0
+      yield* Bot.run(() => (runs++ === 0 ? Effect.fail("no stock") : Effect.succeed(Delivery.GiveUp)), {
+        retry: Schedule.recurs(0),
+        onFailure: (delivery) => Effect.as(Effect.orDie(delivery.state(Note).set("x")), Delivery.Ack)
+      }).pipe(Effect.provide(clientWith({ store })), Effect.forkChild)
+      yield* pass(5)
+      assert.strictEqual(runs, 2)
+      assert.match(log.all.join(), /is given up: its handler says so\./)
+    }).pipe(Effect.provide(BlazeTest.layerServer), Effect.provideService(Keyed.Grace, 0), Effect.provide(log.layer))
+  })
 
   it.effect("ends a try that takes longer than the timeout, and tries again", () =>
     Effect.gen(function* () {

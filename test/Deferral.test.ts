@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Schedule } from "effect"
+import { Clock, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { Blaze, Bot, Delivery, type Ids, Keyed, Message, Settings, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -7,7 +7,7 @@ import * as Deferral from "../src/internal/Deferral.ts"
 import * as Elapsed from "../src/internal/Elapsed.ts"
 import * as States from "../src/internal/States.ts"
 import { id } from "./contract/stores.ts"
-import { storeOf } from "./support.ts"
+import { setWall, storeOf } from "./support.ts"
 
 const client = (bounds: Pick<Settings.Settings, "deferredMessages" | "deferredBytes">) =>
   Blaze.layer.pipe(
@@ -153,6 +153,54 @@ describe("what is put aside", () => {
       { deferredMessages: 2 }
     )
   )
+
+  it.effect("leaves no timer behind when it is done with before its time", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let sleeping = 0
+      const counting: Clock.Clock = Object.create(clock, {
+        sleep: {
+          value: (duration: Duration.Duration) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => sleeping++),
+              () => clock.sleep(duration),
+              () => Effect.sync(() => sleeping--)
+            )
+        }
+      })
+      yield* scened(
+        Effect.gen(function* () {
+          const { defer, deferral, offered } = yield* scene
+          for (const n of [1, 2, 3]) yield* defer(n, Duration.days(6))
+          yield* BlazeTest.settle
+          assert.strictEqual(sleeping, 3)
+          for (const n of [1, 3]) deferral.forget(id(n))
+          yield* BlazeTest.settle
+          assert.strictEqual(sleeping, 1)
+          yield* BlazeTest.pass("7 days")
+          assert.deepStrictEqual([offered, sleeping], [[id(2)], 0])
+        })
+      ).pipe(Effect.provideService(Clock.Clock, counting))
+    })
+  )
+
+  for (const by of [3_600_000, -3_600_000]) {
+    it.effect(`is offered when it is its time, though the clock was set by ${by} ms while it was being stored`, () => {
+      const wall = setWall()
+      const store = storeOf((changes) => Effect.as(Effect.sleep("1 second"), Store.committed(changes)))
+      return Effect.gen(function* () {
+        const { defer, offered } = yield* scene
+        const deferring = yield* Effect.forkChild(defer(1, Duration.minutes(10)))
+        yield* BlazeTest.settle
+        wall.set(by)
+        yield* BlazeTest.pass(599_999)
+        yield* Fiber.join(deferring)
+        assert.deepStrictEqual(offered, [])
+        yield* BlazeTest.pass(1)
+        assert.deepStrictEqual(offered, [id(1)])
+      }).pipe((body) => scened(body, {}, Layer.succeed(Store.Store, store)), wall.provide)
+    })
+  }
 
   it.effect("is bounded in bytes, and what is done with makes room", () => {
     const { size } = message(1)

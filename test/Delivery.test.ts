@@ -321,6 +321,45 @@ describe("Delivery.split", () => {
     })
   )
 
+  for (const [first, second] of [
+    ["quick", "slow"],
+    ["slow", "quick"]
+  ] as const) {
+    test(
+      `a part that is begun with after the other was deferred is not handled beside itself, ${first} before ${second}`,
+      Effect.gen(function* () {
+        yield* say("hi")
+        const { deliveries } = yield* Blaze.Blaze
+        let running = 0
+        const most: Array<number> = []
+        const handlers = {
+          quick: Delivery.handle(() => Effect.succeed(Delivery.deferFor("1 second"))),
+          slow: Delivery.handle(() =>
+            Effect.suspend(() => {
+              most.push(++running)
+              return Effect.ensuring(
+                Effect.sleep("10 seconds"),
+                Effect.sync(() => running--)
+              )
+            })
+          )
+        }
+        yield* deliveries.pipe(
+          Stream.map((delivery) => Delivery.split(delivery, 2)),
+          Stream.mapEffect(
+            ([one, other]) =>
+              Effect.all([handlers[first](one), handlers[second](other)], { concurrency: 2, discard: true }),
+            { concurrency: 8 }
+          ),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        for (let n = 0; n < 30; n++) yield* pass(1)
+        assert.deepStrictEqual(most, [1, 1, 1])
+      })
+    )
+  }
+
   test(
     "behind broadcastN every consumer has its part, and what one of them fails at comes again for both",
     Effect.gen(function* () {

@@ -110,7 +110,7 @@ describe("what a handler ends with", () => {
       const { asked, deliver, held } = yield* bot
       const { delivery } = deliver()
       const settle = (exit: Exit.Exit<unknown, unknown>, reason?: string) => {
-        Handling.hold(delivery)
+        Handling.begin(delivery)
         return Handling.settleUnsafe(delivery, exit, reason)
       }
       yield* settle(done)
@@ -159,7 +159,7 @@ describe("what a handler ends with", () => {
       const { asked, claims, deliver, held } = yield* bot
       const { delivery } = deliver()
       claims.push("Changed", "Changed")
-      Handling.hold(delivery)
+      Handling.begin(delivery)
       yield* Handling.settle(delivery, done)
       yield* delivery.ack
       assert.deepStrictEqual(asked, ["ack 0", "defer 0 1000", "ack 0", "defer 0 1000"])
@@ -202,13 +202,44 @@ describe("what a handler ends with", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("is let go of by who holds it and settles it by hand, once, and by nobody else", () =>
+    Effect.gen(function* () {
+      const { claims, deliver, held } = yield* bot
+      const { delivery } = deliver()
+      for (const settle of [
+        delivery.ack,
+        delivery.defer,
+        delivery.giveUp("no"),
+        Effect.suspend(() => Handling.settle(delivery, done))
+      ]) {
+        for (const _ of [1, 2]) Handling.hold(delivery)
+        assert.strictEqual(held(), 1)
+        yield* settle
+        assert.strictEqual(held(), 0)
+      }
+      claims.push("Changed")
+      Handling.hold(delivery)
+      yield* delivery.ack
+      assert.strictEqual(held(), 0)
+      // A handler that says what becomes of its message goes on working.
+      Handling.hold(delivery)
+      Handling.begin(delivery)
+      for (const settle of [delivery.ack, delivery.defer, delivery.giveUp("no")]) {
+        yield* settle
+        assert.strictEqual(held(), 1)
+      }
+      yield* Handling.settle(delivery, done)
+      assert.strictEqual(held(), 0)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is told of the message that it waits in a queue, and that somebody works on it", () =>
     Effect.gen(function* () {
       const { deliver, held } = yield* bot
       const { delivery, entry } = deliver()
       Handling.queue(delivery)
       assert.deepStrictEqual([entry.isQueued, held()], [true, 0])
-      Handling.hold(delivery)
+      Handling.begin(delivery)
       assert.deepStrictEqual([entry.holders, held()], [1, 1])
     }).pipe(Effect.scoped)
   )
@@ -222,7 +253,7 @@ describe("deliveries that are handled together", () => {
     exit: Exit.Exit<unknown, unknown>,
     between: Effect.Effect<unknown> = Effect.void
   ) {
-    for (const delivery of deliveries) Handling.hold(delivery)
+    for (const delivery of deliveries) Handling.begin(delivery)
     Handling.share(deliveries)
     for (const [n, delivery] of deliveries.entries()) yield* write(delivery, String(n))
     yield* between
@@ -275,7 +306,7 @@ describe("deliveries that are handled together", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("are settled one by one where they share nothing", () =>
+  it.effect("are acknowledged together whatever they share, and settled one by one otherwise", () =>
     Effect.gen(function* () {
       const scene = yield* bot
       const { asked, deliver, written } = scene
@@ -291,13 +322,7 @@ describe("deliveries that are handled together", () => {
       // Nothing is written.
       Handling.share([one, other])
       yield* Handling.settleTogether([one, other], done)
-      assert.deepStrictEqual(
-        [asked.splice(0), written.splice(0)],
-        [
-          ["ack 0", "ack 1"],
-          [[], []]
-        ]
-      )
+      assert.deepStrictEqual([asked.splice(0), written.splice(0)], [["ack 0+1"], [[]]])
       for (const [exit, verb] of [
         [failed, "defer"],
         [Exit.succeed(deferred), "defer"],
@@ -312,8 +337,11 @@ describe("deliveries that are handled together", () => {
       assert.deepStrictEqual(
         [alone, left],
         [
-          ["ack 0", "ack 0", "ack 1"],
-          [["0", "1"], [], ["0", "1"]]
+          ["ack 0", "ack 0+1"],
+          [
+            ["0", "1"],
+            ["0", "1"]
+          ]
         ]
       )
     }).pipe(Effect.scoped)
@@ -338,7 +366,7 @@ describe("deliveries that are handled together", () => {
 
 describe("what is handled in its place", () => {
   const inPlace = <A>(delivery: Handling.Delivery, run: Effect.Effect<A, string>) => {
-    Handling.hold(delivery)
+    Handling.begin(delivery)
     return Handling.inPlace([delivery], run, (exit) => Handling.settleUnsafe(delivery, exit))
   }
 
@@ -424,7 +452,7 @@ describe("parts of a delivery", () => {
   it.effect("are acknowledged when each is, once, with what each has written, the later of two counting", () =>
     Effect.gen(function* () {
       const { asked, held, one, two, written } = yield* parts
-      for (const part of [one, two]) Handling.hold(part)
+      for (const part of [one, two]) Handling.begin(part)
       yield* write(one, "one")
       yield* Handling.settle(one, done)
       yield* one.ack
@@ -457,7 +485,7 @@ describe("parts of a delivery", () => {
     Effect.gen(function* () {
       const { asked, claims, held, one, two } = yield* parts
       claims.push("Changed")
-      for (const part of [one, two]) Handling.hold(part)
+      for (const part of [one, two]) Handling.begin(part)
       yield* write(one, "note")
       for (const part of [one, two]) yield* Handling.settle(part, done)
       assert.deepStrictEqual([asked, held()], [["ack 0", "defer 0 1000"], 0])
@@ -467,7 +495,7 @@ describe("parts of a delivery", () => {
   it.effect("wait for those that somebody works on, however often the others are let go of", () =>
     Effect.gen(function* () {
       const { asked, held, one, two } = yield* parts
-      for (const part of [one, two]) Handling.hold(part)
+      for (const part of [one, two]) Handling.begin(part)
       yield* one.giveUp("no")
       for (const _ of [1, 2, 3]) yield* Handling.settle(one, done)
       assert.deepStrictEqual([asked, held()], [[], 1])
@@ -475,7 +503,7 @@ describe("parts of a delivery", () => {
       assert.deepStrictEqual([asked, held()], [["give up 0: no"], 0])
       // Nobody works on the first of these.
       const { asked: others, one: three, two: four } = yield* parts
-      Handling.hold(four)
+      Handling.begin(four)
       yield* Handling.settle(three, failed)
       assert.deepStrictEqual(others, [])
       yield* Handling.settle(four, done)
@@ -486,17 +514,17 @@ describe("parts of a delivery", () => {
   it.effect("go to the next consumer where one is interrupted, once nobody works on the others", () =>
     Effect.gen(function* () {
       const { asked, held, one, two } = yield* parts
-      for (const part of [one, two]) Handling.hold(part)
+      for (const part of [one, two]) Handling.begin(part)
       yield* Handling.settle(one, interrupted)
       assert.deepStrictEqual(asked.splice(0), ["leave 0"])
       yield* Handling.settle(two, interrupted)
       assert.deepStrictEqual(asked.splice(0), ["leave 0", "leave 0"])
-      Handling.hold(one)
+      Handling.begin(one)
       yield* Handling.settle(one, done)
       assert.deepStrictEqual([asked, held()], [["leave 0"], 0])
       // One that has been decided on is so at once.
       const { asked: others, one: three, two: four } = yield* parts
-      for (const part of [three, four]) Handling.hold(part)
+      for (const part of [three, four]) Handling.begin(part)
       yield* three.giveUp("no")
       yield* Handling.settle(three, done)
       assert.deepStrictEqual(others, [])
@@ -508,12 +536,12 @@ describe("parts of a delivery", () => {
   it.effect("are deferred once one is, and given up once one is, when nobody works on any", () =>
     Effect.gen(function* () {
       const { asked, one, two } = yield* parts
-      for (const part of [one, two]) Handling.hold(part)
+      for (const part of [one, two]) Handling.begin(part)
       yield* Handling.settle(one, failed)
       yield* Handling.settle(two, done)
       assert.deepStrictEqual(asked, ["defer 0"])
       const { asked: second, one: three, two: four } = yield* parts
-      for (const part of [three, four]) Handling.hold(part)
+      for (const part of [three, four]) Handling.begin(part)
       yield* three.giveUp("no")
       assert.deepStrictEqual(second, [])
       yield* Handling.settle(four, Exit.succeed({ ...deferred, after: Duration.seconds(3) }))

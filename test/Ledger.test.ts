@@ -310,19 +310,26 @@ describe("what is acknowledged", () => {
       const ledger = yield* ledgerWith({
         states: { settle: (ids, writes) => Effect.sync(() => (written.push([ids, writes]), [])) }
       })
-      const [first, second] = yield* open(ledger, message(1), message(2))
+      const [first, second, third, fourth] = yield* open(ledger, ...[1, 2, 3, 4].map((n) => message(n)))
       const write = { key: "key", value: "value", expected: undefined } as unknown as Store.Write
       yield* ledger.ack(first, [])
       yield* ledger.ack(second, [write])
-      assert.deepStrictEqual(written, [[[id(2)], [write]]])
+      assert.deepStrictEqual(written.splice(0), [[[id(2)], [write]]])
       assert.deepStrictEqual(ledger.acked, [id(1), id(2)])
+      yield* ledger.ackAll([third], [])
+      assert.deepStrictEqual(written.splice(0), [])
+      yield* ledger.ackAll([fourth], [write])
+      assert.deepStrictEqual(written, [[[id(4)], [write]]])
+      assert.deepStrictEqual(ledger.acked, [1, 2, 3, 4].map(id))
     }).pipe(Effect.scoped)
   )
 
   it.effect("and could not be written stays open and held, for who handles it again", () =>
     Effect.gen(function* () {
       const claims: Array<ReadonlyArray<Store.Claim>> = [["Committed", "Changed"], []]
-      const ledger = yield* ledgerWith({ states: { settle: () => Effect.sync(() => claims.shift()!) } })
+      const ledger = yield* ledgerWith({
+        states: { commitsAtOnce: true, settle: () => Effect.sync(() => claims.shift()!) }
+      })
       const [first, second] = yield* open(ledger, message(1), message(2))
       assert.strictEqual(yield* ledger.ackAll([first, second], []), "Changed")
       assert.deepStrictEqual([ledger.count(), ledger.acked], [{ open: 2, held: 2 }, []])
@@ -336,7 +343,10 @@ describe("what is acknowledged", () => {
     const log = lines()
     return Effect.gen(function* () {
       const ledger = yield* ledgerWith({
-        states: { settle: (ids) => Effect.succeed(ids.map((each) => (each === id(1) ? "Conflict" : "Committed"))) }
+        states: {
+          commitsAtOnce: true,
+          settle: (ids) => Effect.succeed(ids.map((each) => (each === id(1) ? "Conflict" : "Committed")))
+        }
       })
       const [first, second, third] = yield* open(ledger, message(1), message(2), message(3))
       yield* ledger.ackAll([first, second, first], [])

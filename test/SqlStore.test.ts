@@ -30,36 +30,41 @@ const world = Layer.merge(BlazeTest.layerServer, database)
 
 sqlStoreContract("SQLite", database)
 
+/** A database whose transactions are committed, and end as `problem` says where that says something. */
+const lossyDatabase = (problem: () => Effect.Effect<never, SqlError.SqlError> | undefined) =>
+  Layer.effect(
+    SqlClient.SqlClient,
+    Effect.map(SqlClient.SqlClient, (sql): SqlClient.SqlClient => {
+      const client: SqlClient.SqlClient = new Proxy(sql, {
+        get: (target, name): unknown => {
+          if (name === "withoutTransforms") return () => client
+          if (name !== "withTransaction") return Reflect.get(target, name)
+          return <A, E, R>(transaction: Effect.Effect<A, E, R>) =>
+            Effect.flatMap(target.withTransaction(transaction), (done) => problem() ?? Effect.succeed(done))
+        }
+      })
+      return client
+    })
+  ).pipe(Layer.provide(database))
+
+const unheard = Effect.fail(new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause: undefined }) }))
+
 describe("a store in a database", () => {
   it.effect("is well again after a transaction whose end was not heard of, and after a client that died", () =>
     Effect.gen(function* () {
       let problem: Effect.Effect<never, SqlError.SqlError> | undefined
-      const lossy = Layer.effect(
-        SqlClient.SqlClient,
-        Effect.map(SqlClient.SqlClient, (sql): SqlClient.SqlClient => {
-          const client: SqlClient.SqlClient = new Proxy(sql, {
-            get: (target, name): unknown => {
-              if (name === "withoutTransforms") return () => client
-              if (name !== "withTransaction") return Reflect.get(target, name)
-              return <A, E, R>(transaction: Effect.Effect<A, E, R>) =>
-                Effect.flatMap(target.withTransaction(transaction), (done) => {
-                  const now = problem ?? Effect.succeed(done)
-                  problem = undefined
-                  return now
-                })
-            }
-          })
-          return client
-        })
-      ).pipe(Layer.provide(database))
+      const lossy = lossyDatabase(() => {
+        const now = problem
+        problem = undefined
+        return now
+      })
       yield* Effect.gen(function* () {
         const { commit, load, outbox } = yield* Store.Store
         const { add, complete, next: waiting, size } = outbox!
         const one = yield* Effect.forkChild(commit(handled([id(1)])))
         yield* BlazeTest.settle
         assert.deepStrictEqual(yield* Fiber.join(one), ["Committed"])
-        const reason = new SqlError.ConnectionError({ cause: undefined })
-        const problems = [Effect.fail(new SqlError.SqlError({ reason })), Effect.die("the connection is gone")]
+        const problems = [unheard, Effect.die("the connection is gone")]
         for (const [index, each] of problems.entries()) {
           problem = each
           const next = id(2 + index)
@@ -78,7 +83,7 @@ describe("a store in a database", () => {
           (yield* waiting(false, 0, 10)).map(({ id }) => id),
           [10, 11, 20].map(id)
         )
-        problem = Effect.fail(new SqlError.SqlError({ reason }))
+        problem = unheard
         const completed = yield* Effect.forkChild(complete([{ id: id(10), way: "Alone", problem: undefined }]))
         yield* BlazeTest.pass("10 seconds")
         assert.strictEqual(yield* Fiber.join(completed), "Committed")
@@ -89,6 +94,42 @@ describe("a store in a database", () => {
       }).pipe(Effect.provide(sqlStore.pipe(Layer.provide(lossy))))
     })
   )
+
+  for (const isHeardOf of [true, false]) {
+    it.effect(
+      `forgets nothing whose acknowledgement is not confirmed, ${isHeardOf ? "" : "not "}heard of when it was stored`,
+      () =>
+        Effect.gen(function* () {
+          let isNext = false
+          const lossy = lossyDatabase(() => {
+            const now = isNext ? unheard : undefined
+            isNext = false
+            return now
+          })
+          const settings = Settings.layer({ rememberedMessages: 10 })
+          yield* Effect.provide(
+            Effect.gen(function* () {
+              const { commit, confirm, load } = yield* Store.Store
+              isNext = !isHeardOf
+              for (let n = 1; n < 30; n++) {
+                const asked = yield* Effect.forkChild(commit(handled([id(n)])))
+                yield* BlazeTest.pass("10 seconds")
+                yield* Fiber.join(asked)
+                // That of the first is still on its way.
+                if (n > 1) yield* confirm([id(n)])
+              }
+              assert.deepStrictEqual(yield* load([id(1)]), [Store.Handled])
+              yield* confirm([id(1)])
+              const asked = yield* Effect.forkChild(commit(handled([id(30)])))
+              yield* BlazeTest.pass("10 seconds")
+              yield* Fiber.join(asked)
+              assert.deepStrictEqual(yield* load([id(1)]), [undefined])
+            }),
+            Layer.fresh(sqlStore.pipe(Layer.provide(settings), Layer.provide(lossy)))
+          )
+        }).pipe(Effect.provide(lines().layer))
+    )
+  }
 
   it.effect("keeps nothing from being stored for what no database takes that came with it", () => {
     const { all, layer } = lines()

@@ -8,12 +8,14 @@ import {
   Fiber,
   Layer,
   Logger,
+  Option,
   References,
   Schedule,
+  Schema,
   Stream,
   SubscriptionRef
 } from "effect"
-import { Blaze, Bot, Delivery, Ids, Keyed, PersistentStore, Settings, Store } from "effect-blaze"
+import { Blaze, Bot, Delivery, Ids, Keyed, PersistentStore, Settings, State, Store } from "effect-blaze"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
@@ -588,6 +590,107 @@ describe("a store that cannot be read", () => {
       assert.deepStrictEqual(yield* inTime(alone.load([id(1), id(2)])), [])
       assert.deepStrictEqual(yield* inTime(shared.load([id(1), id(2)])), ["Unread", "Unread"])
     }).pipe(Effect.provide(lines().layer))
+  )
+
+  it.effect("is asked for again what one of several could not read, though the connection never ends", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      const store = Layer.succeed(
+        Store.Store,
+        Store.persevering(
+          {
+            load: (ids) =>
+              Effect.suspend(() => (isBroken ? Effect.fail("broken") : Effect.succeed(ids.map(() => undefined)))),
+            commit: (changes) => Effect.succeed(Store.committed(changes)),
+            confirm: () => Effect.void
+          },
+          { isShared: true }
+        )
+      )
+      const context = yield* Layer.build(clientWith({ store }))
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const heard: Array<string> = []
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run((delivery) => Effect.sync(() => heard.push(textOf(delivery)))),
+          context
+        )
+      )
+      yield* pass(1)
+      yield* alice.say("one")
+      yield* pass(30)
+      assert.deepStrictEqual(heard, [])
+      isBroken = false
+      for (let minute = 0; minute < 11; minute++) yield* pass(60)
+      assert.deepStrictEqual(heard, ["one"])
+      assert.deepStrictEqual([yield* bot.pending, yield* bot.handshakes], [[], 1])
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(BlazeTest.layerServer),
+      Effect.provideService(Keyed.Grace, 0),
+      Effect.provide(lines().layer)
+    )
+  )
+})
+
+describe("a store that cannot be written", () => {
+  it.effect("counts as written, but for what a handler has written: that is not stored", () =>
+    Effect.gen(function* () {
+      const { commit } = Store.persevering({
+        load: () => Effect.succeed([]),
+        commit: () => Effect.fail("broken"),
+        confirm: () => Effect.void
+      })
+      const written = { name: "note", key: "key", basedOn: undefined, revision: "1", next: undefined }
+      const change = (n: number, writes: ReadonlyArray<Store.Write>) => ({ id: id(n), outcome: Store.Handled, writes })
+      assert.deepStrictEqual(yield* inTime(commit([change(1, []), change(2, [])])), [])
+      assert.deepStrictEqual(yield* inTime(commit([change(1, []), change(2, [written])])), ["Committed", "Unstored"])
+    }).pipe(Effect.provide(lines().layer))
+  )
+
+  it.effect("has what a handler has written written again before its message is acknowledged", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      const store = Layer.effect(
+        Store.Store,
+        Effect.map(Store.Store, (memory) =>
+          Store.persevering({
+            ...memory,
+            commit: (changes): Effect.Effect<ReadonlyArray<Store.Claim>, string> =>
+              Effect.suspend(() => (isBroken ? Effect.fail("broken") : memory.commit(changes)))
+          })
+        )
+      ).pipe(Layer.provide(Store.layerMemory))
+      const Note = State.conversation("note", Schema.String)
+      const context = yield* Layer.build(clientWith({ store }))
+      const bot = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      const message = yield* alice.say("one")
+      let runs = 0
+      yield* Effect.forkChild(
+        Effect.provideContext(
+          Bot.run((delivery) =>
+            Effect.andThen(
+              Effect.sync(() => runs++),
+              Effect.orDie(delivery.state(Note).set("written"))
+            )
+          ),
+          context
+        )
+      )
+      for (let n = 0; n < 20; n++) yield* pass(1)
+      assert.deepStrictEqual(yield* bot.pending, [message])
+      isBroken = false
+      for (let n = 0; n < 40; n++) yield* pass(1)
+      const note = yield* Effect.provideContext(State.of(Note, alice.conversationId), context)
+      assert.deepStrictEqual([yield* note.get, yield* bot.pending, runs], [Option.some("written"), [], 1])
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(BlazeTest.layerServer),
+      Effect.provideService(Keyed.Grace, 0),
+      Effect.provide(lines().layer)
+    )
   )
 })
 

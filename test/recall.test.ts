@@ -1,7 +1,7 @@
 // Somebody takes back what he has said.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Metric, Stream, SubscriptionRef } from "effect"
-import { Blaze, Bot, Delivery, Keyed, Message, PersistentStore, Settings } from "effect-blaze"
+import { Blaze, type BlazeError, Bot, Delivery, Keyed, Message, PersistentStore, Settings, Store } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { Persistence } from "effect/persistence"
 import * as Recalls from "../src/internal/Recalls.ts"
@@ -22,14 +22,16 @@ const hearing = (heard: Array<string>, handle: (text: string) => Effect.Effect<u
 const settings = (tellOfRecalls: boolean, deferredMessages = 10) =>
   BlazeTest.layer.pipe(Layer.provide(Settings.layer({ tellOfRecalls, deferredMessages })))
 
-/** One with a store that outlives it. */
-const bot = (tellOfRecalls: boolean) =>
-  Blaze.layerWith({ store: PersistentStore.layer({ storeId: "recalls" }) }).pipe(
+const botWith = <R>(store: Layer.Layer<Store.Store, BlazeError.BlazeError, R>, tellOfRecalls: boolean) =>
+  Blaze.layerWith({ store }).pipe(
     Layer.provide(BlazeTest.layerTransport),
     Layer.provide(BlazeTest.layerPlatform),
     Layer.provide(Settings.layer({ tellOfRecalls, flushTimeout: 0 })),
     Layer.provide(Layer.succeed(Keyed.Grace, 0))
   )
+
+/** One with a store that outlives it. */
+const bot = (tellOfRecalls: boolean) => botWith(PersistentStore.layer({ storeId: "recalls" }), tellOfRecalls)
 
 const nothingPending = Effect.gen(function* () {
   const { pending } = yield* BlazeTest.Account
@@ -210,6 +212,77 @@ for (const isTold of [true, false]) {
         assert.strictEqual(yield* givenUp, 0)
         assert.deepStrictEqual(heard, ["one", "a recall", ...recall, "two", ...recall])
       }).pipe(Effect.provide(settings(isTold)))
+    )
+
+    it.effect("has what a handler has begun with not tried again where that fails", () =>
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const gate = yield* Deferred.make<void>()
+        const alice = yield* BlazeTest.user("alice")
+        yield* Effect.forkChild(hearing(heard, () => Effect.andThen(Deferred.await(gate), Effect.die("no stock"))))
+        const id = yield* alice.say("one")
+        yield* BlazeTest.settle
+        yield* alice.recall(id)
+        yield* BlazeTest.settle
+        yield* Deferred.succeed(gate, undefined)
+        yield* BlazeTest.pass("1 minute")
+        assert.deepStrictEqual(heard, ["one", ...recall])
+        yield* nothingPending
+      }).pipe(Effect.provide(settings(isTold)))
+    )
+
+    it.effect("takes no notice of the system's back that is given up, in whosever name", () =>
+      Effect.gen(function* () {
+        const server = yield* BlazeServer.BlazeServer
+        const account = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        yield* Effect.forkChild(
+          Bot.run(({ message }) => Effect.succeed(message._tag === "Recall" ? Delivery.Ack : Delivery.GiveUp))
+        )
+        yield* server.notify(account, {
+          category: "SYSTEM_ACCOUNT_SNAPSHOT",
+          conversationId: alice.conversationId,
+          userId: alice.userId,
+          payload: "{}"
+        })
+        yield* BlazeTest.pass("2 seconds")
+        const [notice, ...others] = yield* account.pending
+        assert.isEmpty(others)
+        yield* alice.recall(notice!)
+        yield* BlazeTest.pass("2 seconds")
+        assert.deepStrictEqual(yield* account.pending, [notice!])
+      }).pipe(Effect.provide(settings(isTold)))
+    )
+
+    it.effect("takes back at once what is being put aside at that moment, which may take a store its time", () =>
+      Effect.gen(function* () {
+        const disk = new Map<string, Store.Outcome>()
+        const store = Layer.sync(Store.Store, () =>
+          Store.persevering({
+            load: (ids) => Effect.succeed(ids.map((id) => disk.get(id))),
+            commit: (changes) =>
+              Effect.gen(function* () {
+                if (changes.some(({ outcome }) => outcome._tag === "Deferred")) yield* Effect.sleep("1 second")
+                for (const { id, outcome } of changes) disk.set(id, outcome)
+                return Store.committed(changes)
+              }),
+            confirm: () => Effect.void
+          })
+        )
+        const heard: Array<string> = []
+        const alice = yield* BlazeTest.user("alice")
+        yield* hearing(heard, () => Effect.succeed(Delivery.deferFor("10 minutes"))).pipe(
+          Effect.provide(botWith(store, isTold)),
+          Effect.forkChild
+        )
+        const id = yield* alice.say("one")
+        yield* BlazeTest.settle
+        yield* alice.recall(id)
+        yield* BlazeTest.pass("5 seconds")
+        assert.deepStrictEqual(heard, ["one", ...recall])
+        assert.deepStrictEqual(disk.get(id), Store.Handled)
+        yield* nothingPending
+      }).pipe(Effect.provide(BlazeTest.layerServer))
     )
 
     it.effect("takes back what found no room to be put aside, when it is listed again", () =>

@@ -18,9 +18,10 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Acks from "../Acks.ts"
-import type * as BlazeError from "../BlazeError.ts"
+import * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import * as Elapsed from "./Elapsed.ts"
+import * as ErrorKind from "./ErrorKind.ts"
 import * as Ids from "../Ids.ts"
 import type * as MixinApi from "../MixinApi.ts"
 import * as Settings from "../Settings.ts"
@@ -39,7 +40,7 @@ export class Acknowledgements extends Context.Service<
   {
     /** Acknowledges a message with the next batch. It never waits: it is called where nothing can be interrupted. */
     readonly offer: (id: Ids.MessageId) => void
-    /** Waits while too many acknowledgements are under way: for whoever hands out messages. */
+    /** Waits while too many acknowledgements are under way, and there may be more messages: for whoever hands them out. */
     readonly room: Effect.Effect<void>
     /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
     readonly flush: Effect.Effect<void>
@@ -48,6 +49,12 @@ export class Acknowledgements extends Context.Service<
 
 // The server does not take the request as it is: unreadable, an invalid field (a message id).
 const isRefusal = (error: BlazeError.BlazeError) => error.reason._tag === "ApiFailure" && !error.isRetryable
+
+/** A transport that dies of something: what follows may pass, and the rest has to be acknowledged. */
+const brokenBy = (defect: unknown) =>
+  BlazeError.make(
+    new BlazeError.BadInput({ problem: `the transport of acknowledgements has died${ErrorKind.of(defect)}` })
+  )
 
 /** How often it is told that acknowledgements fail, in milliseconds. */
 const warningPeriod = 60_000
@@ -102,7 +109,9 @@ const makeInsist = Effect.fnUntraced(function* (
     while (true) {
       const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
       const result = yield* Effect.result(
-        transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" })))
+        Effect.catchDefect(transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" }))), (defect) =>
+          Effect.fail(brokenBy(defect))
+        )
       )
       if (Result.isSuccess(result)) return
       const error = result.failure
@@ -256,7 +265,7 @@ const makeOver = Effect.gen(function* () {
       unconfirmed.ids.add(id)
       worker ??= fork(work)
     },
-    room: Effect.suspend(() => (unconfirmed.hasRoom() ? Effect.void : room)),
+    room: Effect.suspend(() => (unconfirmed.hasRoom() ? Effect.void : Effect.raceFirst(room, inbox.ended))),
     flush
   })
 })

@@ -80,7 +80,8 @@ const makeGivenUp = Effect.fnUntraced(function* (forget: (id: Ids.MessageId) => 
 
   const giveUp = Effect.fnUntraced(function* (message: Message.Message, reason: string): Effect.fn.Return<void> {
     const { id } = message
-    givenUp.set(id, Recalls.speakerOf(message))
+    // Nobody takes back a notice of the system's.
+    givenUp.set(id, message.isSaid ? Recalls.speakerOf(message) : "")
     yield* forget(id)
     yield* Effect.logError(
       `Message ${id} is given up: ${reason.replace(/\.?$/, ".")} It is not offered again by this process, and stays unacknowledged for the next one.`
@@ -150,7 +151,11 @@ export const make = Effect.fnUntraced(function* (
   return {
     giveUp,
     givenUp,
-    withdraw: deferral.forget,
+    withdraw: (id) => {
+      deferral.forget(id)
+      // It is on the server only, which has to be asked for it.
+      inbox.forget()
+    },
     forget: deferral.forget,
     waiting: deferral.waiting,
     knows: deferral.knows,

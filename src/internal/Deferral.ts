@@ -9,6 +9,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -31,13 +32,16 @@ const rememberedBesides = 10_000
 const maximumTries = 1000
 
 interface Entry {
-  /** How often it was put aside, and until when the last time, in milliseconds since 1970. */
+  /** How often it was put aside. */
   tries: number
-  until: number
+  /** When it is offered again, by `Elapsed.now`. */
+  due: number
   readonly delay: (input: undefined) => Effect.Effect<Option.Option<Duration.Duration>>
   /** When the server has dropped it, by `Elapsed.now`. */
   readonly dropped: number
   message: Message.Message | undefined
+  /** What waits for its time. */
+  timer: Fiber.Fiber<void> | undefined
 }
 
 /**
@@ -85,10 +89,11 @@ const makeEntry = Effect.fnUntraced(function* (
   const createdLater = Date.parse(message.createdAt) - arrivedAt
   return {
     tries: 0,
-    until: 0,
+    due: 0,
     delay,
     dropped: since + retention + (createdLater > 0 ? createdLater : 0),
-    message: undefined
+    message: undefined,
+    timer: undefined
   }
 })
 
@@ -102,7 +107,6 @@ const makeAside = Effect.fnUntraced(function* (
 ) {
   const states = yield* States.States
   const scope = yield* Effect.scope
-  const clock = yield* Clock.Clock
   const now = yield* Elapsed.now
   let count = 0
   let bytes = 0
@@ -111,6 +115,7 @@ const makeAside = Effect.fnUntraced(function* (
     const { message } = entry
     if (message === undefined) return undefined
     entry.message = undefined
+    entry.timer = undefined
     count--
     bytes -= message.size
     return message
@@ -136,11 +141,21 @@ const makeAside = Effect.fnUntraced(function* (
         entry.message = message
         count++
         bytes += message.size
-        const delay = Math.max(0, entry.until - clock.currentTimeMillisUnsafe())
-        return Effect.forkIn(Effect.delay(wakeUp(entry), delay), scope)
+        return Effect.map(
+          Effect.forkIn(Effect.delay(wakeUp(entry), Math.max(0, entry.due - now())), scope),
+          (timer) => {
+            entry.timer = timer
+          }
+        )
       })
   }
 })
+
+/** Takes one more try of the schedule. */
+const step = (entry: Entry) => {
+  entry.tries++
+  return entry.delay(undefined)
+}
 
 const askedFor = (after: Duration.Duration | undefined) =>
   after === undefined ? {} : { after: Math.min(Duration.toMillis(after), retention) }
@@ -167,8 +182,8 @@ export const make = Effect.fnUntraced(function* (on: {
   const entries = new Map<Ids.MessageId, Entry>()
   const aside = yield* makeAside(settings, on)
 
-  const remember = (entry: Entry, id: Ids.MessageId, until: number): boolean => {
-    entry.until = until
+  const remember = (entry: Entry, id: Ids.MessageId, delay: number): boolean => {
+    entry.due = now() + delay
     // Where it stands in its schedule is kept for far more than find room, so that these too come to an end.
     const hasRoom = entries.has(id) || entries.size < rememberedFor * settings.deferredMessages + rememberedBesides
     if (hasRoom) entries.set(id, entry)
@@ -181,11 +196,6 @@ export const make = Effect.fnUntraced(function* (on: {
     return Effect.succeed("NoRoom")
   }
 
-  const step = (entry: Entry) => {
-    entry.tries++
-    return entry.delay(undefined)
-  }
-
   return {
     defer: Effect.fnUntraced(function* (message, since, after): Effect.fn.Return<Verdict> {
       const entry = entries.get(message.id) ?? (yield* makeEntry(settings.defer, message, since))
@@ -193,9 +203,10 @@ export const make = Effect.fnUntraced(function* (on: {
       // A time that a handler asks for is no try that has failed.
       const delay = after === undefined ? yield* step(entry) : Option.some(after)
       if (Option.isNone(delay)) return "Exhausted"
-      const until = clock.currentTimeMillisUnsafe() + Math.min(Duration.toMillis(delay.value), entry.dropped - now())
+      const pause = Math.min(Duration.toMillis(delay.value), entry.dropped - now())
       // Stored before it can be offered again: a write that came later would undo what is made of it then.
-      if (remember(entry, message.id, until)) {
+      if (remember(entry, message.id, pause)) {
+        const until = clock.currentTimeMillisUnsafe() + pause
         const outcome = { _tag: "Deferred", tries: entry.tries, until, ...askedFor(after) } as const
         const refusal = refusalOf(yield* states.commit([message.id], outcome))
         if (refusal !== undefined) return refusal
@@ -212,8 +223,8 @@ export const make = Effect.fnUntraced(function* (on: {
         delay = next.value
       }
       // Whatever has been done to the clock meanwhile.
-      const latest = clock.currentTimeMillisUnsafe() + Math.max(after, Duration.toMillis(delay))
-      remember(entry, message.id, Math.min(until, latest))
+      const longest = Math.max(after, Duration.toMillis(delay))
+      remember(entry, message.id, Math.min(until - clock.currentTimeMillisUnsafe(), longest))
       return yield* putAside(entry, message)
     }),
     giveUp: (id) =>
@@ -228,6 +239,7 @@ export const make = Effect.fnUntraced(function* (on: {
     forget: (id) => {
       const entry = entries.get(id)
       if (entry === undefined) return
+      entry.timer?.interruptUnsafe()
       aside.take(entry)
       entries.delete(id)
     },

@@ -105,14 +105,22 @@ const makeDeliveries = (
   // The last consumer was cut short: what it left is settled by the next one, if there is one.
   let abandoned = false
 
-  const actionsOf = (own: Consumer): Handling.Actions => ({
-    ...actions,
-    leave: (entry) => {
+  const actionsOf = (own: Consumer): Handling.Actions => {
+    const leave = (entry: Outstanding.Open) => {
       entry.hands = Underway.inNobodysHands
       if (consumer !== undefined && consumer !== own) ledger.handBack(entry)
       ledger.signal.notify()
     }
-  })
+    // What is interrupted while it cannot be stored is for the next consumer, as what is interrupted before.
+    const leftWith = (acked: Effect.Effect<Ledger.Acked>, entries: ReadonlyArray<Outstanding.Open>) =>
+      acked === Exit.void ? acked : Effect.onInterrupt(acked, () => Effect.sync(() => entries.forEach(leave)))
+    return {
+      ...actions,
+      leave,
+      ack: (entry, writes) => leftWith(actions.ack(entry, writes), [entry]),
+      ackAll: (entries, writes) => leftWith(actions.ackAll(entries, writes), entries)
+    }
+  }
 
   // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out. Behind
   // operators that give it a scope of its own it ends sooner, and handlers go on with what it has handed out.

@@ -161,7 +161,8 @@ export interface Actions {
 }
 
 /**
- * Says that somebody works on a delivery and will settle it, with `settle`: no other consumer gets its message until then.
+ * Says that somebody works on a delivery and will settle it, with `settle`, `ack`, `defer` or `giveUp`: no other consumer gets its message
+ * until then.
  *
  * @category combinators
  * @since 0.1.0
@@ -169,7 +170,15 @@ export interface Actions {
 export let hold: (delivery: Delivery) => void
 
 /**
- * Says that a delivery waits in a queue, and that nobody works on it before `hold` says so: it may be somebody else's until then.
+ * Says that a handler begins with a delivery, whose end settles it with `settleUnsafe`, whatever the handler itself says of it meanwhile.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let begin: (delivery: Delivery) => void
+
+/**
+ * Says that a delivery waits in a queue, and that nobody works on it before `begin` says so: it may be somebody else's until then.
  *
  * @category combinators
  * @since 0.1.0
@@ -199,6 +208,9 @@ export let forgetRun: (delivery: Delivery) => void
 
 /** Has what is `Changed` offered again, soon. */
 let again: (delivery: Delivery) => Effect.Effect<void>
+
+/** Whether several, handled together, can be acknowledged in one go. */
+let areOne: (deliveries: ReadonlyArray<Delivery>) => boolean
 
 /**
  * Has what is written to states by what handles several deliveries together be of one piece; a run before it has written nothing. Deliveries
@@ -279,8 +291,8 @@ export type Parts<
  *
  * **Details**
  *
- * What is decided waits for the parts that a handler works on, so that the message is not handled beside itself when it comes again. A
- * part that nobody settles keeps the message open, as a delivery that nobody settles does.
+ * What is decided waits until every part is settled, so that the message is not handled beside itself when it comes again. A part that
+ * nobody settles keeps the message open, as a delivery that nobody settles does.
  *
  * **Example** (An archive beside the bot)
  *
@@ -334,6 +346,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   #draft: Cells.Draft | "taken" | undefined
   /** Whether its handler has made an answer, and begun with any. */
   #answers: "none" | "made" | "begun" = "none"
+  /** Whether somebody holds it who settles it by hand. */
+  #isHeld = false
 
   constructor(message: M, open: Outstanding.Open, actions: Actions) {
     this.message = message
@@ -342,7 +356,16 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   }
 
   static {
-    hold = (delivery) => delivery.#actions.hold(delivery.#open)
+    hold = (delivery) => {
+      if (delivery.#isHeld) return
+      delivery.#isHeld = true
+      delivery.#actions.hold(delivery.#open)
+    }
+    begin = (delivery) => {
+      // From here on it is the handler that holds it.
+      if (delivery.#isHeld) delivery.#isHeld = false
+      else delivery.#actions.hold(delivery.#open)
+    }
     queue = (delivery) => {
       delivery.#open.isQueued = true
     }
@@ -369,37 +392,39 @@ export class Delivery<out M extends Message.Message = Message.Message> {
       return delivery.#actions.defer(delivery.#open, againAfter)
     }
     share = (deliveries) => {
-      const ackAll = deliveries.length > 1 ? deliveries[0]!.#actions.ackAll : undefined
-      const areOne = ackAll !== undefined && deliveries.every((delivery) => delivery.#actions.ackAll === ackAll)
-      const draft = areOne ? Cells.makeDraft() : undefined
+      const draft = areOne(deliveries) ? Cells.makeDraft() : undefined
       for (const delivery of deliveries) delivery.#draft = draft
+    }
+    areOne = (deliveries) => {
+      const [first] = deliveries
+      return deliveries.every((delivery) => delivery.#actions.ackAll === first!.#actions.ackAll)
     }
     settleTogether = (deliveries, exit) =>
       Effect.suspend(() => {
         const [first] = deliveries
-        const draft = first === undefined || deliveries.length < 2 ? undefined : first.#draft
-        const isShared =
-          typeof draft === "object" &&
-          draft.writes.size > 0 &&
-          deliveries.every((delivery) => delivery.#draft === draft)
-        if (!isShared || Exit.isFailure(exit) || outcomeOf(exit.value) !== "Ack") {
+        if (first === undefined) return Exit.void
+        const isHandled = Exit.isSuccess(exit) && outcomeOf(exit.value) === "Ack"
+        if (!isHandled || !areOne(deliveries)) {
           return Effect.forEach(deliveries, (delivery) => settle(delivery, exit), {
-            concurrency: "unbounded",
+            // What waits for a store that is away can be interrupted in its own fiber only.
+            concurrency: isHandled ? 1 : "unbounded",
             discard: true
           })
         }
+        const drafts = new Set<Cells.Draft>()
         for (const delivery of deliveries) {
-          delivery.#actions.release(delivery.#open)
+          delivery.#letGo()
           delivery.#look()
+          if (typeof delivery.#draft === "object") drafts.add(delivery.#draft)
           delivery.#draft = "taken"
         }
-        return first!.#actions.ackAll(
+        return first.#actions.ackAll(
           deliveries.map((delivery) => delivery.#open),
-          Cells.writesOf(draft)
+          Array.from(drafts).flatMap(Cells.writesOf)
         )
       })
     settleUnsafe = (delivery, exit, reason) => {
-      delivery.#actions.release(delivery.#open)
+      delivery.#letGo()
       if (Exit.isSuccess(exit)) {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
@@ -416,6 +441,12 @@ export class Delivery<out M extends Message.Message = Message.Message> {
       }
       return isFinal(exit.cause) ? delivery.giveUp(reasonOf(exit.cause)) : delivery.defer
     }
+  }
+
+  /** Its handler has ended, or who holds it settles it. */
+  #letGo(): void {
+    this.#isHeld = false
+    this.#actions.release(this.#open)
   }
 
   /** Its handler has succeeded: has it forgotten to run what it has made? */
@@ -436,7 +467,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
    * that cannot be, because one of them has changed meanwhile, the message is offered again.
    */
   get ack(): Effect.Effect<void> {
-    return Effect.suspend(() => settled(this, this.#actions.ack(this.#open, this.#take())))
+    return Effect.suspend(() => {
+      if (this.#isHeld) this.#letGo()
+      return settled(this, this.#actions.ack(this.#open, this.#take()))
+    })
   }
 
   /** What is remembered of its conversation or person: see `State`. */
@@ -449,7 +483,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
 
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
   get defer(): Effect.Effect<void> {
-    return this.#actions.defer(this.#open)
+    return Effect.suspend(() => {
+      if (this.#isHeld) this.#letGo()
+      return this.#actions.defer(this.#open)
+    })
   }
 
   /**
@@ -457,7 +494,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
    * the server, so that the next process gets it.
    */
   giveUp(reason: string): Effect.Effect<void> {
-    return this.#actions.giveUp(this.#open, reason)
+    return Effect.suspend(() => {
+      if (this.#isHeld) this.#letGo()
+      return this.#actions.giveUp(this.#open, reason)
+    })
   }
 
   /**
@@ -620,7 +660,8 @@ export const inPlace = <A, E, R>(
         Effect.forEach(deliveries, (delivery) => settle(delivery, deferred), { discard: true })
       )
     }
-    return Effect.exit(Effect.interruptible(attempt(Effect.andThen(pause.value, run)))).pipe(
+    // Interrupted between the two it would stay held, with nobody to settle it.
+    return Effect.exit(attempt(Effect.interruptible(Effect.andThen(pause.value, run)))).pipe(
       Effect.map((exit) => {
         // Of several runs within one another the innermost is the last.
         last ??= exit
@@ -644,7 +685,7 @@ const deferred = Exit.succeed<Outcome>({ _tag: "Defer" })
 const settled = (delivery: Delivery, acked: Effect.Effect<Ledger.Acked>): Effect.Effect<void> =>
   acked === Exit.void
     ? Exit.void
-    : Effect.flatMap(acked, (claim) => (claim === "Changed" ? again(delivery) : Effect.void))
+    : Effect.uninterruptible(Effect.flatMap(acked, (claim) => (claim === "Changed" ? again(delivery) : Effect.void)))
 
 const isPayment = (message: Message.Message): message is Message.Snapshot => message._tag === "Snapshot"
 
@@ -673,9 +714,10 @@ const splitActions = (whole: Outstanding.Open, actions: Actions, parts: number) 
           return actions.defer(whole, againAfter)
         })
 
+  // One that is not begun with yet may be, and the message must not come again meanwhile; of what was interrupted nobody knows.
   const conclude = (): Effect.Effect<void> => {
-    if (decided !== undefined) return held === 0 ? decided : Effect.void
-    return open === 0 ? acknowledge() : Exit.void
+    if (decided === undefined) return open === 0 ? acknowledge() : Exit.void
+    return held === 0 && (open === 0 || isLeft) ? decided : Exit.void
   }
 
   return (): Actions => {

@@ -216,7 +216,14 @@ const makeTakenBack = Effect.fnUntraced(function* (aside: Aside.Aside, recalls: 
     giveUp: (message: Message.Message, reason: string) =>
       Effect.suspend(() => (settles(message) ? Effect.void : aside.giveUp(message, reason))),
     defer: (message: Message.Message, since: number, after: Duration.Duration | undefined) =>
-      Effect.suspend(() => (settles(message) ? Effect.void : aside.defer(message, since, after))),
+      Effect.suspend(() =>
+        settles(message)
+          ? Effect.void
+          : Effect.map(aside.defer(message, since, after), () => {
+              // A recall that came while this was being stored has found it open, and was noted.
+              if (states.of(message.id) === "Deferred") settles(message)
+            })
+      ),
     /** Looks for recalls among what has come, whose messages may have come with them; gives what is to be told. */
     note: (
       messages: ReadonlyArray<Message.Message>,
@@ -488,10 +495,13 @@ const makeAck = Effect.fnUntraced(function* (
 
   // Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often it has to be written.
   const stored = (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>) =>
-    Effect.uninterruptibleMask((restore) => {
+    Effect.suspend(() => {
       const ids = entries.map(({ value }) => value!.id)
       const write: Effect.Effect<ReadonlyArray<Store.Claim>> = Effect.flatMap(states.settle(ids, writes), (claims) =>
-        claims.includes("Unstored") ? Effect.andThen(restore(Effect.sleep(storePause)), write) : Effect.succeed(claims)
+        // Who handles it may do so in a finalizer, and must be able to end all the same.
+        claims.includes("Unstored")
+          ? Effect.andThen(Effect.interruptible(Effect.sleep(storePause)), write)
+          : Effect.succeed(claims)
       )
       for (const entry of entries) open.settle(entry)
       return Effect.onExit(write, (exit) => {
@@ -516,7 +526,7 @@ const makeAck = Effect.fnUntraced(function* (
           return others.length === 0 ? Effect.void : leave(others)
         })
       )
-    })
+    }).pipe(Effect.uninterruptible)
 
   const isSettled = (entry: Open) => entry.value === undefined || open.isSettling(entry)
 
@@ -530,7 +540,10 @@ const makeAck = Effect.fnUntraced(function* (
     ackAll: (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> =>
       Effect.suspend(() => {
         const unsettled = entries.filter((entry) => !isSettled(entry))
-        return unsettled.length === 0 ? Effect.void : stored(unsettled, writes)
+        if (unsettled.length === 0) return Effect.void
+        if (states.commitsAtOnce || writes.length > 0) return stored(unsettled, writes)
+        for (const entry of unsettled) end(entry)
+        return Effect.void
       })
   }
 })

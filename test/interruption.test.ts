@@ -1,0 +1,178 @@
+// What is interrupted while what became of it is being stored.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Option, Schema, Scope, Stream } from "effect"
+import { Blaze, Bot, Delivery, Keyed, State, Store } from "effect-blaze"
+import { BlazeTest } from "effect-blaze/testing"
+import { clientWith, lines, pass, storeOf, textOf } from "./support.ts"
+
+const Note = State.conversation("note", Schema.String)
+
+/** A store in memory; what is written first takes a second, and is overtaken then. */
+const overtaking = Layer.effect(
+  Store.Store,
+  Effect.map(Store.Store, (memory) => {
+    let isFirst = true
+    return {
+      ...memory,
+      commit: (changes: ReadonlyArray<Store.Change>) => {
+        if (!isFirst || changes.every(({ writes }) => writes.length === 0)) return memory.commit(changes)
+        isFirst = false
+        return Effect.as(
+          Effect.sleep("1 second"),
+          changes.map((): Store.Claim => "Changed")
+        )
+      }
+    }
+  })
+).pipe(Layer.provide(Store.layerMemory))
+
+type Consumer = (
+  heard: (delivery: Delivery.Delivery) => Effect.Effect<void>
+) => Effect.Effect<unknown, unknown, Blaze.Blaze>
+
+const over = (handle: (delivery: Delivery.Delivery) => Effect.Effect<unknown, unknown>) =>
+  Effect.flatMap(Blaze.Blaze, ({ deliveries }) => deliveries.pipe(Stream.mapEffect(handle), Stream.runDrain))
+
+const consumers: Readonly<Record<string, Consumer>> = {
+  "by Bot": (heard) => Bot.run(heard),
+  "by Delivery.handle": (heard) => over(Delivery.handle(heard)),
+  "by Delivery.handleAll": (heard) =>
+    Effect.flatMap(Blaze.Blaze, ({ deliveries }) =>
+      deliveries.pipe(
+        Stream.groupedWithin(2, "1 second"),
+        Stream.mapEffect(Delivery.handleAll(Effect.forEach(heard))),
+        Stream.runDrain
+      )
+    ),
+  "by Delivery.handleAll, alone": (heard) =>
+    over((delivery) =>
+      Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) => Effect.forEach(all, heard))([delivery])
+    ),
+  "by hand": (heard) => over((delivery) => Effect.andThen(heard(delivery), delivery.ack)),
+  "by Delivery.settle": (heard) =>
+    over((delivery) => Effect.flatMap(Effect.exit(heard(delivery)), (exit) => Delivery.settle(delivery, exit))),
+  "by Delivery.handleAll, in parts": (heard) =>
+    over((delivery) =>
+      Delivery.handleAll(([part]: ReadonlyArray<Delivery.Delivery>) => heard(part!))(Delivery.split(delivery, 2))
+    ),
+  "as a part": (heard) => over((delivery) => Delivery.handle(heard)(Delivery.split(delivery, 1)[0]))
+}
+
+const world = <A, E>(effect: Effect.Effect<A, E, BlazeTest.Server | Scope.Scope>) =>
+  effect.pipe(
+    Effect.scoped,
+    Effect.provide(BlazeTest.layerServer),
+    Effect.provideService(Keyed.Grace, 0),
+    Effect.provide(lines().layer)
+  )
+
+for (const [how, consume] of Object.entries(consumers)) {
+  describe(`a message that is settled ${how}`, () => {
+    it.effect(
+      "is for the next consumer where what was to be written has changed, and nobody is there to do it again",
+      () =>
+        Effect.gen(function* () {
+          const context = yield* Layer.build(clientWith({ store: overtaking }))
+          const { pending } = yield* BlazeTest.Account
+          const alice = yield* BlazeTest.user("alice")
+          for (const text of ["one", "two"]) yield* alice.say(text)
+          const heard: Array<string> = []
+          const run = (n: number) =>
+            consume((delivery) =>
+              Effect.gen(function* () {
+                heard.push(`${n} ${textOf(delivery)}`)
+                const note = delivery.state(Note)
+                yield* note.set(`${Option.getOrElse(yield* note.get, () => "")}+`)
+              }).pipe(Effect.orDie)
+            ).pipe(Effect.ignoreCause, Effect.provideContext(context), Effect.forkChild)
+          const first = yield* run(1)
+          yield* BlazeTest.settle
+          const before = heard.splice(0)
+          assert.strictEqual(before[0], "1 one")
+          // While it is being written.
+          const interrupting = yield* Effect.forkChild(Fiber.interrupt(first))
+          yield* pass(2)
+          assert.isDefined(interrupting.pollUnsafe())
+          yield* run(2)
+          yield* pass(5)
+          // What nobody can do again in its place is offered again after a second.
+          assert.sameMembers(heard, ["2 one", "2 two"])
+          assert.deepStrictEqual(yield* pending, [])
+        }).pipe(world)
+    )
+
+    it.effect("keeps nobody from ending while nothing can be stored, and is the next one's then", () =>
+      Effect.gen(function* () {
+        let isAway = true
+        const store = Layer.succeed(Store.Store, {
+          ...storeOf((changes) =>
+            Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))
+          ),
+          commitsAtOnce: true
+        })
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(clientWith({ store }), scope)
+        const { pending } = yield* BlazeTest.Account
+        const alice = yield* BlazeTest.user("alice")
+        for (const text of ["one", "two"]) yield* alice.say(text)
+        const heard: Array<string> = []
+        const run = (n: number) =>
+          consume((delivery) => Effect.sync(() => void heard.push(`${n} ${textOf(delivery)}`))).pipe(
+            Effect.ignoreCause,
+            Effect.provideContext(context),
+            Effect.forkDetach
+          )
+        const first = yield* run(1)
+        yield* pass(40)
+        heard.splice(0)
+        const ending = yield* Effect.forkDetach(Fiber.interrupt(first))
+        yield* pass(40)
+        assert.isDefined(ending.pollUnsafe())
+        isAway = false
+        const second = yield* run(2)
+        yield* pass(5)
+        assert.deepStrictEqual(heard, ["2 one", "2 two"])
+        yield* Fiber.interrupt(second)
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(yield* pending, [])
+      }).pipe(world)
+    )
+  })
+}
+
+describe("a handler that outlives its consumer", () => {
+  it.effect("and is interrupted while nothing can be stored leaves its message to the consumer of now", () =>
+    Effect.gen(function* () {
+      let isAway = true
+      const store = Layer.succeed(Store.Store, {
+        ...storeOf((changes) => Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))),
+        commitsAtOnce: true
+      })
+      const context = yield* Layer.build(clientWith({ store }))
+      const { pending } = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("one")
+      const handlers: Array<Fiber.Fiber<void>> = []
+      const first = yield* over((delivery) =>
+        Effect.forkDetach(Delivery.handle(() => Effect.void)(delivery)).pipe(
+          Effect.map((fiber) => handlers.push(fiber))
+        )
+      ).pipe(Effect.provideContext(context), Effect.forkChild)
+      yield* pass(1)
+      yield* Fiber.interrupt(first)
+      const heard: Array<string> = []
+      yield* over(Delivery.handle((delivery) => Effect.sync(() => heard.push(textOf(delivery))))).pipe(
+        Effect.provideContext(context),
+        Effect.forkChild
+      )
+      yield* pass(1)
+      assert.deepStrictEqual(heard, [])
+      isAway = false
+      yield* Fiber.interrupt(handlers[0]!)
+      yield* pass(1)
+      assert.deepStrictEqual(heard, ["one"])
+      yield* pass(2)
+      assert.deepStrictEqual(yield* pending, [])
+    }).pipe(world)
+  )
+})
