@@ -517,7 +517,7 @@ const makeTimer = Effect.fnUntraced(function* (
       lanes.endPauses()
       dispatch()
     })
-    timer = { at, fiber: fork(Effect.delay(ring, Math.max(0, at - now()))) }
+    timer = { at, fiber: fork(Effect.andThen(Elapsed.sleepUntil(now, at), ring)) }
   }
   return {
     set,

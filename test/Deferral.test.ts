@@ -144,6 +144,7 @@ describe("what is put aside", () => {
         assert.deepStrictEqual([deferral.waiting(id(1))?.id, deferral.waiting(id(3))], [id(1), undefined])
         yield* BlazeTest.pass("10 seconds")
         assert.deepStrictEqual([offered, deferral.size()], [[id(1), id(2)], 0])
+        assert.isUndefined(deferral.waiting(id(1)))
         assert.deepStrictEqual(
           [1, 2].map((n) => states.of(id(n))),
           ["Due", "Due"]
@@ -266,7 +267,13 @@ describe("what is put aside", () => {
         yield* BlazeTest.pass(1)
         assert.deepStrictEqual(offered, [id(4), id(2), id(1)])
         yield* BlazeTest.pass(40_000)
-        assert.deepStrictEqual(offered, [id(4), id(2), id(1), id(3)])
+        assert.deepStrictEqual(offered.splice(0), [id(4), id(2), id(1), id(3)])
+        // A minute has passed, and it is due in 5 seconds.
+        yield* resume(6, { tries: 2, until: 65_000 })
+        yield* BlazeTest.pass(4999)
+        assert.deepStrictEqual(offered, [])
+        yield* BlazeTest.pass(1)
+        assert.deepStrictEqual(offered, [id(6)])
         // It had two tries, and its schedule has five.
         for (const verdict of ["Kept", "Kept", "Kept", "Exhausted"]) {
           assert.strictEqual(yield* deferral.defer(message(1), now(), undefined), verdict)

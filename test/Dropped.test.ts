@@ -1,8 +1,11 @@
 // What is left open is seen at once: a delivery that an operator of Stream has dropped.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Metric, Schedule, Stream } from "effect"
-import { Blaze, Bot, Delivery, Keyed, Settings } from "effect-blaze"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Metric, Schedule, Stream } from "effect"
+import { Blaze, Bot, Delivery, Keyed, Message, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import * as Dropped from "../src/internal/Dropped.ts"
+import * as Outstanding from "../src/internal/Outstanding.ts"
+import { id } from "./contract/stores.ts"
 import { client, lines, pass, textOf } from "./support.ts"
 
 const run = <A, E, R>(
@@ -263,5 +266,85 @@ describe("a delivery that was dropped", () => {
         assert.deepStrictEqual(told(log), [])
       })
     )
+  )
+})
+
+describe("a look at what is out", () => {
+  const look = Effect.gen(function* () {
+    let time = 0
+    const told: Array<ReadonlyArray<number>> = []
+    const sentences: Array<string> = []
+    const outstanding = Outstanding.make({ offer: () => {} }, Effect.runFork)
+    const inspect = yield* Dropped.makeInspection(
+      outstanding,
+      () => true,
+      () => time
+    ).pipe(
+      Effect.provideService(Dropped.Watch, {
+        period: Duration.seconds(15),
+        tell: (entries, sentence) =>
+          Effect.sync(() => {
+            told.push(entries.map(({ number }) => number))
+            sentences.push(sentence)
+          })
+      })
+    )
+    return {
+      outstanding,
+      told,
+      sentences,
+      /** One is handed out, and in somebody's hands. */
+      begin: (n: number) => {
+        const entry = outstanding.begin(Message.fromView({ message_id: id(n), category: "PLAIN_TEXT", data: "" }), time)
+        entry.hands = () => "AtWork"
+        return entry
+      },
+      at: (now: number) => {
+        time = now
+        return inspect
+      }
+    }
+  })
+
+  it.effect("finds nothing where nothing is, and tells of twenty at a time, each once", () =>
+    Effect.gen(function* () {
+      const { at, begin, told } = yield* look
+      for (const now of [0, 1]) assert.strictEqual(yield* at(now), 0)
+      for (let n = 0; n < 25; n++) begin(n)
+      assert.strictEqual(yield* at(2), 0)
+      for (const now of [3, 4, 5]) assert.strictEqual(yield* at(now), 25)
+      assert.deepStrictEqual(
+        told.map(({ length }) => length),
+        [20, 5]
+      )
+      assert.deepStrictEqual(
+        told.flat(),
+        Array.from({ length: 25 }, (_, n) => n)
+      )
+    })
+  )
+
+  it.effect(
+    "tells of what was handed out five minutes ago, though somebody is at work on another, and of none younger",
+    () =>
+      Effect.gen(function* () {
+        const { at, begin, outstanding, sentences, told } = yield* look
+        const first = begin(1)
+        outstanding.hold(first)
+        yield* at(1)
+        begin(2)
+        for (const now of [1, 299_999]) assert.strictEqual(yield* at(now), 0)
+        assert.deepStrictEqual(told, [])
+        assert.strictEqual(yield* at(300_000), 0)
+        assert.deepStrictEqual(told.splice(0), [[0]])
+        assert.strictEqual(yield* at(300_001), 0)
+        assert.deepStrictEqual(told.splice(0), [[1]])
+        assert.match(sentences.join(), /that was 5 minutes ago/)
+        // Nobody is at work on any.
+        outstanding.release(first)
+        yield* at(300_002)
+        assert.strictEqual(yield* at(300_003), 2)
+        assert.deepStrictEqual(told, [])
+      })
   )
 })

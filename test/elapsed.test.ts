@@ -1,9 +1,10 @@
 // What has passed is not what the wall clock says: somebody sets it an hour forward or back, and nothing happens sooner or later.
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Stream, SubscriptionRef } from "effect"
 import { Blaze, Bot, Conversations, Delivery, Ids, Keyed, Quota, Reconnect, Settings, Store, Users } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
-import { client, lines, pass, setWall, textOf } from "./support.ts"
+import { client, lines, pass, seeded, setWall, textOf } from "./support.ts"
+import { TestClock } from "effect/testing"
 import * as Elapsed from "../src/internal/Elapsed.ts"
 import * as States from "../src/internal/States.ts"
 
@@ -318,6 +319,41 @@ describe("Elapsed.delays", () => {
       const delay = yield* Elapsed.delays(Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 })))
       const next = Effect.map(delay(undefined), Option.map(Duration.toSeconds))
       assert.deepStrictEqual([yield* next, yield* next, yield* next], [Option.some(1), Option.some(2), Option.none()])
+    })
+  )
+})
+
+describe("a moment that is waited for", () => {
+  it.effect("has come then, whatever fractions of a millisecond are in the way", () =>
+    Effect.gen(function* () {
+      const random = seeded(1)
+      const now = yield* Elapsed.now
+      for (let n = 0; n < 300; n++) {
+        yield* TestClock.adjust(10_000 * random())
+        const at = now() + 1000 * random()
+        const waiting = yield* Effect.forkChild(Effect.map(Elapsed.sleepUntil(now, at), () => now() - at))
+        yield* TestClock.adjust("2 seconds")
+        assert.isAtLeast(yield* Fiber.join(waiting), 0)
+      }
+      // One that has come is not waited for.
+      yield* Elapsed.sleepUntil(now, now() - 1)
+    })
+  )
+
+  it.effect("is so for what waits for silence", () =>
+    Effect.gen(function* () {
+      const random = seeded(1)
+      for (let n = 0; n < 50; n++) {
+        yield* TestClock.adjust(10_000 * random())
+        const running = yield* Stream.make(1, 2).pipe(
+          Stream.concat(Stream.never),
+          Keyed.mapEffectBatch(Effect.succeed, { key: () => 0, concurrency: 1, quiet: 1000 * random() }),
+          Stream.runHead,
+          Effect.forkChild
+        )
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual([...Option.getOrThrow(yield* Fiber.join(running))], [1, 2])
+      }
     })
   )
 })

@@ -435,6 +435,10 @@ describe("what is remembered of recalls", () => {
       () => true,
       () => {}
     )
+    // What nobody has recalled makes no room, and takes none.
+    for (let n = 0; n < 10; n++) recalls.forget(from("alice", id(n), "PLAIN_TEXT", "hi").id)
+    recalls.note(recallOf("alice", id(99_999), id(1)))
+    recalls.forget(from("alice", id(1), "PLAIN_TEXT", "hi").id)
     for (let n = 0; n < 10_001; n++) recalls.note(recallOf("alice", id(100_000 + n), id(n)))
     const takes = (n: number) => recalls.takes(from("alice", id(n), "PLAIN_TEXT", "hi"))
     assert.deepStrictEqual([takes(9999), takes(10_000)], [true, false])

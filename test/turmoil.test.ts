@@ -5,6 +5,7 @@ import { Blaze, Bot, Delivery, type Ids, Keyed, Settings, State, Store } from "e
 import { BlazeTest } from "effect-blaze/testing"
 import { clientWith, lines, pass, seeded } from "./support.ts"
 
+let LOG: any
 const Count = State.person("count", Schema.Int)
 
 type Run = (delivery: Delivery.Delivery, part?: number) => Effect.Effect<unknown, string>
@@ -196,6 +197,7 @@ const turmoil = Effect.fnUntraced(function* (consume: Consumer, seed: number) {
   for (let n = 0; n < 20; n++) yield* pass(10)
   for (let minute = 0; minute < 12; minute++) yield* pass(60)
   const left = yield* bot.pending
+  console.log("done", done.size, "of", said.length, LOG.all.slice(-12), yield* bot.handshakes)
   for (const id of left) problems.push(`${id} is left`)
   for (const [, id] of said) {
     if (!left.includes(id) && !done.has(id)) problems.push(`${id} is acknowledged, and was not handled`)
@@ -212,7 +214,7 @@ describe("no message is lost, left, or handled beside itself in a turmoil", () =
           Effect.scoped,
           Effect.provide(BlazeTest.layerServer),
           Effect.provideService(Keyed.Grace, 0),
-          Effect.provide(lines().layer)
+          Effect.provide((LOG = lines()).layer)
         )
       )
     }

@@ -142,7 +142,7 @@ const makeAside = Effect.fnUntraced(function* (
         count++
         bytes += message.size
         return Effect.map(
-          Effect.forkIn(Effect.delay(wakeUp(entry), Math.max(0, entry.due - now())), scope),
+          Effect.forkIn(Effect.andThen(Elapsed.sleepUntil(now, entry.due), wakeUp(entry)), scope),
           (timer) => {
             entry.timer = timer
           }

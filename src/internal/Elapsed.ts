@@ -23,6 +23,20 @@ const millis = (clock: Clock.Clock) => Number(clock.monotonicTimeNanosUnsafe()) 
 export const now: Effect.Effect<() => number> = Effect.map(Clock.Clock, (clock) => () => millis(clock))
 
 /**
+ * Waits until a moment of `now`, which has come then.
+ *
+ * **Details**
+ *
+ * In whole milliseconds: what is left of a time after it was added and subtracted may be less than a clock can tell, and a loop that waits
+ * for it would never end.
+ *
+ * @category time
+ * @since 0.1.0
+ */
+export const sleepUntil = (now: () => number, at: number): Effect.Effect<void> =>
+  Effect.suspend(() => Effect.sleep(Math.max(0, Math.ceil(at - now()))))
+
+/**
  * Has what is told again and again be told at most once in so many milliseconds, and be told in another way in between.
  *
  * @category time

@@ -47,8 +47,8 @@ export const make = Effect.fnUntraced(function* (
     while (true) {
       yield* inbox.allListed
       yield* mayRead
-      const rest = heardAt + quietPeriod - now()
-      if (rest > 0) yield* Effect.sleep(rest)
+      const quietAt = heardAt + quietPeriod
+      if (quietAt > now()) yield* Elapsed.sleepUntil(now, quietAt)
       else if (!inbox.isRefusing()) return
     }
   })

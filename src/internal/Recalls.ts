@@ -72,7 +72,6 @@ export const make = (isOpen: (id: Ids.MessageId) => boolean, onTaken: () => void
       else others.push(recall)
     },
     takes: (message) => {
-      if (noted.size === 0) return false
       const recall = noted.get(message.id)?.find((recall) => isFor(recall, message))
       if (recall !== undefined) taken(recall)
       return recall !== undefined
@@ -80,11 +79,9 @@ export const make = (isOpen: (id: Ids.MessageId) => boolean, onTaken: () => void
     taken,
     hasTaken: ({ id }) => effective.has(id),
     forget: (id) => {
-      if (noted.size > 0) {
-        count -= noted.get(id)?.length ?? 0
-        noted.delete(id)
-      }
-      if (effective.size > 0) effective.delete(id)
+      count -= noted.get(id)?.length ?? 0
+      noted.delete(id)
+      effective.delete(id)
     }
   }
 }

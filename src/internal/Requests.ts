@@ -268,8 +268,7 @@ const watch = (
       const [next] = pending
       if (next === undefined) continue
       const [id, waiting] = next
-      const rest = waiting.deadline - now()
-      if (rest > 0) yield* Effect.sleep(rest)
+      if (waiting.deadline > now()) yield* Elapsed.sleepUntil(now, waiting.deadline)
       else expire(id, waiting)
     }
   })

@@ -142,7 +142,7 @@ export const make = Effect.fnUntraced(function* (
   // What was put aside and found no room is in no hurry, and no reason to end the connection.
   const listForgotten = Effect.gen(function* () {
     yield* inbox.forgotten
-    yield* Effect.sleep(Math.max(0, listedAt + relistPeriod - now()))
+    yield* Elapsed.sleepUntil(now, listedAt + relistPeriod)
     while (Result.isFailure(yield* Effect.result(list(0)))) yield* Effect.sleep(relistPause)
   })
   const relister = yield* Effect.raceAllFirst([Effect.forever(listRefused), Effect.forever(listForgotten)]).pipe(
