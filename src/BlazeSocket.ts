@@ -239,7 +239,7 @@ export const layer: Layer.Layer<BlazeSocket, BlazeError.BlazeError, Dialer | Sig
         let seen = dialed.signsOfLife()
         let missed = 0
         while (missed < missedPeriods) {
-          if (dialed.ping !== undefined) yield* dialed.ping
+          if (dialed.ping !== undefined) yield* Effect.ignoreCause(dialed.ping)
           else if (missed > 0) yield* Effect.ignore(writer.write(frame.encode(question)))
           yield* Effect.sleep(pingPeriod)
           const now = dialed.signsOfLife()

@@ -312,7 +312,7 @@ const overtaken = <E, R>(
   again: (handling: Handling<E>) => Settling<E, R>
 ): Settling<E, R> => {
   const { delivery } = handling
-  Handling.forgetRun(delivery)
+  Handling.overtake(delivery)
   handling.isOvertaken = false
   handling.failure = undefined
   if (isOver) return Handling.settleUnsafe(delivery, Exit.interrupt())

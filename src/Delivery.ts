@@ -116,7 +116,10 @@ export const handleAll =
       for (const delivery of deliveries) Handling.begin(delivery)
       const run = Effect.suspend(() => {
         Handling.share(deliveries)
-        const handled = Effect.suspend(() => Handling.effectOf(handler(deliveries), deliveries))
+        // Of one that was overtaken some may be settled by now.
+        const left = deliveries.filter(Handling.isOpen)
+        const still = left.length === 0 ? deliveries : left
+        const handled = Effect.suspend(() => Handling.effectOf(handler(still), still))
         return deliveries.reduce((handled, delivery) => Handling.observe(delivery, handled), handled)
       })
       return Handling.inPlace(deliveries, run, (exit) => {

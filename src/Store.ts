@@ -194,12 +194,12 @@ const cannot = (problem: string, cause: Cause.Cause<unknown>, consequence: strin
   )
 
 const persevere = <A>(
-  effect: Effect.Effect<A, unknown>,
+  ask: () => Effect.Effect<A, unknown>,
   fallback: A,
   problem: string,
   consequence = "messages that come back may be handled again"
 ): Effect.Effect<A> =>
-  asking(effect).pipe(
+  asking(Effect.suspend(ask)).pipe(
     Effect.retry(retry),
     Effect.catch((cause) => Effect.as(cannot(problem, cause, consequence), fallback))
   )
@@ -222,22 +222,22 @@ export const persevering = (
   load: (ids) =>
     isShared
       ? persevere(
-          store.load(ids),
+          () => store.load(ids),
           ids.map(() => "Unread" as const),
           "read",
           "what has come waits for it, here or on another machine"
         )
-      : persevere(store.load(ids), [], "read"),
+      : persevere(() => store.load(ids), [], "read"),
   commit: (changes) =>
     changes.some(isWritten)
       ? persevere(
-          store.commit(changes),
+          () => store.commit(changes),
           changes.map((change): Claim => (isWritten(change) ? "Unstored" : "Committed")),
           "written",
           "what a handler has written is written again before its message is acknowledged"
         )
-      : persevere(store.commit(changes), [], "written"),
-  confirm: (ids) => persevere(store.confirm(ids), undefined, "written"),
+      : persevere(() => store.commit(changes), [], "written"),
+  confirm: (ids) => persevere(() => store.confirm(ids), undefined, "written"),
   states: store.states,
   outbox: store.outbox
 })
@@ -283,7 +283,7 @@ export const gathering = <C>(
         yield* Effect.yieldNow
         const group = takeSome()
         const changes = group.flatMap(({ changes }) => changes)
-        const together = yield* Effect.result(Effect.retry(asking(commit(changes)), retry))
+        const together = yield* Effect.result(Effect.retry(asking(Effect.suspend(() => commit(changes))), retry))
         if (Result.isSuccess(together)) {
           let next = 0
           for (const { changes, claims } of group) {
@@ -296,7 +296,7 @@ export const gathering = <C>(
         let isAsked = group.length > 1 && !isOfDatabase(failure)
         yield* cannot("written", failure, "what was handled meanwhile is not acknowledged, and comes back")
         for (const { changes, claims } of group) {
-          const alone = isAsked ? yield* Effect.result(asking(commit(changes))) : together
+          const alone = isAsked ? yield* Effect.result(asking(Effect.suspend(() => commit(changes)))) : together
           if (Result.isFailure(alone) && isOfDatabase(alone.failure)) isAsked = false
           Awaited.doneUnsafe(
             claims,

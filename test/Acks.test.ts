@@ -238,6 +238,53 @@ describe("Acks", () => {
     })
   )
 
+  test(
+    "a transport that interrupts itself is tried again, and one that throws",
+    Effect.gen(function* () {
+      const { answer, calls, offer } = yield* scene()
+      const ends = [
+        () => Effect.interrupt,
+        (): never => {
+          throw new Error("thrown")
+        }
+      ]
+      answer.now = () => ends.shift()?.() ?? Effect.void
+      yield* offer(1)
+      yield* pass(5000)
+      yield* offer(2)
+      yield* pass(5000)
+      assert.deepStrictEqual(calls, [[1], [1], [1], [2]])
+    })
+  )
+
+  test(
+    "a batch whose store dies keeps no other from being acknowledged, and the server is asked for it again",
+    Effect.gen(function* () {
+      const steps: Array<string> = []
+      const states = statesThat(
+        (each) => {
+          if (each === id(1)) throw new TypeError("broken: a secret")
+          return "Committed"
+        },
+        (step) => void steps.push(step)
+      )
+      const { calls, logs, measured, offer, run } = yield* scene({ states })
+      yield* offer(1)
+      yield* pass(2000)
+      yield* offer(2)
+      yield* pass(2000)
+      assert.deepStrictEqual([calls, steps], [[[2]], ["confirm 2"]])
+      assert.lengthOf(logs, 1)
+      assert.match(logs[0]!, /^1 messages cannot be acknowledged for now; they come back/)
+      assert.strictEqual(
+        measured.findLast((line) => line.startsWith("blaze_acks_pending")),
+        "blaze_acks_pending 0"
+      )
+      const { inbox } = yield* run(Connection.Connection)
+      yield* inbox.forgotten
+    })
+  )
+
   for (const behindMessages of [true, false]) {
     test(
       `a full transport has reading go on ${behindMessages ? "because" : "only if"} its answers come behind the messages`,

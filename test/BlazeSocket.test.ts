@@ -19,7 +19,7 @@ const open = Effect.flatMap(BlazeSocket.BlazeSocket, (socket) => socket.open)
 
 /** A peer that shows life only when the test says so. */
 const quietPeer = (handshake: (url: URL) => Effect.Effect<void, Socket.SocketError> = () => Effect.void) => {
-  const peer = { life: 0, pings: 0, paused: false, terminated: false, tokens: [] as Array<string> }
+  const peer = { life: 0, pings: 0, paused: false, terminated: false, dies: false, tokens: [] as Array<string> }
   let end: (effect: Effect.Effect<never, Socket.SocketError>) => void = () => {}
   const closed = Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) }))
   const layer = BlazeSocket.layer.pipe(
@@ -36,7 +36,10 @@ const quietPeer = (handshake: (url: URL) => Effect.Effect<void, Socket.SocketErr
                 }),
                 writer: Effect.succeed({ write: () => Effect.void, writeAll: () => Effect.void })
               }),
-              ping: Effect.sync(() => void peer.pings++),
+              ping: Effect.suspend(() => {
+                peer.pings++
+                return peer.dies ? Effect.die("it has no ping") : Effect.void
+              }),
               terminate: Effect.sync(() => {
                 peer.terminated = true
                 end(closed)
@@ -83,6 +86,17 @@ describe("liveness", () => {
       assert.strictEqual(peer.pings, 2)
       const error = yield* Fiber.join(fiber)
       assert.include(error.message, "no sign of life for two ping periods")
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
+  it.effect("notices a silent peer though its pings die of something", () => {
+    const { layer, peer } = quietPeer()
+    peer.dies = true
+    return Effect.gen(function* () {
+      const wire = yield* open
+      yield* Effect.forkChild(Effect.exit(wire.receive))
+      for (let period = 0; period < 2; period++) yield* tick(10)
+      assert.deepStrictEqual([peer.terminated, peer.pings], [true, 2])
     }).pipe(Effect.scoped, Effect.provide(layer))
   })
 

@@ -1,14 +1,28 @@
 // What can be done with deliveries on their way through a pipeline of one's own.
 import { assert, describe, it } from "@effect/vitest"
-import { type Cause, Context, Effect, Exit, Fiber, Filter, Layer, References, Schedule, Scope, Stream } from "effect"
-import { Blaze, Delivery, Keyed, Message, Settings } from "effect-blaze"
+import {
+  type Cause,
+  Context,
+  Effect,
+  Exit,
+  Fiber,
+  Filter,
+  Layer,
+  Option,
+  References,
+  Schedule,
+  Schema,
+  Scope,
+  Stream
+} from "effect"
+import { Blaze, Delivery, Keyed, Message, Settings, State } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client as bareClient, pass, textOf } from "./support.ts"
 
 const quickly = Settings.layer({ defer: Schedule.spaced("10 seconds"), deferredMessages: 10, deferredBytes: 1e6 })
 const client = Layer.provideMerge(bareClient, BlazeTest.layerServer).pipe(Layer.provide(quickly))
 
-const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Blaze | BlazeTest.Server>) =>
+const test = (name: string, body: Effect.Effect<void, unknown, Blaze.Services | BlazeTest.Server>) =>
   it.effect(name, () =>
     body.pipe(
       Effect.provide(client),
@@ -444,6 +458,126 @@ describe("Delivery", () => {
       yield* pass(1)
       assert.deepStrictEqual(seen.toSorted(), bots.map(({ blaze }) => blaze.userId as string).toSorted())
     }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer))
+  )
+})
+
+describe("a group", () => {
+  const Count = State.person("count", Schema.Int)
+  const counted = Effect.fnUntraced(function* (delivery: Delivery.Delivery) {
+    const count = delivery.state(Count)
+    const now = Option.getOrElse(yield* count.get, () => 0) + 1
+    yield* count.set(now)
+    return `${textOf(delivery)} ${now}`
+  }, Effect.orDie)
+
+  test(
+    "writes as one, though its messages came to two consumers in a row",
+    Effect.gen(function* () {
+      yield* say("one", "two")
+      const { deliveries } = yield* Blaze.Blaze
+      const heard: Array<string> = []
+      const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+        Effect.forEach(all, (each) => Effect.map(counted(each), (text) => heard.push(text)))
+      )
+      yield* Stream.concat(Stream.take(deliveries, 1), deliveries).pipe(
+        Stream.grouped(2),
+        Stream.mapEffect(write),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(30)
+      assert.deepStrictEqual([heard, yield* pending], [["one 1", "two 2"], []])
+    })
+  )
+
+  test(
+    "writes once, though its handler has acknowledged one of its messages by hand",
+    Effect.gen(function* () {
+      yield* say("one", "two")
+      const { deliveries } = yield* Blaze.Blaze
+      const heard: Array<string> = []
+      const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+        Effect.forEach(all, (each, n) =>
+          Effect.gen(function* () {
+            heard.push(yield* counted(each))
+            if (n === 0) yield* each.ack
+          })
+        )
+      )
+      yield* deliveries.pipe(
+        Stream.groupedWithin(2, "1 second"),
+        Stream.mapEffect(write),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(30)
+      assert.deepStrictEqual([heard, yield* pending], [["one 1", "two 2"], []])
+    })
+  )
+
+  test(
+    "that was overtaken runs again with what is not settled",
+    Effect.gen(function* () {
+      const alice = yield* say("one", "two")
+      const { deliveries } = yield* Blaze.Blaze
+      const groups: Array<string> = []
+      const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+        Effect.gen(function* () {
+          groups.push(all.map(textOf).join())
+          const [first] = all
+          if (groups.length === 1) yield* first!.ack
+          yield* counted(all.at(-1)!)
+          if (groups.length === 1) yield* (yield* State.of(Count, alice.userId)).set(7)
+        })
+      )
+      yield* deliveries.pipe(
+        Stream.groupedWithin(2, "1 second"),
+        Stream.mapEffect(write),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(30)
+      const count = yield* State.of(Count, alice.userId)
+      assert.deepStrictEqual([groups, yield* count.get, yield* pending], [["one,two", "two"], Option.some(8), []])
+    })
+  )
+})
+
+describe("a delivery that somebody else is at work on", () => {
+  test(
+    "is not handled beside that, whatever is said by who had it before and holds it no more",
+    Effect.gen(function* () {
+      yield* say("one")
+      const { deliveries } = yield* Blaze.Blaze
+      const old: Array<Fiber.Fiber<unknown>> = []
+      const first = yield* Stream.runForEach(deliveries, (delivery) =>
+        Effect.onExit(Effect.never, (exit) => Delivery.settle(delivery, exit)).pipe(
+          Effect.forkDetach,
+          Effect.map((fiber) => old.push(fiber))
+        )
+      ).pipe(Effect.forkChild)
+      yield* pass(1)
+      yield* Fiber.interrupt(first)
+      let runs = 0
+      yield* deliveries.pipe(
+        Stream.mapEffect(
+          Delivery.handle(() =>
+            Effect.andThen(
+              Effect.sync(() => runs++),
+              Effect.sleep("5 minutes")
+            )
+          ),
+          { concurrency: 4 }
+        ),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(1)
+      assert.strictEqual(runs, 1)
+      yield* Fiber.interrupt(old[0]!)
+      for (let minute = 0; minute < 10; minute++) yield* pass(60)
+      assert.deepStrictEqual([runs, yield* pending], [1, []])
+    })
   )
 })
 

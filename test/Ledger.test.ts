@@ -7,7 +7,7 @@ import type * as Outstanding from "../src/internal/Outstanding.ts"
 import * as States from "../src/internal/States.ts"
 import { id } from "./contract/stores.ts"
 import { ledgerWith } from "./ledgers.ts"
-import { botOfStores, lines } from "./support.ts"
+import { botOfStores, lines, pass } from "./support.ts"
 
 const message = (n: number, more: object = {}) =>
   Message.fromView({
@@ -368,7 +368,7 @@ describe("what is acknowledged", () => {
     }).pipe(Effect.scoped, Effect.provide(log.layer))
   })
 
-  it.effect("and is cut short while it waits to be stored is nobody's, and goes to the next consumer", () =>
+  it.effect("and cannot be stored is this ledger's to store, whoever is cut short who waits for it", () =>
     Effect.gen(function* () {
       let writes = 0
       const ledger = yield* ledgerWith({
@@ -381,21 +381,96 @@ describe("what is acknowledged", () => {
             })
         }
       })
+      const [first, second] = yield* open(ledger, message(1), message(2))
+      const acking = yield* begin(ledger.ack(first, []))
+      yield* BlazeTest.settle
+      assert.deepStrictEqual([writes, ledger.count()], [1, { open: 2, held: 1 }])
+      const exit = yield* Effect.andThen(Fiber.interrupt(acking), Fiber.await(acking))
+      assert.isTrue(Exit.hasInterrupts(exit))
+      // In a finalizer too, where an interruption has waited before it.
+      const ending = yield* begin(Effect.ensuring(Effect.never, ledger.ack(second, [])))
+      yield* Fiber.interrupt(ending)
+      assert.deepStrictEqual([writes, ledger.count()], [2, { open: 2, held: 2 }])
+      yield* ledger.ack(first, [])
+      yield* ledger.giveUp(second, "no")
+      yield* TestClock.adjust("29 seconds")
+      assert.deepStrictEqual([writes, ledger.acked], [2, []])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([ledger.acked, ledger.count()], [[id(1), id(2)], { open: 0, held: 0 }])
+    }).pipe(Effect.scoped)
+  )
+
+  for (const isAwaited of [true, false]) {
+    it.effect(
+      `and has changed when it can be stored is ${isAwaited ? "for who waits for it" : "the consumer's of now"}`,
+      () =>
+        Effect.gen(function* () {
+          const claims: Array<Store.Claim> = ["Unstored", "Unstored", "Changed"]
+          const ledger = yield* ledgerWith({
+            states: { commitsAtOnce: true, settle: () => Effect.sync(() => [claims.shift()!]) }
+          })
+          const [first] = yield* open(ledger, message(1))
+          const acking = yield* begin(ledger.ack(first, []))
+          if (!isAwaited) yield* Fiber.interrupt(acking)
+          for (let n = 0; n < 60; n++) yield* pass(1)
+          assert.deepStrictEqual(ledger.count(), { open: 1, held: isAwaited ? 1 : 0 })
+          assert.deepStrictEqual(
+            ledger.inbox.waiting().map((message) => message.id),
+            isAwaited ? [] : [id(1)]
+          )
+          if (isAwaited) assert.strictEqual(yield* Fiber.join(acking), "Changed")
+        }).pipe(Effect.scoped)
+    )
+  }
+
+  it.effect("and has changed at the moment that who waits for it is interrupted is the consumer's of now", () =>
+    Effect.gen(function* () {
+      const claims: Array<Store.Claim> = ["Unstored", "Changed"]
+      const ledger: Ledger = yield* ledgerWith({
+        states: {
+          commitsAtOnce: true,
+          settle: () =>
+            Effect.sync(() => {
+              const claim = claims.shift()!
+              if (claim === "Changed") acking.interruptUnsafe()
+              return [claim]
+            })
+        }
+      })
+      const [first] = yield* open(ledger, message(1))
+      const acking: Fiber.Fiber<unknown> = yield* begin(ledger.ack(first, []))
+      yield* TestClock.adjust("30 seconds")
+      yield* BlazeTest.settle
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(acking)))
+      assert.deepStrictEqual(ledger.count(), { open: 1, held: 0 })
+      assert.lengthOf(ledger.inbox.waiting(), 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("and whose store dies of something is stored later, and told", () => {
+    const log = lines()
+    return Effect.gen(function* () {
+      let isBroken = true
+      const ledger = yield* ledgerWith({
+        states: {
+          commitsAtOnce: true,
+          settle: () => {
+            if (isBroken) throw new TypeError("broken: a secret")
+            return Effect.succeed([])
+          }
+        }
+      })
       const [first] = yield* open(ledger, message(1))
       const acking = yield* begin(ledger.ack(first, []))
       yield* BlazeTest.settle
-      assert.deepStrictEqual([writes, ledger.count()], [1, { open: 1, held: 1 }])
-      const exit = yield* Effect.andThen(Fiber.interrupt(acking), Fiber.await(acking))
-      assert.isTrue(Exit.hasInterrupts(exit))
-      assert.deepStrictEqual([writes, ledger.count()], [1, { open: 1, held: 0 }])
-      const again = yield* begin(ledger.ack(first, []))
-      yield* TestClock.adjust("29 seconds")
-      assert.deepStrictEqual([writes, isDone(again)], [2, false])
-      yield* TestClock.adjust("1 second")
-      yield* Fiber.join(again)
-      assert.deepStrictEqual([writes, ledger.acked], [3, [id(1)]])
-    }).pipe(Effect.scoped)
-  )
+      assert.match(log.all.join(), new RegExp(`^Error What became of messages cannot be stored.*${id(1)}`))
+      assert.notInclude(log.all.join(), "secret")
+      isBroken = false
+      for (let n = 0; n < 30; n++) yield* pass(1)
+      yield* Fiber.join(acking)
+      assert.deepStrictEqual(ledger.acked, [id(1)])
+    }).pipe(Effect.scoped, Effect.provide(log.layer))
+  })
 })
 
 describe("what is put aside or given up", () => {

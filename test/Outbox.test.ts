@@ -1,13 +1,14 @@
 // What is stored before it is sent: in memory and in a database.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Result, Schedule } from "effect"
-import { Blaze, BlazeError, Ids, Outgoing, Sender, Settings, Signer, SqlStore, Store } from "effect-blaze"
+import { Context, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, Scope, Stream } from "effect"
+import { Blaze, BlazeError, Broadcast, Ids, Outgoing, Sender, Settings, Signer, SqlStore, Store } from "effect-blaze"
 import { NodeSqlite } from "effect-blaze/node"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import * as Sending from "../src/internal/Sending.ts"
 import * as Outbox from "../src/internal/Outbox.ts"
 import * as Meter from "../src/internal/Meter.ts"
 import { lastingOutboxContract, outboxContract } from "./contract/outbox.ts"
+import { crowd } from "./crowd.ts"
 import { clientWith, lines, setWall } from "./support.ts"
 
 const database = NodeSqlite.layer({ filename: ":memory:" })
@@ -53,6 +54,82 @@ describe("what is stored before it is sent", () => {
       assert.deepStrictEqual(yield* alice.reads, ["0", "1", "2", "3"])
     }).pipe(Effect.provide(clientWith({ store: mortal })), Effect.provide(BlazeTest.layerServer), Effect.provide(layer))
   })
+
+  const stuck = Effect.gen(function* () {
+    const { inject } = yield* BlazeServer.BlazeServer
+    yield* inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 7000 }, Infinity)
+    yield* inject({ _tag: "FailRest", status: 503, body: "" }, Infinity)
+  })
+
+  it.effect("hears of the end of the bot while it waits for room", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(
+        clientWith({}).pipe(Layer.provide(Settings.layer({ outboxMessages: 1 }))),
+        scope
+      )
+      const alice = yield* BlazeTest.user("alice")
+      yield* stuck
+      const { send } = Context.get(context, Blaze.Blaze)
+      yield* send({ user: alice.userId }, "one", durable)
+      const second = yield* Effect.forkDetach(Effect.flip(send({ user: alice.userId }, "two", durable)))
+      yield* BlazeTest.pass("5 seconds")
+      assert.isUndefined(second.pollUnsafe())
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(second)).reason._tag, "Closed")
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provide(lines().layer))
+  )
+
+  it.effect("is an announcement that goes on while a message waits, though it is larger than the outbox", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(clientWith({}).pipe(Layer.provide(Settings.layer({ outboxMessages: 50 }))))
+      const { people, server, users } = yield* crowd(60)
+      const { send } = Context.get(context, Blaze.Blaze)
+      yield* server.inject({ _tag: "FailRequest", action: "CREATE_MESSAGE", code: 7000 }, Infinity)
+      yield* send({ user: people[0]!.userId }, "stuck", durable)
+      yield* users.pipe(
+        Broadcast.sendAll(() => "news", { key: "news", durable: true }),
+        Stream.runDrain,
+        Effect.provideContext(context),
+        Effect.forkChild
+      )
+      for (let minute = 0; minute < 30; minute++) yield* BlazeTest.pass("1 minute")
+      for (const person of people) assert.include(yield* person.reads, "news")
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provide(lines().layer))
+  )
+
+  for (const [name, end] of [
+    ["interrupts itself once", Effect.interrupt],
+    ["does not answer once", Effect.never]
+  ] as const) {
+    it.effect(`is sent though the store that tells what waits ${name}`, () =>
+      Effect.gen(function* () {
+        let isFirst = true
+        const store = Layer.effect(
+          Store.Store,
+          Effect.map(Store.Store, (memory) =>
+            Store.Store.of({
+              ...memory,
+              outbox: {
+                ...memory.outbox!,
+                next: (inBatches, after, maximum) =>
+                  Effect.suspend(() => {
+                    if (inBatches || !isFirst) return memory.outbox!.next(inBatches, after, maximum)
+                    isFirst = false
+                    return end
+                  })
+              }
+            })
+          )
+        ).pipe(Layer.provide(Store.layerMemory))
+        const context = yield* Layer.build(clientWith({ store }))
+        const alice = yield* BlazeTest.user("alice")
+        yield* Context.get(context, Blaze.Blaze).send({ user: alice.userId }, "one", durable)
+        for (let minute = 0; minute < 5; minute++) yield* BlazeTest.pass("1 minute")
+        assert.deepStrictEqual(yield* alice.reads, ["one"])
+      }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provide(lines().layer))
+    )
+  }
 
   it.effect("is as old as this process has seen it grow, whatever is done to the clock", () => {
     const wall = setWall()

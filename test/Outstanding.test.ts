@@ -59,14 +59,14 @@ describe("what is outstanding", () => {
 
   it("is held while its outcome is being stored, and stays so where it is to be handled again", () => {
     const { entries, outstanding } = scene(2)
-    const { count, isSettling, settle, unsettle } = outstanding
+    const { count, settle, unsettle } = outstanding
     const [first, second] = entries
     for (const entry of [first, second]) settle(entry)
-    assert.deepStrictEqual([isSettling(first), isSettling(second), count().held], [true, true, 2])
+    assert.deepStrictEqual([first.isSettling, second.isSettling, count().held], [true, true, 2])
     unsettle(first, false)
-    assert.deepStrictEqual([isSettling(first), isSettling(second), count().held], [false, true, 1])
+    assert.deepStrictEqual([first.isSettling, second.isSettling, count().held], [false, true, 1])
     unsettle(second, true)
-    assert.deepStrictEqual([isSettling(second), count().held, second.holders], [false, 1, 1])
+    assert.deepStrictEqual([second.isSettling, count().held, second.holders], [false, 1, 1])
   })
 
   it("shows whatever happens to it", () => {

@@ -634,6 +634,35 @@ describe("a store that cannot be read", () => {
   )
 })
 
+describe("a store that throws", () => {
+  const throwing = <A>(otherwise: () => Effect.Effect<A>) => {
+    let isFirst = true
+    return () => {
+      if (!isFirst) return otherwise()
+      isFirst = false
+      throw new Error("thrown")
+    }
+  }
+
+  it.effect("is asked again, by itself and where changes are gathered", () =>
+    Effect.gen(function* () {
+      const store = Store.persevering({
+        load: throwing(() => Effect.succeed([Store.Handled])),
+        commit: throwing(() => Effect.succeed(["Known"])),
+        confirm: throwing(() => Effect.void)
+      })
+      assert.deepStrictEqual(yield* inTime(store.load([id(1)])), [Store.Handled])
+      assert.deepStrictEqual(yield* inTime(store.commit([{ id: id(1), outcome: Store.Handled, writes: [] }])), [
+        "Known"
+      ])
+      yield* inTime(store.confirm([id(1)]))
+      const commit = yield* Store.gathering(throwing(() => Effect.succeed(["Committed"])))
+      assert.deepStrictEqual(yield* inTime(commit(["a"])), ["Committed"])
+      assert.deepStrictEqual(yield* inTime(commit(["b"])), ["Committed"])
+    }).pipe(Effect.provide(lines().layer))
+  )
+})
+
 describe("a store that cannot be written", () => {
   it.effect("counts as written, but for what a handler has written: that is not stored", () =>
     Effect.gen(function* () {

@@ -6,11 +6,12 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -108,13 +109,11 @@ const makeInsist = Effect.fnUntraced(function* (
     let pauses = yield* Elapsed.delays(retry)
     while (true) {
       const last = Deferred.isDoneUnsafe(closing) && Duration.isZero(flushTimeout)
-      const result = yield* Effect.result(
-        Effect.catchDefect(transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" }))), (defect) =>
-          Effect.fail(brokenBy(defect))
-        )
+      const exit = yield* Effect.exit(
+        Effect.suspend(() => transport.acknowledge(ids.map((message_id) => ({ message_id, status: "READ" }))))
       )
-      if (Result.isSuccess(result)) return
-      const error = result.failure
+      if (Exit.isSuccess(exit)) return
+      const error = Option.getOrElse(Cause.findErrorOption(exit.cause), () => brokenBy(Cause.squash(exit.cause)))
       if (isHopeless(error) || last) return yield* error
       yield* warn(error)
       // Halves may pass where the whole is too large.
@@ -144,6 +143,11 @@ const makeLate = (fork: (effect: Effect.Effect<void>) => void) => {
     if (late.push(id) === 1) fork(tell)
   }
 }
+
+const tellOfFailed = (count: number, cause: Cause.Cause<unknown>) =>
+  Effect.logError(
+    `${count} messages cannot be acknowledged for now${ErrorKind.of(Cause.squash(cause))}; they come back, and are acknowledged then.`
+  )
 
 /** Says what becomes of a batch. */
 const makeSend = Effect.fnUntraced(function* (
@@ -200,6 +204,13 @@ const makeSend = Effect.fnUntraced(function* (
     return claims.includes("Conflict") ? Effect.logError(States.othersHave(ids)) : Effect.void
   }
 
+  // One that dies of something keeps no other from being acknowledged: the server is asked for its messages, which are known to be handled.
+  const failed = (ids: ReadonlyArray<Ids.MessageId>) => (cause: Cause.Cause<unknown>) => {
+    unconfirmed.remove(ids)
+    connection.inbox.forget()
+    return tellOfFailed(ids.length, cause)
+  }
+
   return (ids: ReadonlyArray<Ids.MessageId>) => {
     const sending = Effect.suspend(() => {
       const began = meter.now()
@@ -215,7 +226,7 @@ const makeSend = Effect.fnUntraced(function* (
         Effect.sync(() => meter.measure(metrics.ackTime, (meter.now() - began) / 1000))
       )
     })
-    return Meter.withSpan(sending, Telemetry.span.acknowledge, { size: ids.length })
+    return Meter.withSpan(Effect.catchCause(sending, failed(ids)), Telemetry.span.acknowledge, { size: ids.length })
   }
 })
 

@@ -231,17 +231,19 @@ export interface Draft {
 export const makeDraft = (): Draft => ({ known: new Map(), writes: new Map() })
 
 /**
- * What is written of it, if anything is, with what that was decided on.
+ * What is written of it, if anything is, with what that was decided on: once, however many share it.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const writesOf = ({ known, writes }: Draft): ReadonlyArray<Store.Write> => {
+export const take = ({ known, writes }: Draft): ReadonlyArray<Store.Write> => {
   if (writes.size === 0) return []
   const all: Array<Store.Write> = [...writes.values()]
   for (const [place, { kept, key, name }] of known) {
     if (!writes.has(place)) all.push({ name, key, basedOn: { revision: kept?.revision }, revision: "", next: "Same" })
   }
+  known.clear()
+  writes.clear()
   return all
 }
 

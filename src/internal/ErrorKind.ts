@@ -21,8 +21,8 @@ export const of = (error: unknown): string => {
 }
 
 /**
- * Has something else come of whatever a client of somebody else's ends with: it may die of what is wrong with its connection. An interruption
- * stays one.
+ * Has something else come of whatever a client of somebody else's ends with: it may die of what is wrong with its connection, or be
+ * interrupted by its own doing. Whose fiber is interrupted does not come here.
  *
  * @category combinators
  * @since 0.1.0
@@ -30,7 +30,4 @@ export const of = (error: unknown): string => {
 export const catchAny = <A, R, B, E2, R2>(
   effect: Effect.Effect<A, unknown, R>,
   otherwise: (kind: string) => Effect.Effect<B, E2, R2>
-): Effect.Effect<A | B, E2, R | R2> =>
-  Effect.catchCause(effect, (cause) =>
-    Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : otherwise(of(Cause.squash(cause)))
-  )
+): Effect.Effect<A | B, E2, R | R2> => Effect.catchCause(effect, (cause) => otherwise(of(Cause.squash(cause))))

@@ -107,19 +107,13 @@ const makeDeliveries = (
 
   const actionsOf = (own: Consumer): Handling.Actions => {
     const leave = (entry: Outstanding.Open) => {
+      // Somebody else is at work on it.
+      if (entry.holders > 0) return
       entry.hands = Underway.inNobodysHands
       if (consumer !== undefined && consumer !== own) ledger.handBack(entry)
       ledger.signal.notify()
     }
-    // What is interrupted while it cannot be stored is for the next consumer, as what is interrupted before.
-    const leftWith = (acked: Effect.Effect<Ledger.Acked>, entries: ReadonlyArray<Outstanding.Open>) =>
-      acked === Exit.void ? acked : Effect.onInterrupt(acked, () => Effect.sync(() => entries.forEach(leave)))
-    return {
-      ...actions,
-      leave,
-      ack: (entry, writes) => leftWith(actions.ack(entry, writes), [entry]),
-      ackAll: (entries, writes) => leftWith(actions.ackAll(entries, writes), entries)
-    }
+    return { ...actions, leave }
   }
 
   // The scope is that of the whole run: the consumer is done when its handlers are, not when the last message was handed out. Behind

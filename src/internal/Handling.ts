@@ -206,6 +206,14 @@ export let settleUnsafe: (
  */
 export let forgetRun: (delivery: Delivery) => void
 
+/**
+ * Forgets a run of a handler whose message is `Changed`: it is held once more, for the next one.
+ *
+ * @category settling
+ * @since 0.1.0
+ */
+export let overtake: (delivery: Delivery) => void
+
 /** Has what is `Changed` offered again, soon. */
 let again: (delivery: Delivery) => Effect.Effect<void>
 
@@ -346,7 +354,9 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   #draft: Cells.Draft | "taken" | undefined
   /** Whether its handler has made an answer, and begun with any. */
   #answers: "none" | "made" | "begun" = "none"
-  /** Whether somebody holds it who settles it by hand. */
+  /** How often whoever has it holds it; what others hold of the same message is theirs. */
+  #holds = 0
+  /** Whether one of them settles it by hand. */
   #isHeld = false
 
   constructor(message: M, open: Outstanding.Open, actions: Actions) {
@@ -359,12 +369,17 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     hold = (delivery) => {
       if (delivery.#isHeld) return
       delivery.#isHeld = true
+      delivery.#holds++
       delivery.#actions.hold(delivery.#open)
     }
     begin = (delivery) => {
       // From here on it is the handler that holds it.
-      if (delivery.#isHeld) delivery.#isHeld = false
-      else delivery.#actions.hold(delivery.#open)
+      if (delivery.#isHeld) {
+        delivery.#isHeld = false
+        return
+      }
+      delivery.#holds++
+      delivery.#actions.hold(delivery.#open)
     }
     queue = (delivery) => {
       delivery.#open.isQueued = true
@@ -372,7 +387,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     observe = (delivery, handled) =>
       delivery.#actions.observe === undefined ? handled : delivery.#actions.observe(delivery.message, handled)
     skips = (delivery) => delivery.#actions.skips(delivery.#open)
-    isOpen = (delivery) => delivery.#open.value !== undefined
+    isOpen = (delivery) => {
+      const { isSettling, value } = delivery.#open
+      return value !== undefined && !isSettling
+    }
     unread = (delivery) => delivery.#actions.unread(delivery.message)
     split = <M extends Message.Message, const N extends number>(delivery: Delivery<M>, parts: N) => {
       const whole = delivery.#open
@@ -381,6 +399,10 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         { length: parts },
         () => new Delivery(delivery.message, whole, actionsOf())
       ) as unknown as Parts<M, N>
+    }
+    overtake = (delivery) => {
+      delivery.#holds++
+      forgetRun(delivery)
     }
     forgetRun = (delivery) => {
       delivery.#draft = undefined
@@ -405,11 +427,11 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         if (first === undefined) return Exit.void
         const isHandled = Exit.isSuccess(exit) && outcomeOf(exit.value) === "Ack"
         if (!isHandled || !areOne(deliveries)) {
-          return Effect.forEach(deliveries, (delivery) => settle(delivery, exit), {
-            // What waits for a store that is away can be interrupted in its own fiber only.
-            concurrency: isHandled ? 1 : "unbounded",
-            discard: true
+          // What waits for a store that is away can be interrupted in its own fiber only, and the rest is to be settled all the same.
+          const exits = Effect.forEach(deliveries, (delivery) => Effect.exit(settle(delivery, exit)), {
+            concurrency: isHandled ? 1 : "unbounded"
           })
+          return Effect.flatMap(exits, (all) => all.find(Exit.isFailure) ?? Effect.void)
         }
         const drafts = new Set<Cells.Draft>()
         for (const delivery of deliveries) {
@@ -420,7 +442,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         }
         return first.#actions.ackAll(
           deliveries.map((delivery) => delivery.#open),
-          Array.from(drafts).flatMap(Cells.writesOf)
+          Array.from(drafts).flatMap(Cells.take)
         )
       })
     settleUnsafe = (delivery, exit, reason) => {
@@ -446,6 +468,8 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   /** Its handler has ended, or who holds it settles it. */
   #letGo(): void {
     this.#isHeld = false
+    if (this.#holds === 0) return
+    this.#holds--
     this.#actions.release(this.#open)
   }
 
@@ -459,7 +483,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     const draft = this.#draft
     if (draft === undefined || draft === "taken") return noWrites
     this.#draft = "taken"
-    return Cells.writesOf(draft)
+    return Cells.take(draft)
   }
 
   /**
@@ -652,7 +676,7 @@ export const inPlace = <A, E, R>(
   let conflicts = 0
   let last: Exit.Exit<A, E> | undefined
   const runAgain = (): Effect.Effect<void, never, R> => {
-    for (const delivery of deliveries) forgetRun(delivery)
+    for (const delivery of deliveries) overtake(delivery)
     const pause = pauseAfter(++conflicts)
     if (Option.isNone(pause)) {
       return Effect.andThen(

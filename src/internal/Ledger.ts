@@ -6,9 +6,10 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,7 +19,8 @@ import type * as BlazeError from "../BlazeError.ts"
 import * as Connection from "./Connection.ts"
 import type * as Aside from "./Aside.ts"
 import * as Dropped from "./Dropped.ts"
-import type * as Ids from "../Ids.ts"
+import * as ErrorKind from "./ErrorKind.ts"
+import * as Ids from "../Ids.ts"
 import type * as Inbox from "./Inbox.ts"
 import type * as Message from "../Message.ts"
 import * as Outstanding from "./Outstanding.ts"
@@ -149,7 +151,7 @@ const makeAdmit = Effect.fnUntraced(function* (
         continue
       }
       const returned = verdict === "Open" ? open.takeReturned(message.id) : undefined
-      if (returned !== undefined && !open.isSettling(returned)) {
+      if (returned !== undefined && !returned.isSettling) {
         if (takenBack.settles(message)) open.end(returned)
         else entries.push(returned)
         continue
@@ -452,7 +454,7 @@ const makeSettled = (open: Outstanding.Outstanding, signal: Signal.Signal) => {
     settled: (entry: Open, settle: (message: Message.Message) => Effect.Effect<void>) =>
       Effect.suspend(() => {
         // What was said first counts, though it is still being stored.
-        const message = open.isSettling(entry) ? undefined : open.end(entry)
+        const message = entry.isSettling ? undefined : open.end(entry)
         if (message === undefined) return Effect.void
         apart++
         return Effect.ensuring(settle(message), done)
@@ -470,16 +472,14 @@ export const StorePause = Context.Reference<Duration.Input>("effect-blaze/intern
   defaultValue: () => "30 seconds"
 })
 
-/** What is done with what is handled. */
-const makeAck = Effect.fnUntraced(function* (
+/** What is made of what the store says of messages that were handled. */
+const makeConclude = Effect.fnUntraced(function* (
   open: Outstanding.Outstanding,
   takenBack: TakenBack,
   signal: Signal.Signal
 ) {
-  const states = yield* States.States
   const meter = yield* Meter.Meter
   const { stop } = yield* Connection.Connection
-  const storePause = yield* StorePause
 
   const end = (entry: Open) => {
     const message = open.end(entry)
@@ -493,47 +493,107 @@ const makeAck = Effect.fnUntraced(function* (
     return Effect.andThen(Effect.logError(States.othersHave(ids)), stop(States.takenOver))
   }
 
-  // Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often it has to be written.
-  const stored = (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>) =>
+  return {
+    end,
+    /** `isAwaited` is whether who has handled them is there, who can do it again. */
+    conclude: (
+      entries: ReadonlyArray<Open>,
+      claims: ReadonlyArray<Store.Claim>,
+      isAwaited: boolean
+    ): Effect.Effect<Acked> => {
+      const isChanged = claims.includes("Changed")
+      for (const entry of entries) open.unsettle(entry, isChanged && isAwaited)
+      if (isChanged) {
+        meter.measure(Telemetry.metrics.conflicts, 1)
+        if (!isAwaited) entries.forEach(open.handBack)
+        return Effect.succeed("Changed")
+      }
+      const others: Array<Ids.MessageId> = []
+      for (const [index, entry] of entries.entries()) {
+        if (States.isOwn(claims[index])) end(entry)
+        else {
+          const message = open.end(entry)
+          if (message === undefined) continue
+          others.push(message.id)
+          takenBack.leave(message.id)
+        }
+      }
+      return others.length === 0 ? Effect.void : leave(others)
+    }
+  }
+})
+type Conclude = Effect.Success<ReturnType<typeof makeConclude>>["conclude"]
+
+/**
+ * Stores what was handled. Held meanwhile, and open: nobody else gets it, and nobody takes it for done. It is handled once, however often
+ * it has to be written, and whoever is interrupted who waits for that.
+ */
+const makeStored = Effect.fnUntraced(function* (open: Outstanding.Outstanding, conclude: Conclude) {
+  const states = yield* States.States
+  const storePause = yield* StorePause
+  const scope = yield* Effect.scope
+
+  const write = (ids: ReadonlyArray<Ids.MessageId>, writes: ReadonlyArray<Store.Write>) =>
+    Effect.catchCause(
+      Effect.suspend(() => states.settle(ids, writes)),
+      (cause) =>
+        Effect.as(
+          Effect.logError(
+            `What became of messages cannot be stored${ErrorKind.of(Cause.squash(cause))}: ${Ids.list(ids)}`
+          ),
+          ids.map((): Store.Claim => "Unstored")
+        )
+    )
+
+  const storedLater = Effect.fnUntraced(function* (
+    entries: ReadonlyArray<Open>,
+    ids: ReadonlyArray<Ids.MessageId>,
+    writes: ReadonlyArray<Store.Write>
+  ) {
+    const done = Deferred.makeUnsafe<Acked>()
+    let isAwaited = true
+    const again = Effect.gen(function* () {
+      let claims: ReadonlyArray<Store.Claim> = ["Unstored"]
+      while (claims.includes("Unstored")) {
+        yield* Effect.sleep(storePause)
+        claims = yield* write(ids, writes)
+      }
+      yield* Deferred.succeed(done, yield* conclude(entries, claims, isAwaited))
+    })
+    yield* Effect.forkIn(Effect.interruptible(again), scope)
+    // In a finalizer too: nobody could end while a database is away.
+    return yield* Effect.onInterrupt(Effect.interruptible(Deferred.await(done)), () =>
+      Effect.sync(() => {
+        isAwaited = false
+      })
+    )
+  })
+
+  return (entries: ReadonlyArray<Open>, writes: ReadonlyArray<Store.Write>) =>
     Effect.suspend(() => {
       const ids = entries.map(({ value }) => value!.id)
-      const write: Effect.Effect<ReadonlyArray<Store.Claim>> = Effect.flatMap(states.settle(ids, writes), (claims) =>
-        // Who handles it may do so in a finalizer, and must be able to end all the same.
-        claims.includes("Unstored")
-          ? Effect.andThen(Effect.interruptible(Effect.sleep(storePause)), write)
-          : Effect.succeed(claims)
-      )
       for (const entry of entries) open.settle(entry)
-      return Effect.onExit(write, (exit) => {
-        const staysHeld = Exit.isSuccess(exit) && exit.value.includes("Changed")
-        for (const entry of entries) open.unsettle(entry, staysHeld)
-        return Effect.void
-      }).pipe(
-        Effect.flatMap((claims): Effect.Effect<Acked> => {
-          if (claims.includes("Changed")) {
-            meter.measure(Telemetry.metrics.conflicts, 1)
-            return Effect.succeed("Changed")
-          }
-          const others: Array<Ids.MessageId> = []
-          for (const [index, entry] of entries.entries()) {
-            const id = ids[index]!
-            if (States.isOwn(claims[index])) end(entry)
-            else {
-              others.push(id)
-              if (open.end(entry) !== undefined) takenBack.leave(id)
-            }
-          }
-          return others.length === 0 ? Effect.void : leave(others)
-        })
+      return Effect.flatMap(write(ids, writes), (claims) =>
+        claims.includes("Unstored") ? storedLater(entries, ids, writes) : conclude(entries, claims, true)
       )
     }).pipe(Effect.uninterruptible)
+})
 
-  const isSettled = (entry: Open) => entry.value === undefined || open.isSettling(entry)
+const isSettled = (entry: Open) => entry.value === undefined || entry.isSettling
 
+/** What is done with what is handled. */
+const makeAck = Effect.fnUntraced(function* (
+  open: Outstanding.Outstanding,
+  takenBack: TakenBack,
+  signal: Signal.Signal
+) {
+  const { commitsAtOnce } = yield* States.States
+  const { conclude, end } = yield* makeConclude(open, takenBack, signal)
+  const stored = yield* makeStored(open, conclude)
   return {
     ack: (entry: Open, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> => {
       if (isSettled(entry)) return Exit.void
-      if (states.commitsAtOnce || writes.length > 0) return stored([entry], writes)
+      if (commitsAtOnce || writes.length > 0) return stored([entry], writes)
       end(entry)
       return Exit.void
     },
@@ -541,7 +601,7 @@ const makeAck = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const unsettled = entries.filter((entry) => !isSettled(entry))
         if (unsettled.length === 0) return Effect.void
-        if (states.commitsAtOnce || writes.length > 0) return stored(unsettled, writes)
+        if (commitsAtOnce || writes.length > 0) return stored(unsettled, writes)
         for (const entry of unsettled) end(entry)
         return Effect.void
       })

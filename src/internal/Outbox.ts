@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -166,6 +167,7 @@ const knownOf = (outbox: Store.Outbox<unknown>, ids: ReadonlyArray<Ids.MessageId
 /** Who may store how many: each has his place before it is taken. */
 const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
   const signal = Signal.make()
+  const closed = Deferred.makeUnsafe<never, BlazeError.BlazeError>()
   let reserved = 0
   const release = (count: number) => {
     reserved -= count
@@ -173,18 +175,25 @@ const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
   }
   return {
     notify: signal.notify,
-    /** Has room for so many for as long as they are being stored. What is more than there may be goes alone. */
+    /** There will be no more room: nothing is sent any more. */
+    close: (error: BlazeError.BlazeError) => Deferred.doneUnsafe(closed, Exit.fail(error)),
+    /** Has room for so many for as long as they are being stored. */
     within: (count: number, storing: Effect.Effect<void, BlazeError.BlazeError>) =>
       Effect.suspend(() => {
         let isReserved = false
         const reserve = () => {
           const size = outbox.size() + reserved
-          isReserved = outbox.hasRoom() && (size + count <= maximum || size === 0)
+          isReserved = outbox.hasRoom() && size + count <= maximum
           if (isReserved) reserved += count
           return isReserved
         }
         return Effect.ensuring(
-          Effect.andThen(signal.until(reserve), storing),
+          Effect.andThen(
+            Effect.suspend(() =>
+              reserve() ? Effect.void : Effect.raceFirst(signal.until(reserve), Deferred.await(closed))
+            ),
+            storing
+          ),
           Effect.sync(() => {
             if (isReserved) release(count)
           })
@@ -212,6 +221,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       isClosed = true
+      room.close(Connection.closed)
       watchers.fail(Connection.closed)
       return outbox.isLasting || outbox.size() === 0
         ? Effect.void
@@ -224,7 +234,11 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
     room.notify()
     return watchers.tell(results)
   }
-  const run = yield* Relay.make(outbox, { signal, count: () => count }, { ...watchers, tell })
+  const fail = (error: BlazeError.BlazeError) => {
+    if (error === States.takenOver) room.close(error)
+    watchers.fail(error)
+  }
+  const run = yield* Relay.make(outbox, { signal, count: () => count }, { ...watchers, fail, tell })
   const relayed = Effect.ignore(run)
   if (shared === undefined) yield* Effect.forkScoped(relayed)
   else {
@@ -249,12 +263,16 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
       Effect.suspend(() =>
         isClosed
           ? Effect.fail(Connection.closed)
-          : messages.length === 0
-            ? Effect.void
-            : room.within(
-                messages.length,
-                Effect.flatMap(Effect.forkIn(storing(messages), scope, { startImmediately: true }), Fiber.join)
-              )
+          : Effect.forEach(
+              // All of a large announcement would wait for those that cannot be sent for now.
+              Arr.chunksOf(messages, Math.ceil(outboxMessages / 10)),
+              (some) =>
+                room.within(
+                  some.length,
+                  Effect.flatMap(Effect.forkIn(storing(some), scope, { startImmediately: true }), Fiber.join)
+                ),
+              { discard: true }
+            )
       )
   }
 })

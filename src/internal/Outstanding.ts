@@ -30,7 +30,6 @@ interface Holds {
   readonly settle: (entry: Open) => void
   /** It has been stored, or could not be: then it may stay held. */
   readonly unsettle: (entry: Open, staysHeld: boolean) => void
-  readonly isSettling: (entry: Open) => boolean
 }
 
 /**
@@ -53,7 +52,6 @@ export interface Outstanding extends Underway.Underway<Message.Message>, Holds {
 }
 
 const makeHolds = (onChange: () => void): Holds & { readonly held: () => number } => {
-  const settling = new Set<Open>()
   let held = 0
   const hold = (entry: Open) => {
     onChange()
@@ -71,14 +69,13 @@ const makeHolds = (onChange: () => void): Holds & { readonly held: () => number 
     release,
     held: () => held,
     settle: (entry) => {
-      settling.add(entry)
+      entry.isSettling = true
       hold(entry)
     },
     unsettle: (entry, staysHeld) => {
-      settling.delete(entry)
+      entry.isSettling = false
       if (!staysHeld) release(entry)
-    },
-    isSettling: (entry) => settling.has(entry)
+    }
   }
 }
 

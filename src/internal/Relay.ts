@@ -90,6 +90,9 @@ const persistent = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A> =>
     )
   )
 
+/** How long a store may take to tell what waits: a connection to it that is half open would take for ever. */
+const readTimeout = "30 seconds"
+
 /** What waits, so many at once as there are, and what comes later. */
 const waitingIn = (outbox: Store.Outbox<unknown>, added: Added, inBatches: boolean, maximum: number) =>
   Stream.fromPull(
@@ -98,7 +101,7 @@ const waitingIn = (outbox: Store.Outbox<unknown>, added: Added, inBatches: boole
       return Effect.gen(function* () {
         while (true) {
           const seen = added.count()
-          const rows = yield* persistent(outbox.next(inBatches, after, maximum))
+          const rows = yield* persistent(Effect.timeout(outbox.next(inBatches, after, maximum), readTimeout))
           if (Arr.isReadonlyArrayNonEmpty(rows)) {
             after = rows.at(-1)!.number
             return rows
@@ -352,7 +355,6 @@ export const make = Effect.fnUntraced(function* (
     )
   )
   const run: Effect.Effect<void, BlazeError.BlazeError> = Effect.catchCause(once, (cause) => {
-    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
     const error = Option.getOrElse(Cause.findErrorOption(cause), () => Persisted.unsayable)
     fail(error)
     if (error === States.takenOver) return Effect.fail(error)

@@ -34,6 +34,8 @@ export interface Entry<out A> {
   hands: () => Hands
   /** Nobody works on it before he says so: whoever has it takes it out of a queue of his. */
   isQueued: boolean
+  /** What became of it is being stored: it has no other end any more. */
+  isSettling: boolean
 }
 
 /**
@@ -89,7 +91,16 @@ export const make = <A>(): Underway<A> => {
         entries = entries.filter((entry) => entry.value !== undefined)
         first = 0
       }
-      const entry = { value, since, number: begun++, warned: false, holders: 0, hands: inNobodysHands, isQueued: false }
+      const entry = {
+        value,
+        since,
+        number: begun++,
+        warned: false,
+        holders: 0,
+        hands: inNobodysHands,
+        isQueued: false,
+        isSettling: false
+      }
       entries.push(entry)
       size++
       return entry
