@@ -516,6 +516,41 @@ describe("a group", () => {
   )
 
   test(
+    "writes nothing on what has changed since it was read, though one of its messages was acknowledged in between",
+    Effect.gen(function* () {
+      const Note = State.conversation("note", Schema.String)
+      yield* say("one")
+      const bob = yield* BlazeTest.user("bob")
+      yield* bob.say("two")
+      const { deliveries } = yield* Blaze.Blaze
+      const seen: Array<string> = []
+      const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+        Effect.gen(function* () {
+          const last = all.at(-1)!
+          const note = last.state(Note)
+          const before = Option.getOrElse(yield* note.get, () => "")
+          if (all.length === 2) {
+            yield* all[0]!.state(Note).set("one")
+            yield* all[0]!.ack
+            yield* (yield* State.of(Note, last.message.conversationId)).set("other")
+          }
+          seen.push(before)
+          yield* note.set(`${before}+`)
+        })
+      )
+      yield* deliveries.pipe(
+        Stream.groupedWithin(2, "1 second"),
+        Stream.mapEffect(write),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(30)
+      const note = yield* State.of(Note, bob.conversationId)
+      assert.deepStrictEqual([seen, yield* note.get, yield* pending], [["", "other"], Option.some("other+"), []])
+    })
+  )
+
+  test(
     "that was overtaken runs again with what is not settled",
     Effect.gen(function* () {
       const alice = yield* say("one", "two")

@@ -233,6 +233,20 @@ describe("what a handler ends with", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("is held by nobody at its end, though its handler has held it besides", () =>
+    Effect.gen(function* () {
+      const { deliver, held } = yield* bot
+      const { delivery } = deliver()
+      for (const inside of [Effect.void, delivery.ack, delivery.defer]) {
+        Handling.begin(delivery)
+        Handling.hold(delivery)
+        yield* inside
+        yield* Handling.settle(delivery, done)
+        assert.strictEqual(held(), 0)
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is told of the message that it waits in a queue, and that somebody works on it", () =>
     Effect.gen(function* () {
       const { deliver, held } = yield* bot
@@ -341,6 +355,26 @@ describe("deliveries that are handled together", () => {
           [["0", "1"], []]
         ]
       )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are held once more for their next run, but for those that are settled", () =>
+    Effect.gen(function* () {
+      const { claims, deliver, held, outstanding } = yield* bot
+      const [one, two] = [deliver(), deliver()]
+      for (const { delivery } of [one, two]) Handling.begin(delivery)
+      // What became of the second is being stored by itself.
+      outstanding.settle(two.entry)
+      claims.push("Changed")
+      let runs = 0
+      yield* Handling.inPlace(
+        [one.delivery, two.delivery],
+        Effect.sync(() => runs++),
+        () => Handling.settleUnsafe(one.delivery, done)
+      )
+      assert.deepStrictEqual([runs, two.entry.holders], [2, 2])
+      yield* Handling.settle(two.delivery, done)
+      assert.deepStrictEqual([two.entry.holders, held()], [1, 1])
     }).pipe(Effect.scoped)
   )
 
@@ -487,6 +521,18 @@ describe("parts of a delivery", () => {
       for (const part of [one, two]) yield* Handling.settle(part, done)
       assert.deepStrictEqual([asked, held()], [["ack 0", "defer 0 1000"], 0])
     }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "are offered again soon where that has changed which was acknowledged before, though none has written",
+    () =>
+      Effect.gen(function* () {
+        const { asked, claims, held, one, two } = yield* parts
+        claims.push("Changed")
+        for (const part of [one, two]) Handling.begin(part)
+        for (const part of [one, two]) yield* Handling.settle(part, done)
+        assert.deepStrictEqual([asked, held()], [["ack 0", "defer 0 1000"], 0])
+      }).pipe(Effect.scoped)
   )
 
   it.effect("wait for those that somebody works on, however often the others are let go of", () =>

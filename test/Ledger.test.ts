@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
 import { Message, type Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { TestClock } from "effect/testing"
@@ -444,6 +444,76 @@ describe("what is acknowledged", () => {
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(acking)))
       assert.deepStrictEqual(ledger.count(), { open: 1, held: 0 })
       assert.lengthOf(ledger.inbox.waiting(), 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "and has changed while somebody still works on it is so for him at its end, and is not acknowledged without",
+    () =>
+      Effect.gen(function* () {
+        for (const together of [false, true]) {
+          const claims: Array<Store.Claim> = ["Unstored", "Changed"]
+          const ledger = yield* ledgerWith({
+            states: { commitsAtOnce: true, settle: () => Effect.sync(() => [claims.shift() ?? "Committed"]) }
+          })
+          const [first] = yield* open(ledger, message(1))
+          ledger.hold(first)
+          yield* Fiber.interrupt(yield* begin(ledger.ack(first, [])))
+          for (let n = 0; n < 30; n++) yield* pass(1)
+          assert.deepStrictEqual([claims, ledger.inbox.waiting()], [[], []])
+          ledger.release(first)
+          const ack = Effect.suspend(() => (together ? ledger.ackAll([first], []) : ledger.ack(first, [])))
+          assert.strictEqual(yield* ack, "Changed")
+          assert.deepStrictEqual([ledger.count(), ledger.acked], [{ open: 1, held: 1 }, []])
+          yield* ack
+          assert.deepStrictEqual(ledger.acked, [id(1)])
+        }
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("and has changed with nobody there is another one's: who had it has nothing to say of it any more", () =>
+    Effect.gen(function* () {
+      const claims: Array<Store.Claim> = ["Unstored", "Changed"]
+      const ledger = yield* ledgerWith({
+        states: { commitsAtOnce: true, settle: () => Effect.sync(() => [claims.shift() ?? "Committed"]) }
+      })
+      const [first] = yield* open(ledger, message(1))
+      yield* Fiber.interrupt(yield* begin(ledger.ack(first, [])))
+      const free = yield* begin(ledger.signal.until(() => ledger.count().held === 0))
+      for (let n = 0; n < 30; n++) yield* pass(1)
+      yield* Fiber.join(free)
+      const [again] = yield* open(ledger)
+      assert.notStrictEqual(again, first)
+      yield* ledger.ack(first, [])
+      yield* ledger.defer(first)
+      assert.deepStrictEqual([ledger.acked, again.since, numbers([again])], [[], first.since, [1]])
+      yield* ledger.ack(again, [])
+      assert.deepStrictEqual(ledger.acked, [id(1)])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("and cannot be stored is waited for by nobody once the bot has ended, nor is what is handled then", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const ledger = yield* ledgerWith({
+        states: { commitsAtOnce: true, settle: () => Effect.succeed(["Unstored"]) }
+      }).pipe(Scope.provide(scope))
+      const [first, second] = yield* open(ledger, message(1), message(2))
+      const acking = yield* begin(ledger.ack(first, []))
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(acking)
+      yield* ledger.ack(second, [])
+      assert.deepStrictEqual(ledger.acked, [])
+    })
+  )
+
+  it.effect("is not to be handled again while it is being stored", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerWith({ states: { commitsAtOnce: true, settle: () => Effect.succeed(["Unstored"]) } })
+      const [first] = yield* open(ledger, message(1))
+      assert.isFalse(ledger.skips(first))
+      yield* begin(ledger.ack(first, []))
+      assert.isTrue(ledger.skips(first))
     }).pipe(Effect.scoped)
   )
 

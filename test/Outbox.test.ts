@@ -8,6 +8,7 @@ import * as Sending from "../src/internal/Sending.ts"
 import * as Outbox from "../src/internal/Outbox.ts"
 import * as Meter from "../src/internal/Meter.ts"
 import { lastingOutboxContract, outboxContract } from "./contract/outbox.ts"
+import { id } from "./contract/stores.ts"
 import { crowd } from "./crowd.ts"
 import { clientWith, lines, setWall } from "./support.ts"
 
@@ -95,6 +96,41 @@ describe("what is stored before it is sent", () => {
       )
       for (let minute = 0; minute < 30; minute++) yield* BlazeTest.pass("1 minute")
       for (const person of people) assert.include(yield* person.reads, "news")
+    }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provide(lines().layer))
+  )
+
+  it.effect("is all of what was being stored, though who stores it is interrupted", () =>
+    Effect.gen(function* () {
+      for (const isFull of [false, true]) {
+        const slow = Layer.effect(
+          Store.Store,
+          Effect.map(Store.Store, (memory) =>
+            Store.Store.of({
+              ...memory,
+              outbox: {
+                ...memory.outbox!,
+                add: (messages) => Effect.andThen(Effect.sleep("1 second"), memory.outbox!.add(messages))
+              }
+            })
+          )
+        ).pipe(Layer.provide(Store.layerMemory))
+        const context = yield* Layer.build(
+          clientWith({ store: slow }).pipe(Layer.provide(Settings.layer({ outboxMessages: isFull ? 15 : 50 })))
+        )
+        const { people } = yield* crowd(20)
+        const { store } = Context.get(context, Sender.Sender)
+        const text = isFull ? "late news" : "news"
+        const messages = people.map(({ userId }, n) => ({
+          to: { user: userId },
+          content: Outgoing.text(text),
+          id: id(isFull ? 100 + n : n)
+        }))
+        const storing = yield* Effect.forkChild(store(messages))
+        yield* BlazeTest.pass("500 millis")
+        yield* Fiber.interrupt(storing)
+        for (let minute = 0; minute < 10; minute++) yield* BlazeTest.pass("1 minute")
+        for (const person of people) assert.include(yield* person.reads, text)
+      }
     }).pipe(Effect.scoped, Effect.provide(BlazeTest.layerServer), Effect.provide(lines().layer))
   )
 

@@ -1,6 +1,6 @@
 // What is interrupted while what became of it is being stored.
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Schema, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope, Stream } from "effect"
 import { Blaze, Bot, Delivery, Keyed, State, Store } from "effect-blaze"
 import { BlazeTest } from "effect-blaze/testing"
 import { clientWith, lines, pass, storeOf, textOf } from "./support.ts"
@@ -172,6 +172,71 @@ describe("what was handled while nothing could be stored", () => {
       comeBack()
       for (let n = 0; n < 40; n++) yield* pass(1)
       assert.deepStrictEqual([heard, yield* pending], [["one"], []])
+    }).pipe(world)
+  )
+
+  it.effect("is not tried again by Bot, though its handler acknowledged it by hand and took too long", () =>
+    Effect.gen(function* () {
+      const { comeBack, layer } = away()
+      const { pending } = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("one")
+      const heard: Array<string> = []
+      yield* Bot.run(
+        (delivery) =>
+          Effect.andThen(
+            Effect.sync(() => heard.push(textOf(delivery))),
+            delivery.ack
+          ),
+        {
+          timeout: "10 seconds",
+          retry: Schedule.recurs(3)
+        }
+      ).pipe(Effect.provide(clientWith({ store: layer })), Effect.forkChild)
+      for (let n = 0; n < 60; n++) yield* pass(1)
+      comeBack()
+      for (let n = 0; n < 40; n++) yield* pass(1)
+      assert.deepStrictEqual([heard, yield* pending], [["one"], []])
+    }).pipe(world)
+  )
+
+  it.effect("and has changed by then is in no batch twice that begins anew", () =>
+    Effect.gen(function* () {
+      const claims: Array<Store.Claim> = ["Unstored", "Changed"]
+      const store = Layer.effect(
+        Store.Store,
+        Effect.map(Store.Store, (memory) => ({
+          ...memory,
+          commit: (changes: ReadonlyArray<Store.Change>) => {
+            const claim = changes.every(({ writes }) => writes.length === 0) ? undefined : claims.shift()
+            return claim === undefined ? memory.commit(changes) : Effect.succeed(changes.map((): Store.Claim => claim))
+          }
+        }))
+      ).pipe(Layer.provide(Store.layerMemory))
+      const { pending } = yield* BlazeTest.Account
+      const alice = yield* BlazeTest.user("alice")
+      yield* alice.say("one")
+      const heard: Array<string> = []
+      yield* Effect.flatMap(Blaze.Blaze, ({ deliveries }) =>
+        deliveries.pipe(
+          Keyed.mapEffectBatch(
+            Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+              Effect.gen(function* () {
+                heard.push(all.map(textOf).join("+"))
+                yield* all[0]!.state(Note).set("x")
+                if (heard.length === 2) yield* Effect.sleep("1 minute")
+              }).pipe(Effect.orDie)
+            ),
+            { key: ({ message }) => message.conversationId, concurrency: 4, restart: true }
+          ),
+          Stream.runDrain
+        )
+      ).pipe(Effect.provide(clientWith({ store })), Effect.forkChild)
+      for (let n = 0; n < 10; n++) yield* pass(1)
+      yield* alice.say("two")
+      for (let n = 0; n < 120; n++) yield* pass(1)
+      assert.deepStrictEqual([heard[0], heard[1], yield* pending], ["one", "two", []])
+      for (const group of heard) assert.notMatch(group, /one.*one|two.*two/)
     }).pipe(world)
   )
 

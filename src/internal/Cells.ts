@@ -242,7 +242,11 @@ export const take = ({ known, writes }: Draft): ReadonlyArray<Store.Write> => {
   for (const [place, { kept, key, name }] of known) {
     if (!writes.has(place)) all.push({ name, key, basedOn: { revision: kept?.revision }, revision: "", next: "Same" })
   }
-  known.clear()
+  // What was decided on stays so for what is written after it, and what is written now is what is there then.
+  for (const [place, { key, name, next, revision }] of writes) {
+    if (known.has(place))
+      known.set(place, { name, key, kept: next === undefined ? undefined : { ...next, key, revision } })
+  }
   writes.clear()
   return all
 }

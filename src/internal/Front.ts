@@ -245,6 +245,7 @@ const handOut = (
       if (entry.value === undefined) continue
       entry.hands = own.hands
       entry.isQueued = false
+      entry.isOvertaken = false
       const { _tag, conversationId } = entry.value
       conversations.meet(conversationId)
       if (_tag === "GroupEvent") actions.later(conversations.forget(conversationId))

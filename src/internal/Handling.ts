@@ -465,10 +465,16 @@ export class Delivery<out M extends Message.Message = Message.Message> {
     }
   }
 
-  /** Its handler has ended, or who holds it settles it. */
+  /** Its handler has ended, or who holds it settles it: nobody who has it works on it. */
   #letGo(): void {
     this.#isHeld = false
-    if (this.#holds === 0) return
+    for (; this.#holds > 0; this.#holds--) this.#actions.release(this.#open)
+  }
+
+  /** Who holds it settles it by hand; its handler, if there is one, goes on. */
+  #letGoByHand(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
     this.#holds--
     this.#actions.release(this.#open)
   }
@@ -492,7 +498,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
    */
   get ack(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#isHeld) this.#letGo()
+      this.#letGoByHand()
       return settled(this, this.#actions.ack(this.#open, this.#take()))
     })
   }
@@ -508,7 +514,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   /** Not done: the message stays unacknowledged on the server, for up to 7 days, and is offered again when `Settings.defer` says. */
   get defer(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#isHeld) this.#letGo()
+      this.#letGoByHand()
       return this.#actions.defer(this.#open)
     })
   }
@@ -519,7 +525,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
    */
   giveUp(reason: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#isHeld) this.#letGo()
+      this.#letGoByHand()
       return this.#actions.giveUp(this.#open, reason)
     })
   }
@@ -676,7 +682,7 @@ export const inPlace = <A, E, R>(
   let conflicts = 0
   let last: Exit.Exit<A, E> | undefined
   const runAgain = (): Effect.Effect<void, never, R> => {
-    for (const delivery of deliveries) overtake(delivery)
+    for (const delivery of deliveries) (isOpen(delivery) ? overtake : forgetRun)(delivery)
     const pause = pauseAfter(++conflicts)
     if (Option.isNone(pause)) {
       return Effect.andThen(
@@ -729,14 +735,16 @@ const splitActions = (whole: Outstanding.Open, actions: Actions, parts: number) 
   // Of two parts that write one value the later counts.
   const written = new Map<string, Store.Write>()
 
-  const acknowledge = () =>
-    written.size === 0
-      ? Effect.asVoid(actions.ack(whole, noWrites))
-      : Effect.flatMap(actions.ack(whole, [...written.values()]), (claim) => {
+  const acknowledge = (): Effect.Effect<void> => {
+    const acked = actions.ack(whole, [...written.values()])
+    return acked === Exit.void
+      ? Exit.void
+      : Effect.flatMap(acked, (claim) => {
           if (claim !== "Changed") return Effect.void
           actions.release(whole)
           return actions.defer(whole, againAfter)
         })
+  }
 
   // One that is not begun with yet may be, and the message must not come again meanwhile; of what was interrupted nobody knows.
   const conclude = (): Effect.Effect<void> => {

@@ -398,7 +398,7 @@ export const make = Effect.fnUntraced(function* <R>(
     ...(yield* makeAck(open, takenBack, signal)),
     defer: (entry, after) => settled(entry, (message) => takenBack.defer(message, entry.since, after)),
     giveUp: (entry, reason) => settled(entry, (message) => takenBack.giveUp(message, reason)),
-    skips: ({ value }) => value === undefined || takenBack.skips(value),
+    skips: ({ isSettling, value }) => value === undefined || isSettling || takenBack.skips(value),
     hold: open.hold,
     release: open.release,
     handBack: open.handBack,
@@ -493,6 +493,16 @@ const makeConclude = Effect.fnUntraced(function* (
     return Effect.andThen(Effect.logError(States.othersHave(ids)), stop(States.takenOver))
   }
 
+  // For the consumer of now, by another entry: who had it has nothing to say of it any more. Whoever still works on it hears of it at its end.
+  const offerAgain = (entry: Open) => {
+    if (entry.holders > 0) entry.isOvertaken = true
+    else {
+      const message = open.end(entry)
+      if (message !== undefined) open.handBack(open.begin(message, entry.since))
+    }
+    signal.notify()
+  }
+
   return {
     end,
     /** `isAwaited` is whether who has handled them is there, who can do it again. */
@@ -505,8 +515,8 @@ const makeConclude = Effect.fnUntraced(function* (
       for (const entry of entries) open.unsettle(entry, isChanged && isAwaited)
       if (isChanged) {
         meter.measure(Telemetry.metrics.conflicts, 1)
-        if (!isAwaited) entries.forEach(open.handBack)
-        return Effect.succeed("Changed")
+        if (!isAwaited) entries.forEach(offerAgain)
+        return changed
       }
       const others: Array<Ids.MessageId> = []
       for (const [index, entry] of entries.entries()) {
@@ -558,9 +568,14 @@ const makeStored = Effect.fnUntraced(function* (open: Outstanding.Outstanding, c
         yield* Effect.sleep(storePause)
         claims = yield* write(ids, writes)
       }
-      yield* Deferred.succeed(done, yield* conclude(entries, claims, isAwaited))
+      const concluded = conclude(entries, claims, isAwaited)
+      // At once: it is held for who waits, who may be interrupted in between.
+      if (concluded === changed) Deferred.doneUnsafe(done, concluded)
+      else yield* concluded
     })
-    yield* Effect.forkIn(Effect.interruptible(again), scope)
+    const fiber = yield* Effect.forkIn(Effect.interruptible(again), scope)
+    // It is done with, or the bot has ended and nobody writes it any more.
+    fiber.addObserver(() => Deferred.doneUnsafe(done, Exit.void))
     // In a finalizer too: nobody could end while a database is away.
     return yield* Effect.onInterrupt(Effect.interruptible(Deferred.await(done)), () =>
       Effect.sync(() => {
@@ -579,6 +594,8 @@ const makeStored = Effect.fnUntraced(function* (open: Outstanding.Outstanding, c
     }).pipe(Effect.uninterruptible)
 })
 
+const changed = Exit.succeed<Acked>("Changed")
+
 const isSettled = (entry: Open) => entry.value === undefined || entry.isSettling
 
 /** What is done with what is handled. */
@@ -590,9 +607,19 @@ const makeAck = Effect.fnUntraced(function* (
   const { commitsAtOnce } = yield* States.States
   const { conclude, end } = yield* makeConclude(open, takenBack, signal)
   const stored = yield* makeStored(open, conclude)
+  // What it was acknowledged with before was not stored.
+  const again = (entries: ReadonlyArray<Open>) =>
+    Effect.suspend(() => {
+      for (const entry of entries) {
+        entry.isOvertaken = false
+        open.hold(entry)
+      }
+      return changed
+    })
   return {
     ack: (entry: Open, writes: ReadonlyArray<Store.Write>): Effect.Effect<Acked> => {
       if (isSettled(entry)) return Exit.void
+      if (entry.isOvertaken) return again([entry])
       if (commitsAtOnce || writes.length > 0) return stored([entry], writes)
       end(entry)
       return Exit.void
@@ -601,6 +628,7 @@ const makeAck = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const unsettled = entries.filter((entry) => !isSettled(entry))
         if (unsettled.length === 0) return Effect.void
+        if (unsettled.some((entry) => entry.isOvertaken)) return again(unsettled)
         if (commitsAtOnce || writes.length > 0) return stored(unsettled, writes)
         for (const entry of unsettled) end(entry)
         return Effect.void

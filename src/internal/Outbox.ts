@@ -173,8 +173,10 @@ const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
     reserved -= count
     signal.notify()
   }
+  const has = (count: number) => outbox.hasRoom() && outbox.size() + reserved + count <= maximum
   return {
     notify: signal.notify,
+    has,
     /** There will be no more room: nothing is sent any more. */
     close: (error: BlazeError.BlazeError) => Deferred.doneUnsafe(closed, Exit.fail(error)),
     /** Has room for so many for as long as they are being stored. */
@@ -182,8 +184,7 @@ const makeRoom = (outbox: Store.Outbox<unknown>, maximum: number) => {
       Effect.suspend(() => {
         let isReserved = false
         const reserve = () => {
-          const size = outbox.size() + reserved
-          isReserved = outbox.hasRoom() && size + count <= maximum
+          isReserved = has(count)
           if (isReserved) reserved += count
           return isReserved
         }
@@ -256,6 +257,9 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
         Effect.andThen(look, Exit.isSuccess(exit) ? Effect.void : Effect.forkIn(Effect.delay(look, "1 minute"), scope))
       )
     )
+  const goingOn = (effect: Effect.Effect<void, BlazeError.BlazeError>) =>
+    Effect.flatMap(Effect.forkIn(effect, scope, { startImmediately: true }), Fiber.join)
+  const most = Math.ceil(outboxMessages / 10)
   return {
     await: watchers.await,
     /** What is being stored goes on where nobody waits for it any more. */
@@ -263,16 +267,14 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
       Effect.suspend(() =>
         isClosed
           ? Effect.fail(Connection.closed)
-          : Effect.forEach(
-              // All of a large announcement would wait for those that cannot be sent for now.
-              Arr.chunksOf(messages, Math.ceil(outboxMessages / 10)),
-              (some) =>
-                room.within(
-                  some.length,
-                  Effect.flatMap(Effect.forkIn(storing(some), scope, { startImmediately: true }), Fiber.join)
-                ),
-              { discard: true }
-            )
+          : messages.length <= most || room.has(messages.length)
+            ? room.within(messages.length, goingOn(storing(messages)))
+            : // All of a large announcement would wait for those that cannot be sent for now.
+              goingOn(
+                Effect.forEach(Arr.chunksOf(messages, most), (some) => room.within(some.length, storing(some)), {
+                  discard: true
+                })
+              )
       )
   }
 })

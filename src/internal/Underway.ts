@@ -36,6 +36,8 @@ export interface Entry<out A> {
   isQueued: boolean
   /** What became of it is being stored: it has no other end any more. */
   isSettling: boolean
+  /** What it was to be acknowledged with was based on what has changed: who works on it is to handle it again. */
+  isOvertaken: boolean
 }
 
 /**
@@ -99,7 +101,8 @@ export const make = <A>(): Underway<A> => {
         holders: 0,
         hands: inNobodysHands,
         isQueued: false,
-        isSettling: false
+        isSettling: false,
+        isOvertaken: false
       }
       entries.push(entry)
       size++

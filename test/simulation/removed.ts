@@ -35,7 +35,7 @@ export const removals: ReadonlyArray<Removal> = [
   removal("2: every id is new", "internal/States.ts", `state !== undefined && state !== "Due"`, `state === "GivenUp"`),
   removal(
     "2: what is being handled is taken over",
-    "internal/Ledger.ts",
+    "internal/Outstanding.ts",
     "entry.value !== undefined && entry.holders === 0 &&",
     "entry.value !== undefined &&"
   ),
