@@ -73,6 +73,12 @@ export const handle =
       return Handling.inPlace([delivery], run, (exit) => Handling.settleUnsafe(delivery, exit))
     })
 
+/** Those that are not settled; all of them where none is left, for a handler has to give something. */
+const stillOpen = <M extends Message.Message>(deliveries: ReadonlyArray<Handling.Delivery<M>>) => {
+  const open = deliveries.filter(Handling.isOpen)
+  return open.length === 0 ? deliveries : open
+}
+
 /**
  * As `handle`, for a group of deliveries: one effect for all of them, and what it ends with settles each. Behind
  * `Stream.groupedWithin`, say. A failure that is final for one of several defers them all.
@@ -111,14 +117,12 @@ export const handleAll =
   (given: ReadonlyArray<Handling.Delivery<M>>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       // What was settled meanwhile is not handled again: a batch that begins anew has it still.
-      const open = given.filter(Handling.isOpen)
-      const deliveries = open.length === 0 ? given : open
+      const deliveries = stillOpen(given)
       for (const delivery of deliveries) Handling.begin(delivery)
       const run = Effect.suspend(() => {
         Handling.share(deliveries)
         // Of one that was overtaken some may be settled by now.
-        const left = deliveries.filter(Handling.isOpen)
-        const still = left.length === 0 ? deliveries : left
+        const still = stillOpen(deliveries)
         const handled = Effect.suspend(() => Handling.effectOf(handler(still), still))
         return deliveries.reduce((handled, delivery) => Handling.observe(delivery, handled), handled)
       })

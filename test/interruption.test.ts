@@ -26,6 +26,20 @@ const overtaking = Layer.effect(
   })
 ).pipe(Layer.provide(Store.layerMemory))
 
+/** One that is away until a test says otherwise. */
+const away = () => {
+  let isAway = true
+  return {
+    comeBack: () => {
+      isAway = false
+    },
+    layer: Layer.succeed(Store.Store, {
+      ...storeOf((changes) => Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))),
+      commitsAtOnce: true
+    })
+  }
+}
+
 type Consumer = (
   heard: (delivery: Delivery.Delivery) => Effect.Effect<void>
 ) => Effect.Effect<unknown, unknown, Blaze.Blaze>
@@ -103,15 +117,9 @@ for (const [how, consume] of Object.entries(consumers)) {
 
     it.effect("keeps nobody from ending while nothing can be stored, and is handled by nobody else", () =>
       Effect.gen(function* () {
-        let isAway = true
-        const store = Layer.succeed(Store.Store, {
-          ...storeOf((changes) =>
-            Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))
-          ),
-          commitsAtOnce: true
-        })
+        const { comeBack, layer } = away()
         const scope = yield* Scope.make()
-        const context = yield* Layer.buildWithScope(clientWith({ store }), scope)
+        const context = yield* Layer.buildWithScope(clientWith({ store: layer }), scope)
         const { pending } = yield* BlazeTest.Account
         const alice = yield* BlazeTest.user("alice")
         for (const text of ["one", "two"]) yield* alice.say(text)
@@ -127,7 +135,7 @@ for (const [how, consume] of Object.entries(consumers)) {
         const ending = yield* Effect.forkDetach(Fiber.interrupt(first))
         yield* pass(40)
         assert.isDefined(ending.pollUnsafe())
-        isAway = false
+        comeBack()
         const second = yield* run(2)
         yield* pass(35)
         assert.deepStrictEqual(heard.map((text) => text.slice(2)).toSorted(), ["one", "two"])
@@ -138,20 +146,6 @@ for (const [how, consume] of Object.entries(consumers)) {
       }).pipe(world)
     )
   })
-}
-
-/** One that is away until a test says otherwise. */
-const away = () => {
-  let isAway = true
-  return {
-    comeBack: () => {
-      isAway = false
-    },
-    layer: Layer.succeed(Store.Store, {
-      ...storeOf((changes) => Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))),
-      commitsAtOnce: true
-    })
-  }
 }
 
 describe("what was handled while nothing could be stored", () => {
@@ -271,12 +265,8 @@ describe("what was handled while nothing could be stored", () => {
 describe("a handler that outlives its consumer", () => {
   it.effect("and is interrupted while nothing can be stored has its message stored once that is possible", () =>
     Effect.gen(function* () {
-      let isAway = true
-      const store = Layer.succeed(Store.Store, {
-        ...storeOf((changes) => Effect.sync(() => changes.map((): Store.Claim => (isAway ? "Unstored" : "Committed")))),
-        commitsAtOnce: true
-      })
-      const context = yield* Layer.build(clientWith({ store }))
+      const { comeBack, layer } = away()
+      const context = yield* Layer.build(clientWith({ store: layer }))
       const { pending } = yield* BlazeTest.Account
       const alice = yield* BlazeTest.user("alice")
       yield* alice.say("one")
@@ -295,7 +285,7 @@ describe("a handler that outlives its consumer", () => {
       )
       yield* pass(1)
       assert.deepStrictEqual(heard, [])
-      isAway = false
+      comeBack()
       yield* Fiber.interrupt(handlers[0]!)
       yield* pass(1)
       for (let n = 0; n < 35; n++) yield* pass(1)
