@@ -209,7 +209,8 @@ const isWritten = ({ writes }: Change) => writes.length > 0
 
 /**
  * Makes a port of a store that can fail: each operation has 2 seconds and is tried six times; then that is logged, and the bot goes on
- * without its answer. What a handler has written to states is written again every 30 seconds, and its message waits. With one that several processes share (`isShared`) it does not begin with what could not be read.
+ * without its answer. What a handler has written to states is written again every 30 seconds, and its message waits. With one that several
+ * processes share (`isShared`) it does not begin with what could not be read.
  *
  * @category combinators
  * @since 0.1.0

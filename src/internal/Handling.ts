@@ -754,7 +754,6 @@ const splitActions = (whole: Outstanding.Open, actions: Actions, parts: number) 
 
   return (): Actions => {
     let isSettled = false
-    let holds = 0
     const settled = (decision: Effect.Effect<void> | undefined) => {
       // Said before its handler had ended: that it has is what was waited for.
       if (isSettled) return conclude()
@@ -779,13 +778,10 @@ const splitActions = (whole: Outstanding.Open, actions: Actions, parts: number) 
       defer: (_, after) => Effect.suspend(() => settled(decided ?? actions.defer(whole, after))),
       giveUp: (_, reason) => Effect.suspend(() => settled(actions.giveUp(whole, reason))),
       hold: () => {
-        holds++
         held++
         actions.hold(whole)
       },
       release: () => {
-        if (holds === 0) return
-        holds--
         held--
         actions.release(whole)
         // A part was interrupted while this one was worked on: the next consumer gets the message, unless it is settled now.
