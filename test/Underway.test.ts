@@ -56,6 +56,22 @@ describe("Underway", () => {
     assert.strictEqual(all.kept(), kept + 1)
   })
 
+  it("lets go of what has ended as soon as it is half of sixty-four", () => {
+    const all = Underway.make<number>()
+    const some = Array.from({ length: 64 }, (_, n) => all.begin(n, n))
+    for (const entry of some.slice(0, 32)) all.end(entry)
+    all.begin(64, 64)
+    assert.strictEqual(all.kept(), 33)
+  })
+
+  it("what begins is nobody's yet: not waiting, not being stored, not overtaken", () => {
+    const { hands, holders, isOvertaken, isQueued, isSettling, warned } = Underway.make<string>().begin("a", 0)
+    assert.deepStrictEqual(
+      { hands: hands(), holders, isOvertaken, isQueued, isSettling, warned },
+      { hands: "Cut", holders: 0, isOvertaken: false, isQueued: false, isSettling: false, warned: false }
+    )
+  })
+
   it("finds the oldest after it has let go of those before", () => {
     const all = Underway.make<number>()
     const some = Array.from({ length: 100 }, (_, n) => all.begin(n, n))
