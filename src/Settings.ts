@@ -246,7 +246,7 @@ export const layer = (settings: Partial<Settings>): Layer.Layer<never> =>
       .reduce(
         (context, name) => Context.add(context, references[name] as Context.Reference<unknown>, settings[name]),
         // What was looked at before these were given is no more in force.
-        Context.make(LookedAt, undefined) as Context.Context<never>
+        Context.make(Known, undefined) as Context.Context<never>
       )
   )
 
@@ -375,11 +375,11 @@ type Time = keyof typeof times
  */
 export type Checked = Omit<Settings, Time> & { readonly [Name in Time]: Duration.Duration }
 
-const LookedAt = Context.Reference<Checked | undefined>("effect-blaze/Settings/LookedAt", {
+const Known = Context.Reference<Checked | undefined>("effect-blaze/Settings/Known", {
   defaultValue: () => undefined
 })
 
-const look: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function* () {
+const check: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function* () {
   const given = yield* current
   for (const name of keys(counts)) yield* Setting.count(`Settings.${name}`, given[name], counts[name])
   yield* Setting.share("Settings.answerShare", given.answerShare)
@@ -397,8 +397,8 @@ const look: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.gen(function*
  * @category accessors
  * @since 0.1.0
  */
-export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.flatMap(LookedAt, (known) =>
-  known === undefined ? look : Effect.succeed(known)
+export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.flatMap(Known, (known) =>
+  known === undefined ? check : Effect.succeed(known)
 )
 
 /**
@@ -407,5 +407,5 @@ export const checked: Effect.Effect<Checked, BlazeError.BlazeError> = Effect.fla
  * @category layers
  * @since 0.1.0
  */
-export const once = <A, E, R>(self: Layer.Layer<A, E, R>): Layer.Layer<A, E | BlazeError.BlazeError, R> =>
-  Layer.provide(self, Layer.effect(LookedAt, look))
+export const checkedOnce = <A, E, R>(self: Layer.Layer<A, E, R>): Layer.Layer<A, E | BlazeError.BlazeError, R> =>
+  Layer.provide(self, Layer.effect(Known, check))

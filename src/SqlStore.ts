@@ -205,7 +205,7 @@ export const layer: Layer.Layer<
     const index = makeIndex(rememberedMessages, age)
     const parts = SqlTables.of(sql, userId, owner, age)
     const { groups, outbox } = parts
-    yield* Effect.mapError(Effect.andThen(open(sql, parts, age, index), outbox.look), cannotOpen)
+    yield* Effect.mapError(Effect.andThen(open(sql, parts, age, index), outbox.refresh), cannotOpen)
     const write = makeWrite(sql, parts, index)
 
     // A transaction whose end was not heard of may have been committed.
@@ -215,7 +215,7 @@ export const layer: Layer.Layer<
         index.await(group.ids)
         index.add(group)
       }
-      yield* outbox.look
+      yield* outbox.refresh
     })
     const isKnown = ({ id }: Changes.Change) => id !== undefined && index.handled.has(id)
     const gathered = yield* Store.gathering(

@@ -129,8 +129,8 @@ export interface Outbox<E> {
 export interface Shared<E> {
   /** Runs what sends for as long as it is this process's turn, whenever it is. */
   readonly inTurn: (send: Effect.Effect<void>) => Effect.Effect<never>
-  /** Looks at what the others have stored and sent since. */
-  readonly look: Effect.Effect<void, E>
+  /** Reads what the others have stored and sent since. */
+  readonly refresh: Effect.Effect<void, E>
 }
 
 /**

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schedule, Stream, SubscriptionRef } from "effect"
 import { Blaze, Reconnect, Settings } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
+import { pass } from "./support.ts"
 
 const delays = (schedule: Reconnect.Reconnect, count: number) =>
   Effect.gen(function* () {
@@ -31,8 +32,6 @@ const watch = Effect.gen(function* () {
   yield* BlazeTest.settle
   return waits
 })
-
-const pass = (seconds: number) => BlazeTest.pass(seconds * 1000)
 
 describe("Reconnect", () => {
   it.effect("backs off from 1 to 60 seconds", () =>

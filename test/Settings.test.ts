@@ -80,7 +80,7 @@ describe("Settings", () => {
       const room = () => Layer.effectDiscard(Effect.map(Settings.checked, (settings) => seen.push(settings)))
       const own = room().pipe(Layer.provide(Settings.layer({ inboxBytes: 7 })))
       const parts = Layer.provideMerge(own, Layer.provideMerge(room(), room()))
-      yield* Layer.build(parts.pipe(Settings.once, Layer.provide(Settings.layer({ inboxMessages: 5 }))))
+      yield* Layer.build(parts.pipe(Settings.checkedOnce, Layer.provide(Settings.layer({ inboxMessages: 5 }))))
       assert.strictEqual(seen[0], seen[1])
       assert.deepStrictEqual(
         seen.map(({ inboxBytes, inboxMessages }) => [inboxMessages, inboxBytes === 7]),

@@ -138,7 +138,7 @@ interface Telling {
 }
 
 /** Tells of a step; nothing comes of one that is not well. */
-const look = <A, E, R>(
+const passed = <A, E, R>(
   { tell, words }: Telling,
   name: string,
   effect: Effect.Effect<A, E, R>,
@@ -153,10 +153,10 @@ const lookAt = Effect.fnUntraced(function* (telling: Telling, name: string, addr
   const { words } = telling
   const { isProxy, through } = wayTo(address)
   const via = isProxy ? words.via(address.host, through.host) : address.host
-  yield* look(telling, `${name}: name`, resolve(words, through), ({ address }) => words.name(via, address))
-  yield* look(telling, `${name}: connection`, open(words, through, false), () => words.connection(through.host))
+  yield* passed(telling, `${name}: name`, resolve(words, through), ({ address }) => words.name(via, address))
+  yield* passed(telling, `${name}: connection`, open(words, through, false), () => words.connection(through.host))
   if (!isProxy && /^(wss|https):$/.test(address.protocol)) {
-    yield* look(telling, `${name}: TLS`, open(words, address, true), () => words.tls)
+    yield* passed(telling, `${name}: TLS`, open(words, address, true), () => words.tls)
   }
 })
 
@@ -173,10 +173,10 @@ const notWell = Effect.fromOption(Option.none<never>())
 /** Looks at one thing after the other, and tells of each, until one is not well. */
 const examine = Effect.fnUntraced(function* (telling: Telling, whySilent: boolean) {
   const { words } = telling
-  const keystore = yield* look(telling, "keystore", Keystore.fromConfig, ({ key }) =>
+  const keystore = yield* passed(telling, "keystore", Keystore.fromConfig, ({ key }) =>
     words.keystore(key._tag === "Ed25519" ? "Ed25519" : "RSA")
   )
-  const context = yield* look(telling, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => words.settings)
+  const context = yield* passed(telling, "settings", Layer.build(NodeBlaze.layerSocketConfig), () => words.settings)
   const { apiUrl, url } = yield* Settings.current
   yield* lookAtAny(telling, "API", all(apiUrl))
   yield* lookAtAny(telling, "Blaze", all(url))
@@ -185,11 +185,11 @@ const examine = Effect.fnUntraced(function* (telling: Telling, whySilent: boolea
       Effect.timeoutOption(serverTime, patience)
     )
     const server = Option.flatten(time)
-    if (Option.isSome(server)) yield* look(telling, "clock", clockOf(words, server.value), (text) => text)
-    const itself = yield* look(telling, "token", me, () => words.token)
+    if (Option.isSome(server)) yield* passed(telling, "clock", clockOf(words, server.value), (text) => text)
+    const itself = yield* passed(telling, "token", me, () => words.token)
     // Each try is at the next of the addresses.
     const listed = Effect.retry(listing(words), { times: all(url).length - 1 })
-    yield* look(telling, "messages", listed, () => words.messages)
+    yield* passed(telling, "messages", listed, () => words.messages)
     if (whySilent && !(yield* WhySilent.examine(telling.tell, words, keystore, itself))) return yield* notWell
   }).pipe(Effect.provide(context))
 })

@@ -156,7 +156,7 @@ export const layerWith = <E, R>(
       Layer.provideMerge(layerStatus),
       Layer.provide(watched),
       Layer.provide(Front.layerMeter),
-      Settings.once
+      Settings.checkedOnce
     )
   )
 }

@@ -43,7 +43,7 @@ export class Acknowledgements extends Context.Service<
     readonly offer: (id: Ids.MessageId) => void
     /** Waits while too many acknowledgements are under way, and there may be more messages: for whoever hands them out. */
     readonly room: Effect.Effect<void>
-    /** Sends what is left and waits for the answers, bounded by `FlushTimeout`; nothing can be offered after that. */
+    /** Sends what is left and waits for the answers, bounded by the setting `flushTimeout`; nothing can be offered after that. */
     readonly flush: Effect.Effect<void>
   }
 >()("effect-blaze/internal/Acknowledgements") {}

@@ -330,7 +330,7 @@ export const layerSender = <R3, R4, R5>({
     Effect.provideServiceEffect(Meter.Meter, meter),
     Layer.effectContext,
     Layer.provide([store, quota]),
-    Settings.once
+    Settings.checkedOnce
   )
 
 /** As `Layer.effectContext`; a layer that is built within shares what it stands on, a database say, with the rest of its bot. */
@@ -366,5 +366,5 @@ export const layer = <Id, Front, RF, R, R2, R3, R4, R5>(
     Effect.provideServiceEffect(Meter.Meter, meter),
     inOneBuild,
     Layer.provide([store, quota]),
-    Settings.once
+    Settings.checkedOnce
   )

@@ -436,7 +436,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         const drafts = new Set<Cells.Draft>()
         for (const delivery of deliveries) {
           delivery.#letGo()
-          delivery.#look()
+          delivery.#suspect()
           if (typeof delivery.#draft === "object") drafts.add(delivery.#draft)
           delivery.#draft = "taken"
         }
@@ -451,7 +451,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
         const outcome = outcomeOf(exit.value)
         if (outcome === "Defer") return delivery.#actions.defer(delivery.#open, afterOf(exit.value))
         if (outcome === "GiveUp") return delivery.giveUp(reason ?? "its handler says so.")
-        delivery.#look()
+        delivery.#suspect()
         return delivery.#actions.ack(delivery.#open, delivery.#take())
       }
       forgetRun(delivery)
@@ -480,7 +480,7 @@ export class Delivery<out M extends Message.Message = Message.Message> {
   }
 
   /** Its handler has succeeded: has it forgotten to run what it has made? */
-  #look(): void {
+  #suspect(): void {
     if (this.#answers === "made") this.#actions.suspect(this.message.id, () => this.#answers === "made")
   }
 

@@ -113,10 +113,10 @@ const makeWatchers = (isShared: boolean) => {
         }),
         ({ failed, found, wanted }) =>
           Effect.gen(function* () {
-            const look = Effect.map(known, (results) => {
+            const find = Effect.map(known, (results) => {
               for (const [id, errors] of results) if (!found.has(id)) found.set(id, errors)
             })
-            yield* look
+            yield* find
             while (found.size < wanted.size) {
               if (failure !== undefined) return yield* failure
               const told = Effect.raceFirst(
@@ -126,7 +126,7 @@ const makeWatchers = (isShared: boolean) => {
               if (!isShared) yield* told
               // Another process may have sent it.
               else if (Option.isNone(yield* Effect.timeoutOption(told, sharedPeriodOfResults)))
-                yield* Effect.ignore(look)
+                yield* Effect.ignore(find)
             }
             return found
           }),
@@ -213,7 +213,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   const signal = Signal.make()
   let count = 0
   let isClosed = false
-  const look = Effect.sync(() => {
+  const changed = Effect.sync(() => {
     count++
     meter.measure(Telemetry.metrics.outbox, outbox.size())
     signal.notify()
@@ -245,7 +245,7 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
   else {
     // What failed in this process's turn is no matter to the process whose turn it is now.
     yield* Effect.forkScoped(shared.inTurn(Effect.onInterrupt(relayed, () => Effect.sync(watchers.begin))))
-    const news = Effect.andThen(Effect.ignoreCause(shared.look), Effect.andThen(look, Effect.sync(room.notify)))
+    const news = Effect.andThen(Effect.ignoreCause(shared.refresh), Effect.andThen(changed, Effect.sync(room.notify)))
     yield* Effect.forkScoped(Effect.forever(Effect.delay(news, yield* SharedPeriod)))
   }
   const scope = yield* Effect.scope
@@ -254,7 +254,10 @@ const start = Effect.fnUntraced(function* (outbox: Store.Outbox<unknown>) {
     Effect.flatMap(asked(outbox.add(messages)), claimed).pipe(
       // It may be stored though that is not known, or become so later.
       Effect.onExit((exit) =>
-        Effect.andThen(look, Exit.isSuccess(exit) ? Effect.void : Effect.forkIn(Effect.delay(look, "1 minute"), scope))
+        Effect.andThen(
+          changed,
+          Exit.isSuccess(exit) ? Effect.void : Effect.forkIn(Effect.delay(changed, "1 minute"), scope)
+        )
       )
     )
   const goingOn = (effect: Effect.Effect<void, BlazeError.BlazeError>) =>

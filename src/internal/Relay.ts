@@ -82,11 +82,11 @@ export interface Listeners {
   readonly begin: () => void
 }
 
-const persistent = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A> =>
+const insist = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A> =>
   ErrorKind.catchAny(effect, (kind) =>
     Effect.andThen(
       Effect.logError(`What is to be sent cannot be read from the store${kind}; it is tried again.`),
-      Effect.suspend(() => Effect.delay(persistent(effect), pause))
+      Effect.suspend(() => Effect.delay(insist(effect), pause))
     )
   )
 
@@ -101,7 +101,7 @@ const waitingIn = (outbox: Store.Outbox<unknown>, added: Added, inBatches: boole
       return Effect.gen(function* () {
         while (true) {
           const seen = added.count()
-          const rows = yield* persistent(Effect.timeout(outbox.next(inBatches, after, maximum), readTimeout))
+          const rows = yield* insist(Effect.timeout(outbox.next(inBatches, after, maximum), readTimeout))
           if (Arr.isReadonlyArrayNonEmpty(rows)) {
             after = rows.at(-1)!.number
             return rows
@@ -128,7 +128,7 @@ const warn = (fates: ReadonlyArray<Persisted.Fate>) =>
 /** Says in the store, and to whoever waits for it, what became of messages. */
 const makeComplete = (outbox: Store.Outbox<unknown>, meter: Meter.Meter["Service"], tell: Listeners["tell"]) => {
   const complete = (results: ReadonlyArray<Persisted.Fate>): Effect.Effect<void, BlazeError.BlazeError> =>
-    Effect.flatMap(persistent(outbox.complete(results)), (claim) => {
+    Effect.flatMap(insist(outbox.complete(results)), (claim) => {
       if (claim === "Unstored") return Effect.suspend(() => Effect.delay(complete(results), pause))
       if (claim === "Conflict") return Effect.fail(States.takenOver)
       meter.measure(Telemetry.metrics.outbox, outbox.size())

@@ -384,13 +384,13 @@ const makeSendTo = Effect.fnUntraced(function* (
           metered.withinQuota(kind, 1, () => encryption.send([params.success], metered.further(kind)))
         )
       : post(kind, params.success)
-    const persistent = permitted(
+    const retried = permitted(
       content.representativeId !== undefined,
       Retrying.retried(metered.counted(1, attempt), settings.sendRetry)
     )
     // Mixin takes nothing for a conversation that is not there, and one with a person is not until somebody has made it.
     const isThere = "conversation" in to || answeredHere !== undefined || hasMet(conversationId)
-    const sent = Effect.as(isThere ? persistent : Effect.andThen(createContact(to.user), persistent), messageId)
+    const sent = Effect.as(isThere ? retried : Effect.andThen(createContact(to.user), retried), messageId)
     const told = doubted(content, sent)
     return observer === undefined ? told : Effect.andThen(observer.sending(messageId, answered?.id), told)
   }

@@ -199,7 +199,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number, num
     size: () => size,
     hasRoom: () => true,
     /** Looks how many wait, and which number was the last. */
-    look: Effect.gen(function* () {
+    refresh: Effect.gen(function* () {
       // Of what is done there may be very much: both are read from an index.
       const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT
         (SELECT max(number) FROM blaze_outbox WHERE bot = ${bot}) AS last,

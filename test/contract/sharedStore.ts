@@ -177,7 +177,7 @@ export const sharedStoreContract = (name: string, database: Layer.Layer<SqlClien
         )
         yield* Effect.all([sending, storing], { concurrency: 2 })
         assert.strictEqual(new Set(numbers).size, 62)
-        yield* stores[1]!.outbox!.shared!.look
+        yield* stores[1]!.outbox!.shared!.refresh
         assert.strictEqual(stores[1]!.outbox!.size(), 0)
         // A number is not given again that somebody has passed, though what had it is gone.
         yield* stores[2]!.outbox!.add([unsent(99)])

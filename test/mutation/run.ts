@@ -29,6 +29,11 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["encryption", "Outbox"],
     ["contract/sent", "contract/media"]
   ],
+  "internal/Front": [["consumers"], ["Blaze", "Delivery"], ["Bot", "Telemetry"], ["programs", "operators"]],
+  "internal/Listing": [["Listing"], ["standstill", "Session"]],
+  "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
+  Bot: [["Bot"], ["match", "handlers"], ["final", "recall"], ["Telemetry", "consumers"], ["interruption"]],
+  Delivery: [["Delivery"], ["groups", "handlers"], ["interruption", "operators"]],
   "internal/Outstanding": [["Outstanding"], ["Desk", "Dropped", "consumers"]],
   "internal/Ledger": [
     ["Ledger", "Desk"],

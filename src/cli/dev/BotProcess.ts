@@ -65,7 +65,7 @@ const watch = Effect.fnUntraced(function* (root: string, changed: () => void) {
       Effect.map(({ ino }) => Number(Option.getOrElse(ino, () => 0))),
       Effect.orElseSucceed(() => -1)
     )
-  const look = (isFirst: boolean): Effect.Effect<void, never, FileSystem.FileSystem | Path.Path> =>
+  const watchAll = (isFirst: boolean): Effect.Effect<void, never, FileSystem.FileSystem | Path.Path> =>
     Effect.gen(function* () {
       const found = new Set(yield* directoriesIn(root))
       for (const [directory, { fiber, inode }] of watched) {
@@ -80,14 +80,14 @@ const watch = Effect.fnUntraced(function* (root: string, changed: () => void) {
         const watching = files.watch(directory).pipe(
           Stream.runForEach(({ path }) => {
             if (isCode(path)) changed()
-            return look(false)
+            return watchAll(false)
           }),
           Effect.ignore
         )
         watched.set(directory, { inode: yield* inodeOf(directory), fiber: yield* Effect.forkIn(watching, scope) })
       }
     })
-  yield* look(true)
+  yield* watchAll(true)
 })
 
 /** Lines of what a process says, which may be no text at all: what is longer is cut. */
@@ -173,7 +173,7 @@ export const make = Effect.fnUntraced(function* (options: {
     signal.notify()
   }
 
-  const once = Effect.gen(function* () {
+  const runOne = Effect.gen(function* () {
     const begun = wanted
     yield* become({ _tag: "Starting" })
     const [program, ...args] = command
@@ -216,6 +216,6 @@ export const make = Effect.fnUntraced(function* (options: {
   })
 
   yield* watch(directory, restart)
-  yield* Effect.forkScoped(Effect.forever(once))
+  yield* Effect.forkScoped(Effect.forever(runOne))
   return { process, restart: Effect.sync(restart) }
 })

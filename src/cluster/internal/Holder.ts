@@ -226,7 +226,7 @@ const makeParts = (acks: Layer.Layer<Acks.Transport, never, Acks.SocketRequest |
     Layer.provideMerge(Connection.layer.pipe(Layer.provide(BlazeSocket.layer))),
     Layer.provideMerge(States.layer.pipe(Layer.provide(SharedStore.layerHolder))),
     Layer.provideMerge(Front.layerMeter),
-    Settings.once
+    Settings.checkedOnce
   )
 
 /** Holds the socket, again and again, until the server refuses the bot. */

@@ -76,7 +76,7 @@ export const layer: Layer.Layer<Keeper, never, Sharding.Sharding | Desk.Desk | S
     let isClosed = false
 
     // Nobody tells that a shard is to move, and a request that was interrupted could not wait where it must not.
-    const look = Effect.sync(() => {
+    const letGo = Effect.sync(() => {
       for (const [key, { leaving, shard }] of kept) {
         if (!isClosed && sharding.hasShardId(shard)) continue
         kept.delete(key)
@@ -85,7 +85,7 @@ export const layer: Layer.Layer<Keeper, never, Sharding.Sharding | Desk.Desk | S
     })
     yield* Effect.andThen(
       signal.until(() => kept.size > 0),
-      Effect.delay(look, period)
+      Effect.delay(letGo, period)
     ).pipe(Effect.forever, Effect.forkScoped)
 
     const ask = (shard: ShardId.ShardId, key: string) => {
@@ -101,7 +101,7 @@ export const layer: Layer.Layer<Keeper, never, Sharding.Sharding | Desk.Desk | S
     return Keeper.of({
       close: Effect.suspend(() => {
         isClosed = true
-        return look
+        return letGo
       }),
       keptOf: (shard) => {
         if (isClosed || !sharding.hasShardId(shard)) return undefined

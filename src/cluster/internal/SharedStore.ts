@@ -123,7 +123,7 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
     const { claims, outbox } = parts
     const inTurn = yield* Turn
     // Others may be opening it too, and one of two that lock the same in another order is sent away.
-    const ready = Effect.retry(Effect.andThen(open(sql, parts, numbers), outbox.look), opening)
+    const ready = Effect.retry(Effect.andThen(open(sql, parts, numbers), outbox.refresh), opening)
     yield* Effect.mapError(ready, SqlStore.cannotOpen)
     const gathered = yield* Store.gathering(makeWrite(sql, userId, parts))
     const operations = SqlTables.operations(parts, gathered)
@@ -142,7 +142,7 @@ export const layer: Layer.Layer<Store.Store, BlazeError.BlazeError, SqlClient.Sq
       commit: gathered,
       confirm: () => Effect.void,
       ...operations,
-      outbox: { ...operations.outbox, shared: { inTurn, look: outbox.look } }
+      outbox: { ...operations.outbox, shared: { inTurn, refresh: outbox.refresh } }
     })
   })
 )
