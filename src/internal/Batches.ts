@@ -1,5 +1,5 @@
 /**
- * Messages to many, a hundred in a request, and what became of each.
+ * Messages to many, as many in a request as there may be, and what became of each.
  *
  * Guarantee: one recipient whom Mixin refuses keeps nobody else from it; what may pass fails all of them, and can be tried again.
  *
