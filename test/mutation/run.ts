@@ -34,7 +34,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
   "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
   Bot: [["Bot"], ["match", "handlers"], ["final", "recall"], ["Telemetry", "consumers"], ["interruption"]],
-  Delivery: [["Delivery"], ["groups", "handlers"], ["interruption", "operators"]],
+  Delivery: [["Delivery"], ["groups", "handlers"], ["interruption", "operators"], ["Bot"]],
   "internal/Outstanding": [["Outstanding"], ["Desk", "Dropped", "consumers"]],
   "internal/Ledger": [
     ["Ledger", "Desk"],
