@@ -30,7 +30,13 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["encryption", "Outbox"],
     ["contract/sent", "contract/media"]
   ],
-  "internal/Front": [["consumers"], ["Blaze", "Delivery"], ["Bot", "Telemetry"], ["programs", "operators"]],
+  "internal/Front": [
+    ["consumers"],
+    ["Blaze", "Delivery", "interruption"],
+    ["receipts", "recall", "Sender"],
+    ["Bot", "Telemetry"],
+    ["operators", "contract/bot"]
+  ],
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
   "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
   Bot: [["Bot"], ["match", "handlers"], ["final", "recall"], ["Telemetry", "consumers"], ["interruption"]],
