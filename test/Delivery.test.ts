@@ -15,7 +15,7 @@ import {
   Scope,
   Stream
 } from "effect"
-import { Blaze, Delivery, Keyed, Message, Settings, State } from "effect-blaze"
+import { Blaze, BlazeError, Delivery, Keyed, Message, Settings, State } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
 import { client as bareClient, pass, textOf } from "./support.ts"
 
@@ -38,6 +38,41 @@ const say = Effect.fnUntraced(function* (...texts: ReadonlyArray<string>) {
 })
 
 const pending = Effect.flatMap(BlazeTest.Account, ({ pending }) => pending)
+
+describe("Delivery.filter", () => {
+  test(
+    "passes on what meets its condition, in order, and acknowledges the rest and nothing else",
+    Effect.gen(function* () {
+      yield* say("yes 1", "no 1", "yes 2", "no 2")
+      const { deliveries } = yield* Blaze.Blaze
+      const kept: Array<string> = []
+      yield* deliveries.pipe(
+        Delivery.filter((message) => Message.isText(message) && message.text.startsWith("yes")),
+        Stream.runForEach((delivery) => Effect.sync(() => kept.push(textOf(delivery)))),
+        Effect.forkChild
+      )
+      yield* pass(2)
+      assert.deepStrictEqual(kept, ["yes 1", "yes 2"])
+      // Nobody has settled these.
+      assert.strictEqual((yield* pending).length, 2)
+    })
+  )
+
+  test(
+    "acknowledges all of what came together where nothing meets its condition",
+    Effect.gen(function* () {
+      yield* say("no 1", "no 2", "no 3")
+      const { deliveries } = yield* Blaze.Blaze
+      yield* deliveries.pipe(
+        Delivery.filter((message) => !Message.isText(message)),
+        Stream.runDrain,
+        Effect.forkChild
+      )
+      yield* pass(2)
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+})
 
 describe("Delivery.handleAll", () => {
   const batches = <E>(handler: (texts: ReadonlyArray<string>) => Effect.Effect<unknown, E>) =>
@@ -89,6 +124,26 @@ describe("Delivery.handleAll", () => {
       assert.deepStrictEqual(yield* pending, [])
     })
   )
+
+  for (const [name, count, runs] of [
+    ["alone", 1, 1],
+    ["of several", 2, 2]
+  ] as const) {
+    test(
+      `a failure that is final gives up one that was handled alone, and is tried again with several: ${name}`,
+      Effect.gen(function* () {
+        yield* say(...Array.from({ length: count }, (_, n) => `${n}`))
+        const content = BlazeError.make(new BlazeError.InvalidContent({ field: "the text", expected: "short" }))
+        let begun = 0
+        yield* batches(() => Effect.suspend(() => (begun++, Effect.fail(content))))
+        yield* pass(1)
+        yield* pass(10)
+        yield* pass(1)
+        assert.strictEqual(begun, runs)
+        assert.strictEqual((yield* pending).length, count)
+      })
+    )
+  }
 
   test(
     "a failure that is final for one of them gives up none of the others",
@@ -281,6 +336,25 @@ describe("Delivery.split", () => {
       const [one, two] = taken[0]!
       yield* two.ack
       yield* Delivery.handle((part: Delivery.Delivery) => part.defer)(one)
+      yield* pass(11)
+      assert.strictEqual(taken.length, 2)
+    })
+  )
+
+  test(
+    "a part that its handler holds and settles by hand lets go of its own holds, and of none of the other's",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* Effect.forkChild(Delivery.handle(() => Effect.sleep("1 minute"))(two))
+      yield* pass(0)
+      yield* Delivery.handle((part: Delivery.Delivery) => (Delivery.hold(part), part.defer))(one)
+      for (let n = 0; n < 5; n++) {
+        yield* pass(11)
+        assert.strictEqual(taken.length, 1)
+      }
+      yield* pass(5)
       yield* pass(11)
       assert.strictEqual(taken.length, 2)
     })

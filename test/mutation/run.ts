@@ -60,7 +60,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["final", "operators"],
     ["consumers", "contract/bot"]
   ],
-  "internal/Aside": [["final", "recall"], ["Deferral", "Store"], ["Bot"]],
+  "internal/Aside": [["Aside"], ["final", "recall"], ["Deferral", "Store"], ["Bot"]],
   "internal/Recalls": [["recall"]],
   "internal/Dropped": [["Dropped"], ["final"]],
   "internal/Deferral": [["Deferral"], ["Store", "final"], ["Bot", "recall"]],
@@ -143,7 +143,7 @@ const mutantsOf = (file: string, source: string): ReadonlyArray<Mutant> => {
   const text = (node: Node) => source.slice(node.start, node.end)
   const add = (start: number, end: number, replacement: string) => {
     const mutated = source.slice(0, start) + replacement + source.slice(end)
-    if (!mutants.has(mutated)) mutants.set(mutated, { start, end, text: replacement })
+    if (mutated !== source && !mutants.has(mutated)) mutants.set(mutated, { start, end, text: replacement })
   }
   const replace = (node: Node, replacement: string) => add(node.start, node.end, replacement)
   const swap = (operator: string, from: number, to: number) => {
