@@ -342,6 +342,21 @@ describe("Delivery.split", () => {
   )
 
   test(
+    "a part that was handled as a group of one is done with, as one by itself is",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { taken } = yield* parts
+      const [one, two] = taken[0]!
+      yield* Delivery.handleAll(() => Effect.void)([one])
+      yield* pass(2)
+      assert.strictEqual((yield* pending).length, 1)
+      yield* two.ack
+      yield* pass(2)
+      assert.deepStrictEqual(yield* pending, [])
+    })
+  )
+
+  test(
     "a part that its handler holds and settles by hand lets go of its own holds, and of none of the other's",
     Effect.gen(function* () {
       yield* say("1")

@@ -368,6 +368,24 @@ describe("what is acknowledged", () => {
     }).pipe(Effect.scoped, Effect.provide(log.layer))
   })
 
+  it.effect("and turns out to be another process's once it can be stored is not acknowledged either", () => {
+    const claims: Array<Store.Claim> = ["Unstored", "Conflict"]
+    const log = lines()
+    return Effect.gen(function* () {
+      const ledger = yield* ledgerWith({
+        states: { commitsAtOnce: true, settle: () => Effect.sync(() => [claims.shift()!]) }
+      })
+      const [entry] = yield* open(ledger, message(1))
+      const acking = yield* begin(ledger.ack(entry, []))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(acking)
+      assert.deepStrictEqual(
+        [ledger.acked, ledger.became, ledger.stopped],
+        [[], [`${id(1)} Forgotten`], [States.takenOver]]
+      )
+    }).pipe(Effect.scoped, Effect.provide(log.layer))
+  })
+
   it.effect("and cannot be stored is this ledger's to store, whoever is cut short who waits for it", () =>
     Effect.gen(function* () {
       let writes = 0
