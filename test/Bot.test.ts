@@ -31,6 +31,7 @@ import {
   Settings,
   State,
   Store,
+  Telemetry,
   Users
 } from "effect-blaze"
 import { BlazeServer, BlazeTest } from "effect-blaze/testing"
@@ -281,14 +282,59 @@ describe("Bot", () => {
     }).pipe(Effect.provide(BlazeTest.layer))
   )
 
+  it.effect(
+    "a try that takes longer than the timeout has failed with a TimeoutError, once, as retry and onFailure are told",
+    () =>
+      Effect.gen(function* () {
+        const alice = yield* BlazeTest.user("alice")
+        const bot = yield* BlazeTest.Account
+        const told: Array<unknown> = []
+        yield* alice.say("hi")
+        yield* Effect.forkChild(
+          Bot.run(() => Effect.never, {
+            timeout: "5 seconds",
+            retry: Schedule.recurs(0),
+            onFailure: (_, cause) => Effect.sync(() => (told.push(...cause.reasons), Delivery.Ack))
+          })
+        )
+        for (let n = 0; n < 12; n++) yield* pass(1)
+        assert.deepStrictEqual(told, [...Cause.fail(new Cause.TimeoutError("the handler took too long")).reasons])
+        assert.deepStrictEqual(yield* bot.pending, [])
+      }).pipe(Effect.provide(BlazeTest.layer))
+  )
+
+  for (const traced of [true, false]) {
+    it.effect(
+      `each try of a handler has ${traced ? "a span with its message's id when Traced is set" : "none otherwise"}`,
+      () =>
+        Effect.gen(function* () {
+          const alice = yield* BlazeTest.user("alice")
+          const spans: Array<Option.Option<readonly [string, unknown]>> = []
+          const id = yield* alice.say("hi")
+          yield* Bot.run(
+            () =>
+              Effect.flatMap(Effect.option(Effect.currentSpan), (span) => {
+                spans.push(Option.map(span, ({ attributes, name }) => [name, attributes.get("messageId")] as const))
+                return spans.length < 2 ? Effect.fail("no") : Effect.void
+              }),
+            { retry: Schedule.recurs(3) }
+          ).pipe(Effect.provideService(Telemetry.Traced, traced), Effect.forkChild)
+          yield* pass(2)
+          const span = traced ? Option.some([Telemetry.span.handle, id] as const) : Option.none()
+          assert.deepStrictEqual(spans, [span, span])
+        }).pipe(Effect.provide(BlazeTest.layer))
+    )
+  }
+
   it.effect("warns once about a handler that has been running for a minute, and lets it run", () => {
     const lines: Array<string> = []
     const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel} ${String(message)}`))
     return Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
       const bot = yield* BlazeTest.Account
-      const id = yield* alice.say("hi")
       yield* Effect.forkChild(Bot.run(() => Effect.sleep("3 minutes")))
+      yield* pass(40)
+      const id = yield* alice.say("hi")
       yield* pass(59)
       assert.deepStrictEqual(lines, [])
       yield* pass(2)

@@ -39,7 +39,13 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   ],
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
   "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
-  Bot: [["Bot"], ["match", "handlers"], ["final", "recall"], ["Telemetry", "consumers"], ["interruption"]],
+  Bot: [
+    ["Bot"],
+    ["match", "handlers"],
+    ["State", "interruption"],
+    ["final", "recall"],
+    ["Telemetry", "consumers", "defaults"]
+  ],
   Delivery: [["Delivery"], ["groups", "handlers"], ["interruption", "operators"], ["Bot"]],
   "internal/Outstanding": [["Outstanding"], ["Desk", "Dropped", "consumers"]],
   "internal/Ledger": [
