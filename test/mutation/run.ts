@@ -34,8 +34,10 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["consumers"],
     ["Blaze", "Delivery", "interruption"],
     ["receipts", "recall", "Sender"],
+    ["Unrun", "match", "recipient"],
     ["Bot", "Telemetry"],
-    ["operators", "contract/bot"]
+    ["operators", "contract/bot"],
+    ["turmoil"]
   ],
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
   "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
