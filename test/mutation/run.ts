@@ -37,6 +37,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["Unrun", "match", "recipient"],
     ["Bot", "Telemetry"],
     ["operators", "contract/bot"],
+    ["groups", "encryption", "contract/sent", "contract/people"],
     ["turmoil"]
   ],
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
