@@ -74,6 +74,31 @@ describe("Delivery.filter", () => {
   )
 })
 
+describe("Delivery.handle", () => {
+  test(
+    "whose consumer was cut short lets a drain end as soon as it is interrupted itself",
+    Effect.gen(function* () {
+      yield* say("1")
+      const { deliveries, drain } = yield* Blaze.Blaze
+      const taken: Array<Delivery.Delivery> = []
+      const consumer = yield* deliveries.pipe(
+        Stream.runForEach((delivery) => Effect.sync(() => taken.push(delivery))),
+        Effect.forkChild
+      )
+      yield* pass(0)
+      const handler = yield* Effect.forkChild(Delivery.handle(() => Effect.never)(taken[0]!))
+      yield* pass(0)
+      yield* Fiber.interrupt(consumer)
+      const drained = yield* Effect.forkChild(drain)
+      yield* pass(0)
+      assert.isUndefined(drained.pollUnsafe())
+      yield* Fiber.interrupt(handler)
+      yield* pass(0)
+      assert.isDefined(drained.pollUnsafe())
+    })
+  )
+})
+
 describe("Delivery.handleAll", () => {
   const batches = <E>(handler: (texts: ReadonlyArray<string>) => Effect.Effect<unknown, E>) =>
     Effect.gen(function* () {
