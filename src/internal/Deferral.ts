@@ -32,7 +32,7 @@ const rememberedBesides = 10_000
 const maximumTries = 1000
 
 interface Entry {
-  /** How often it was put aside. */
+  /** How many steps of its schedule it has taken; a time that a handler asks for is none. */
   tries: number
   /** When it is offered again, by `Elapsed.now`. */
   due: number
