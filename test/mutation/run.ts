@@ -47,7 +47,7 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["match", "handlers"],
     ["State", "interruption"],
     ["final", "recall"],
-    ["Telemetry", "consumers", "defaults"]
+    ["Telemetry", "consumers", "defaults", "Setting"]
   ],
   Delivery: [["Delivery"], ["groups", "handlers"], ["interruption", "operators"], ["Bot"]],
   "internal/Outstanding": [["Outstanding"], ["Desk", "Dropped", "consumers"]],
