@@ -1,6 +1,6 @@
 // What becomes of messages that are not handled, by itself.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Schedule, Stream, SubscriptionRef } from "effect"
+import { Context, Effect, Layer, Schedule } from "effect"
 import { type BlazeError, type Ids, Message, Settings, Store } from "effect-blaze"
 import * as Acknowledgements from "../src/internal/Acknowledgements.ts"
 import * as Aside from "../src/internal/Aside.ts"
@@ -10,6 +10,7 @@ import * as Meter from "../src/internal/Meter.ts"
 import * as Recalls from "../src/internal/Recalls.ts"
 import * as States from "../src/internal/States.ts"
 import { id } from "./contract/stores.ts"
+import { connectionWith } from "./ledgers.ts"
 import { botOfStores, lines, storeOf } from "./support.ts"
 
 const message = (n: number) =>
@@ -30,7 +31,6 @@ const scene = Effect.fnUntraced(function* (claim: Store.Claim, settings: Partial
       storeOf((changes) => Effect.succeed(changes.map(() => claim)))
     )
   )
-  const nothing = Effect.die("not asked for")
   const asked = {
     acknowledged: new Array<Ids.MessageId>(),
     forgottenByServer: 0,
@@ -48,20 +48,13 @@ const scene = Effect.fnUntraced(function* (claim: Store.Claim, settings: Partial
   ).pipe(
     Effect.provideService(States.States, states),
     Effect.provideService(Meter.Meter, meter),
-    Effect.provideService(Connection.Connection, {
-      session: nothing,
-      sessionNow: nothing,
-      inbox,
-      receipts: {
-        stream: Stream.die("not asked for"),
-        expect: () => ({ arrived: nothing, end: () => {} }),
-        listen: () => nothing
-      },
-      status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
-      withdrawn: Effect.never,
-      tell: ({ givenUp }) => Effect.sync(() => void asked.givenUp.push(givenUp)),
-      stop: (error) => Effect.sync(() => void asked.stopped.push(error))
-    }),
+    Effect.provideServiceEffect(
+      Connection.Connection,
+      connectionWith(inbox, {
+        tell: ({ givenUp }) => Effect.sync(() => void asked.givenUp.push(givenUp)),
+        stop: (error) => Effect.sync(() => void asked.stopped.push(error))
+      })
+    ),
     Effect.provideService(Acknowledgements.Acknowledgements, {
       offer: (id) => void asked.acknowledged.push(id),
       room: Effect.void,

@@ -39,6 +39,15 @@ const say = Effect.fnUntraced(function* (...texts: ReadonlyArray<string>) {
 
 const pending = Effect.flatMap(BlazeTest.Account, ({ pending }) => pending)
 
+/** Has what comes within a second handled together, so many of them at most. */
+const inGroups = <E, R>(
+  size: number,
+  handle: (group: ReadonlyArray<Delivery.Delivery>) => Effect.Effect<unknown, E, R>
+) =>
+  Effect.flatMap(Blaze.Blaze, ({ deliveries }) =>
+    deliveries.pipe(Stream.groupedWithin(size, "1 second"), Stream.mapEffect(handle), Stream.runDrain, Effect.forkChild)
+  )
+
 describe("Delivery.filter", () => {
   test(
     "passes on what meets its condition, in order, and acknowledges the rest and nothing else",
@@ -101,19 +110,9 @@ describe("Delivery.handle", () => {
 
 describe("Delivery.handleAll", () => {
   const batches = <E>(handler: (texts: ReadonlyArray<string>) => Effect.Effect<unknown, E>) =>
-    Effect.gen(function* () {
-      const { deliveries } = yield* Blaze.Blaze
-      return yield* deliveries.pipe(
-        Stream.groupedWithin(3, "1 second"),
-        Stream.mapEffect((group) =>
-          Effect.exit(
-            Delivery.handleAll((group: ReadonlyArray<Delivery.Delivery>) => handler(group.map(textOf)))(group)
-          )
-        ),
-        Stream.runDrain,
-        Effect.forkChild
-      )
-    })
+    inGroups(3, (group) =>
+      Effect.exit(Delivery.handleAll((group: ReadonlyArray<Delivery.Delivery>) => handler(group.map(textOf)))(group))
+    )
 
   test(
     "one effect for a group, whose success acknowledges all of it",
@@ -174,24 +173,15 @@ describe("Delivery.handleAll", () => {
     "a failure that is final for one of them gives up none of the others",
     Effect.gen(function* () {
       yield* say("1", "2", "3")
-      const { deliveries } = yield* Blaze.Blaze
       const done: Array<string> = []
       const one = (delivery: Delivery.Delivery) =>
         textOf(delivery) === "2" && done.length < 2
           ? Effect.asVoid(delivery.reply(""))
           : Effect.sync(() => void done.push(textOf(delivery)))
-      yield* deliveries.pipe(
-        Stream.groupedWithin(3, "1 second"),
-        Stream.mapEffect((group) =>
-          Effect.exit(
-            Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) => Effect.forEach(all, one, { discard: true }))(
-              group
-            )
-          )
-        ),
-        Stream.runDrain,
-        Effect.forkChild
+      const every = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
+        Effect.forEach(all, one, { discard: true })
       )
+      yield* inGroups(3, (group) => Effect.exit(every(group)))
       for (let n = 0; n < 10; n++) yield* pass(5)
       assert.includeMembers(done, ["1", "2", "3"])
       assert.deepStrictEqual(yield* pending, [])
@@ -608,7 +598,6 @@ describe("a group", () => {
     "writes once, though its handler has acknowledged one of its messages by hand",
     Effect.gen(function* () {
       yield* say("one", "two")
-      const { deliveries } = yield* Blaze.Blaze
       const heard: Array<string> = []
       const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
         Effect.forEach(all, (each, n) =>
@@ -618,12 +607,7 @@ describe("a group", () => {
           })
         )
       )
-      yield* deliveries.pipe(
-        Stream.groupedWithin(2, "1 second"),
-        Stream.mapEffect(write),
-        Stream.runDrain,
-        Effect.forkChild
-      )
+      yield* inGroups(2, write)
       yield* pass(30)
       assert.deepStrictEqual([heard, yield* pending], [["one 1", "two 2"], []])
     })
@@ -636,7 +620,6 @@ describe("a group", () => {
       yield* say("one")
       const bob = yield* BlazeTest.user("bob")
       yield* bob.say("two")
-      const { deliveries } = yield* Blaze.Blaze
       const seen: Array<string> = []
       const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
         Effect.gen(function* () {
@@ -652,12 +635,7 @@ describe("a group", () => {
           yield* note.set(`${before}+`)
         })
       )
-      yield* deliveries.pipe(
-        Stream.groupedWithin(2, "1 second"),
-        Stream.mapEffect(write),
-        Stream.runDrain,
-        Effect.forkChild
-      )
+      yield* inGroups(2, write)
       yield* pass(30)
       const note = yield* State.of(Note, bob.conversationId)
       assert.deepStrictEqual([seen, yield* note.get, yield* pending], [["", "other"], Option.some("other+"), []])
@@ -668,7 +646,6 @@ describe("a group", () => {
     "that was overtaken runs again with what is not settled",
     Effect.gen(function* () {
       const alice = yield* say("one", "two")
-      const { deliveries } = yield* Blaze.Blaze
       const groups: Array<string> = []
       const write = Delivery.handleAll((all: ReadonlyArray<Delivery.Delivery>) =>
         Effect.gen(function* () {
@@ -679,12 +656,7 @@ describe("a group", () => {
           if (groups.length === 1) yield* (yield* State.of(Count, alice.userId)).set(7)
         })
       )
-      yield* deliveries.pipe(
-        Stream.groupedWithin(2, "1 second"),
-        Stream.mapEffect(write),
-        Stream.runDrain,
-        Effect.forkChild
-      )
+      yield* inGroups(2, write)
       yield* pass(30)
       const count = yield* State.of(Count, alice.userId)
       assert.deepStrictEqual([groups, yield* count.get, yield* pending], [["one,two", "two"], Option.some(8), []])

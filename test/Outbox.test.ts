@@ -18,6 +18,17 @@ outboxContract("in memory", Store.layerMemory, Layer.empty)
 outboxContract("in SQLite", SqlStore.layer, database)
 lastingOutboxContract("in SQLite", SqlStore.layer, database)
 
+type Outbox = NonNullable<Store.Store["Service"]["outbox"]>
+
+/** A store in memory whose outbox does some things in another way. */
+const storeWith = (change: (outbox: Outbox) => Partial<Outbox>) =>
+  Layer.effect(
+    Store.Store,
+    Effect.map(Store.Store, (memory) =>
+      Store.Store.of({ ...memory, outbox: { ...memory.outbox!, ...change(memory.outbox!) } })
+    )
+  ).pipe(Layer.provide(Store.layerMemory))
+
 describe("what is stored before it is sent", () => {
   const durable = { durable: true } as const
 
@@ -29,19 +40,10 @@ describe("what is stored before it is sent", () => {
         dies = false
         return now ? Effect.die("the connection is gone") : effect
       })
-    const mortal = Layer.effect(
-      Store.Store,
-      Effect.map(Store.Store, (store) =>
-        Store.Store.of({
-          ...store,
-          outbox: {
-            ...store.outbox!,
-            next: (...asked) => once(store.outbox!.next(...asked)),
-            complete: (results) => once(store.outbox!.complete(results))
-          }
-        })
-      )
-    ).pipe(Layer.provide(Store.layerMemory))
+    const mortal = storeWith(({ complete, next }) => ({
+      next: (...asked) => once(next(...asked)),
+      complete: (results) => once(complete(results))
+    }))
     const { layer } = lines()
     return Effect.gen(function* () {
       const alice = yield* BlazeTest.user("alice")
@@ -102,18 +104,9 @@ describe("what is stored before it is sent", () => {
   it.effect("is all of what was being stored, though who stores it is interrupted", () =>
     Effect.gen(function* () {
       for (const isFull of [false, true]) {
-        const slow = Layer.effect(
-          Store.Store,
-          Effect.map(Store.Store, (memory) =>
-            Store.Store.of({
-              ...memory,
-              outbox: {
-                ...memory.outbox!,
-                add: (messages) => Effect.andThen(Effect.sleep("1 second"), memory.outbox!.add(messages))
-              }
-            })
-          )
-        ).pipe(Layer.provide(Store.layerMemory))
+        const slow = storeWith(({ add }) => ({
+          add: (messages) => Effect.andThen(Effect.sleep("1 second"), add(messages))
+        }))
         const context = yield* Layer.build(
           clientWith({ store: slow }).pipe(Layer.provide(Settings.layer({ outboxMessages: isFull ? 15 : 50 })))
         )
@@ -141,23 +134,14 @@ describe("what is stored before it is sent", () => {
     it.effect(`is sent though the store that tells what waits ${name}`, () =>
       Effect.gen(function* () {
         let isFirst = true
-        const store = Layer.effect(
-          Store.Store,
-          Effect.map(Store.Store, (memory) =>
-            Store.Store.of({
-              ...memory,
-              outbox: {
-                ...memory.outbox!,
-                next: (inBatches, after, maximum) =>
-                  Effect.suspend(() => {
-                    if (inBatches || !isFirst) return memory.outbox!.next(inBatches, after, maximum)
-                    isFirst = false
-                    return end
-                  })
-              }
+        const store = storeWith(({ next }) => ({
+          next: (inBatches, after, maximum) =>
+            Effect.suspend(() => {
+              if (inBatches || !isFirst) return next(inBatches, after, maximum)
+              isFirst = false
+              return end
             })
-          )
-        ).pipe(Layer.provide(Store.layerMemory))
+        }))
         const context = yield* Layer.build(clientWith({ store }))
         const alice = yield* BlazeTest.user("alice")
         yield* Context.get(context, Blaze.Blaze).send({ user: alice.userId }, "one", durable)

@@ -28,6 +28,30 @@ interface Parts {
   readonly settings?: Partial<Settings.Settings>
 }
 
+/** A connection over which nothing is sent, with an inbox. */
+export const connectionWith = (inbox: Inbox.Inbox, parts: Partial<Connection.Connection["Service"]>) =>
+  Effect.map(
+    SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
+    (status): Connection.Connection["Service"] => {
+      const nothing = Effect.die("not asked for")
+      return {
+        session: nothing,
+        sessionNow: nothing,
+        inbox,
+        receipts: {
+          stream: Stream.die("not asked for"),
+          expect: () => ({ arrived: nothing, end: () => {} }),
+          listen: () => nothing
+        },
+        status,
+        withdrawn: Effect.never,
+        tell: () => Effect.void,
+        stop: () => nothing,
+        ...parts
+      }
+    }
+  )
+
 export const ledgerWith = Effect.fnUntraced(function* (parts: Parts) {
   const meter = Context.get(yield* Layer.build(Layer.fresh(Meter.layer(botOfStores))), Meter.Meter)
   const inbox = parts.inbox ?? (yield* Effect.provideService(Inbox.make, Meter.Meter, meter))
@@ -41,7 +65,6 @@ export const ledgerWith = Effect.fnUntraced(function* (parts: Parts) {
       })
     )
   )
-  const nothing = Effect.die("not asked for")
   const states = { ...remembered, ...parts.states }
   const happened = {
     acked: new Array<Ids.MessageId>(),
@@ -72,20 +95,13 @@ export const ledgerWith = Effect.fnUntraced(function* (parts: Parts) {
         states.become(id, state)
       }
     }),
-    Effect.provideService(Connection.Connection, {
-      session: nothing,
-      sessionNow: nothing,
-      inbox,
-      receipts: {
-        stream: Stream.die("not asked for"),
-        expect: () => ({ arrived: nothing, end: () => {} }),
-        listen: () => nothing
-      },
-      status: yield* SubscriptionRef.make<Connection.Status>(Connection.Status.Connecting({ attempt: 1 })),
-      withdrawn: parts.withdrawn ?? Effect.never,
-      tell: () => Effect.void,
-      stop: (error) => Effect.sync(() => void happened.stopped.push(error))
-    }),
+    Effect.provideServiceEffect(
+      Connection.Connection,
+      connectionWith(inbox, {
+        withdrawn: parts.withdrawn ?? Effect.never,
+        stop: (error) => Effect.sync(() => void happened.stopped.push(error))
+      })
+    ),
     Effect.provideService(Acknowledgements.Acknowledgements, {
       offer: (id) => void happened.acked.push(id),
       room: parts.room ?? Effect.void,

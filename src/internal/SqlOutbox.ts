@@ -198,7 +198,7 @@ export const make = (sql: SqlClient.SqlClient, bot: Ids.UserId, age: number, num
     isLasting: true,
     size: () => size,
     hasRoom: () => true,
-    /** Looks how many wait, and which number was the last. */
+    /** Reads how many wait, and which number was the last. */
     refresh: Effect.gen(function* () {
       // Of what is done there may be very much: both are read from an index.
       const [row] = yield* sql<{ last: number | string | null; size: number | string }>`SELECT

@@ -41,7 +41,6 @@ const rooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
     ["turmoil"]
   ],
   "internal/Listing": [["Listing"], ["standstill", "Session"]],
-  "internal/Mailbox": [["BlazeSocket"], ["Bot"]],
   Bot: [
     ["Bot"],
     ["match", "handlers"],
@@ -324,9 +323,8 @@ const brief = (text: string) => {
   return line.length > 70 ? `${line.slice(0, 67)}...` : line
 }
 
-const describe = (room: string, source: string, mutant: Mutant) => {
-  return `src/${room}.ts:${lineOf(source, mutant)}: ${brief(source.slice(mutant.start, mutant.end))} -> ${brief(mutant.text)}`
-}
+const describe = (room: string, source: string, mutant: Mutant) =>
+  `src/${room}.ts:${lineOf(source, mutant)}: ${brief(source.slice(mutant.start, mutant.end))} -> ${brief(mutant.text)}`
 
 const assess = async (room: string, trees: ReadonlyArray<string>): Promise<boolean> => {
   const source = readFileSync(join(root, "src", `${room}.ts`), "utf8")
